@@ -1,0 +1,216 @@
+//! The registry's images.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::templates::clip;
+use super::text::{from_json, parse};
+use super::{Page, Store};
+use crate::domain::error::{Error, Result};
+use crate::domain::ids::{BuildId, ImageId, RunId};
+use crate::domain::image::{ImageState, SourceImage};
+
+/// An image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageRow {
+    pub id: ImageId,
+    pub family: String,
+    pub number: i64,
+    pub state: ImageState,
+    pub stob: StobRow,
+    /// `None` until a build has committed.
+    pub source_image: Option<SourceImage>,
+    pub copies: Vec<CopyRow>,
+    /// Of its AMIs, by key; where the builds of an image differ, the one that was done last.
+    pub tags: IndexMap<String, String>,
+    pub run_id: RunId,
+    pub created_at: DateTime<Utc>,
+}
+
+/// The four facts every image carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StobRow {
+    pub sha: String,
+    pub time: DateTime<Utc>,
+    /// `None` until a build has committed.
+    pub os: Option<String>,
+    pub builder: String,
+}
+
+/// One AMI of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyRow {
+    /// The build's name.
+    pub build: String,
+    pub build_id: BuildId,
+    pub platform: String,
+    pub arch: String,
+    pub account: String,
+    pub region: String,
+    pub ami_id: String,
+    pub snapshot_ids: Vec<String>,
+    /// `available` or `deregistered`.
+    pub state: String,
+}
+
+/// Which images to list; what is `None` or empty does not matter. What is asked of copies must be true of one copy.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ImageFilter {
+    pub family: Option<String>,
+    pub state: Option<ImageState>,
+    pub region: Option<String>,
+    pub account: Option<String>,
+    pub arch: Option<String>,
+    pub ami_id: Option<String>,
+    pub sha: Option<String>,
+    /// All of them.
+    pub tags: Vec<(String, String)>,
+    pub created_after: Option<DateTime<Utc>>,
+    pub created_before: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// An image by its id or by the id of one of its AMIs.
+    ///
+    /// # Errors
+    /// `image-not-found`, or the database is away.
+    pub async fn image(&self, id_or_ami: &str) -> Result<ImageRow> {
+        let id: Option<Uuid> = id_or_ami.parse().ok();
+        let ami_id = id.is_none().then(|| id_or_ami.to_owned());
+        let found = self.select_images(id, &Page::first(1), &ImageFilter { ami_id, ..ImageFilter::default() }).await?;
+        found
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::not_found("image-not-found", format!("There is no image {:?}.", clip(id_or_ami))))
+    }
+
+    /// Images, newest first.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn images(&self, page: &Page, filter: &ImageFilter) -> Result<Vec<ImageRow>> {
+        self.select_images(None, page, filter).await
+    }
+
+    async fn select_images(&self, id: Option<Uuid>, page: &Page, filter: &ImageFilter) -> Result<Vec<ImageRow>> {
+        let (keys, values): (Vec<String>, Vec<String>) = filter.tags.iter().cloned().unzip();
+        let records = sqlx::query!(
+            r#"SELECT i.id, i.family, i.number, i.state, i.sha, i.built_at, i.os, i.builder, i.source_image, i.created_at,
+                      r.id AS run_id
+               FROM images i JOIN runs r ON r.image_id = i.id
+               WHERE ($1::uuid IS NULL OR i.id = $1)
+                 AND ($2::text IS NULL OR i.family = $2)
+                 AND ($3::text IS NULL OR i.state = $3)
+                 AND ($4::text IS NULL OR i.sha = $4)
+                 AND ($5::timestamptz IS NULL OR i.created_at > $5)
+                 AND ($6::timestamptz IS NULL OR i.created_at < $6)
+                 AND ($7::text IS NULL OR i.id IN (SELECT image_id FROM image_copies WHERE ami_id = $7))
+                 AND (($8::text IS NULL AND $9::text IS NULL AND $10::text IS NULL)
+                      OR EXISTS (SELECT 1 FROM image_copies c
+                                 WHERE c.image_id = i.id
+                                   AND ($7::text IS NULL OR c.ami_id = $7)
+                                   AND ($8::text IS NULL OR c.region = $8)
+                                   AND ($9::text IS NULL OR c.account = $9)
+                                   AND ($10::text IS NULL OR c.arch = $10)))
+                 AND ($11::text IS NULL
+                      OR i.id IN (SELECT image_id FROM image_tags WHERE key = $11 AND value = $12))
+                 AND NOT EXISTS (SELECT 1 FROM UNNEST($13::text[], $14::text[]) AS wanted (key, value)
+                                 WHERE NOT EXISTS (SELECT 1 FROM image_tags t
+                                                   WHERE t.image_id = i.id AND t.key = wanted.key
+                                                     AND t.value = wanted.value))
+                 AND ($15::timestamptz IS NULL OR (i.created_at, i.id) < ($15, $16::uuid))
+               ORDER BY i.created_at DESC, i.id DESC
+               LIMIT $17"#,
+            id,
+            filter.family,
+            filter.state.map(ImageState::as_str),
+            filter.sha,
+            filter.created_after,
+            filter.created_before,
+            filter.ami_id,
+            filter.region,
+            filter.account,
+            filter.arch,
+            // The first tag leads through its index; all of them are checked below.
+            keys.first(),
+            values.first(),
+            &keys,
+            &values,
+            page.before_at(),
+            page.before_id(),
+            page.limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
+        let mut copies = self.copies_by_image(&ids).await?;
+        let mut tags = self.tags_by_image(&ids).await?;
+        records
+            .into_iter()
+            .map(|record| {
+                Ok(ImageRow {
+                    id: ImageId(record.id),
+                    family: record.family,
+                    number: record.number,
+                    state: parse("image state", &record.state)?,
+                    stob: StobRow { sha: record.sha, time: record.built_at, os: record.os, builder: record.builder },
+                    source_image: read_source(record.source_image)?,
+                    copies: copies.remove(&record.id).unwrap_or_default(),
+                    tags: tags.remove(&record.id).unwrap_or_default(),
+                    run_id: RunId(record.run_id),
+                    created_at: record.created_at,
+                })
+            })
+            .collect()
+    }
+
+    async fn copies_by_image(&self, images: &[Uuid]) -> Result<HashMap<Uuid, Vec<CopyRow>>> {
+        let records = sqlx::query!(
+            "SELECT c.image_id, b.name AS build, c.build_id, c.platform, c.arch, c.account, c.region, c.ami_id,
+                    c.snapshot_ids, c.state
+             FROM image_copies c JOIN builds b ON b.id = c.build_id
+             WHERE c.image_id = ANY($1)
+             ORDER BY c.image_id, b.position, c.region <> b.region, c.region",
+            images
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut by_image: HashMap<Uuid, Vec<CopyRow>> = HashMap::new();
+        for record in records {
+            by_image.entry(record.image_id).or_default().push(CopyRow {
+                build: record.build,
+                build_id: BuildId(record.build_id),
+                platform: record.platform,
+                arch: record.arch,
+                account: record.account,
+                region: record.region,
+                ami_id: record.ami_id,
+                snapshot_ids: record.snapshot_ids,
+                state: record.state,
+            });
+        }
+        Ok(by_image)
+    }
+
+    async fn tags_by_image(&self, images: &[Uuid]) -> Result<HashMap<Uuid, IndexMap<String, String>>> {
+        let records = sqlx::query!(
+            "SELECT image_id, key, value FROM image_tags WHERE image_id = ANY($1) ORDER BY image_id, key",
+            images
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut by_image: HashMap<Uuid, IndexMap<String, String>> = HashMap::new();
+        for record in records {
+            by_image.entry(record.image_id).or_default().insert(record.key, record.value);
+        }
+        Ok(by_image)
+    }
+}
+
+fn read_source(source: Option<Value>) -> Result<Option<SourceImage>> {
+    source.map(|source| from_json("source image", source)).transpose()
+}

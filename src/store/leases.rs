@@ -1,0 +1,336 @@
+//! Taking a build: those that wait, and those whose owner is gone. Two claims with two limits, because in one ordered query
+//! expired leases would starve the queue. Lease times are the database's own (60 seconds from a claim or a heartbeat).
+
+use chrono::TimeDelta;
+use sqlx::{PgConnection, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::Store;
+use super::journal::PgJournal;
+use super::sealed::SecretKind;
+use super::text::{from_json, parse, to_json};
+use super::transition::{self, ENGINE, LockedRun, recompute};
+use crate::domain::config::BuildConfig;
+use crate::domain::error::{Error, Result};
+use crate::domain::failure::Failure;
+use crate::domain::ids::{Attempt, BuildId, LeaseEpoch, RunId, TemplateVersionId};
+use crate::domain::plan::{PLAN_FORMAT, Plan};
+use crate::domain::run::BuildFacts;
+use crate::domain::state::BuildState;
+
+/// How often a claim looks again when another server was quicker.
+const CLAIM_TRIES: usize = 50;
+
+/// A build that this server owns now.
+pub struct ClaimedBuild {
+    pub journal: PgJournal,
+    pub facts: BuildFacts,
+    pub plan: Plan,
+    /// `None` when the secrets were deleted (the build has committed) or do not open.
+    pub config: Option<BuildConfig>,
+    /// Values to mask in logs.
+    pub sensitive: Vec<String>,
+    pub bundle_version: TemplateVersionId,
+    pub state: BuildState,
+    pub region: String,
+}
+
+/// A claimed row, not yet read into the domain's types.
+struct Claim {
+    build: BuildId,
+    run: RunId,
+    epoch: LeaseEpoch,
+}
+
+enum Try {
+    Claimed(Claim),
+    NothingThere,
+    /// Somebody else took it between two looks.
+    Again,
+}
+
+impl Store {
+    /// Takes the build that has waited longest, if one waits. It is `running` from here on, with its time limit set.
+    /// `owner` is shown to people.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn claim_queued(&self, owner: &str) -> Result<Option<ClaimedBuild>> {
+        for _ in 0..CLAIM_TRIES {
+            match self.try_claim_queued(owner).await? {
+                Try::Claimed(claim) => {
+                    if let Some(claimed) = self.read_claim(claim).await? {
+                        return Ok(Some(claimed));
+                    }
+                }
+                Try::NothingThere => return Ok(None),
+                Try::Again => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a build at work whose lease is free or has run out, or one that succeeded and still has to clean up.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn claim_expired(&self, owner: &str) -> Result<Option<ClaimedBuild>> {
+        self.claim_without_owner(owner, true).await
+    }
+
+    /// As [`Store::claim_expired`], but only builds whose lease was handed back: for a server that can't yet tell a dead
+    /// owner from an outage of the database.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn claim_released(&self, owner: &str) -> Result<Option<ClaimedBuild>> {
+        self.claim_without_owner(owner, false).await
+    }
+
+    async fn claim_without_owner(&self, owner: &str, include_expired: bool) -> Result<Option<ClaimedBuild>> {
+        for _ in 0..CLAIM_TRIES {
+            match self.try_claim_expired(owner, include_expired).await? {
+                Try::Claimed(claim) => {
+                    if let Some(claimed) = self.read_claim(claim).await? {
+                        return Ok(Some(claimed));
+                    }
+                }
+                Try::NothingThere => return Ok(None),
+                Try::Again => {}
+            }
+        }
+        Ok(None)
+    }
+
+    async fn try_claim_queued(&self, owner: &str) -> Result<Try> {
+        let now = self.now();
+        let mut tx = self.pool.begin().await?;
+        let Some(run) = self.lock_run_with_queued(&mut tx).await? else { return Ok(Try::NothingThere) };
+        // The run's lock is held, so nobody else moves its builds; another claim may have been first to get it, though.
+        let build = sqlx::query_scalar!(
+            "SELECT b.id FROM builds b
+             WHERE b.run_id = $1 AND b.state = 'queued' AND (b.plan ->> 'format')::integer <= $2
+               AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($3))
+             ORDER BY b.created_at, b.position
+             LIMIT 1
+             FOR NO KEY UPDATE OF b",
+            run.id.0,
+            plan_format(),
+            &self.sealer.key_ids()
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(build) = build else { return Ok(Try::Again) };
+        let deadline =
+            run.timeout_seconds.and_then(TimeDelta::try_seconds).and_then(|limit| now.checked_add_signed(limit));
+        sqlx::query!(
+            "UPDATE builds SET state = 'running', started_at = $2, deadline = $3 WHERE id = $1",
+            build,
+            now,
+            deadline
+        )
+        .execute(&mut *tx)
+        .await?;
+        let epoch = take_lease(&mut tx, build, owner).await?;
+        sqlx::query!("UPDATE runs SET started_at = COALESCE(started_at, $2) WHERE id = $1", run.id.0, now)
+            .execute(&mut *tx)
+            .await?;
+        recompute(&mut tx, &run, now, ENGINE).await?;
+        tx.commit().await?;
+        Ok(Try::Claimed(Claim { build: BuildId(build), run: run.id, epoch }))
+    }
+
+    /// Locks the run whose build has waited longest: one that nobody else has locked, else it waits its turn. Builds with a
+    /// plan or a secret that this server can't read are left to a server that can.
+    async fn lock_run_with_queued(&self, tx: &mut Transaction<'static, Postgres>) -> Result<Option<LockedRun>> {
+        let keys = self.sealer.key_ids();
+        let free = sqlx::query_scalar!(
+            "SELECT r.id FROM builds b JOIN runs r ON r.id = b.run_id
+             WHERE b.state = 'queued' AND (b.plan ->> 'format')::integer <= $1
+               AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
+             ORDER BY b.created_at, b.id
+             LIMIT 1
+             FOR NO KEY UPDATE OF r SKIP LOCKED",
+            plan_format(),
+            &keys
+        )
+        .fetch_optional(&mut **tx)
+        .await?;
+        let id = match free {
+            Some(id) => Some(id),
+            None => {
+                sqlx::query_scalar!(
+                    "SELECT b.run_id FROM builds b
+                     WHERE b.state = 'queued' AND (b.plan ->> 'format')::integer <= $1
+                       AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
+                     ORDER BY b.created_at, b.id
+                     LIMIT 1",
+                    plan_format(),
+                    &keys
+                )
+                .fetch_optional(&mut **tx)
+                .await?
+            }
+        };
+        match id {
+            Some(id) => transition::lock_run(&mut *tx, RunId(id)).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn try_claim_expired(&self, owner: &str, include_expired: bool) -> Result<Try> {
+        let mut tx = self.pool.begin().await?;
+        let candidate = sqlx::query_scalar!(
+            "SELECT l.build_id FROM builds b JOIN build_leases l ON l.build_id = b.id
+             WHERE (b.state IN ('running', 'unwinding') OR (b.state = 'succeeded' AND b.cleanup = 'pending'))
+               AND (l.expires_at IS NULL OR ($3::boolean AND l.expires_at < now()))
+               AND (b.plan ->> 'format')::integer <= $1
+               AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
+             ORDER BY l.expires_at NULLS FIRST
+             LIMIT 1
+             FOR NO KEY UPDATE OF l SKIP LOCKED",
+            plan_format(),
+            &self.sealer.key_ids(),
+            include_expired
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(build) = candidate else { return Ok(Try::NothingThere) };
+        // The build was read before its lease was locked: its owner may have ended it in between.
+        let run = sqlx::query_scalar!(
+            "SELECT run_id FROM builds
+             WHERE id = $1 AND (state IN ('running', 'unwinding') OR (state = 'succeeded' AND cleanup = 'pending'))",
+            build
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(run) = run else { return Ok(Try::Again) };
+        let epoch = take_lease(&mut tx, build, owner).await?;
+        tx.commit().await?;
+        Ok(Try::Claimed(Claim { build: BuildId(build), run: RunId(run), epoch }))
+    }
+
+    /// Reads what was claimed; `None` when it can't be read and was set aside for a person.
+    async fn read_claim(&self, claim: Claim) -> Result<Option<ClaimedBuild>> {
+        let row = sqlx::query!(
+            "SELECT b.plan, b.facts, b.attempt, b.state, b.region, r.template_version_id
+             FROM builds b JOIN runs r ON r.id = b.run_id
+             WHERE b.id = $1",
+            claim.build.0
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let state: BuildState = parse("build state", &row.state)?;
+        let journal = PgJournal { store: self.clone(), build: claim.build, run: claim.run, epoch: claim.epoch };
+        let read = from_json::<Plan>("plan", row.plan)
+            .and_then(|plan| from_json::<BuildFacts>("facts", row.facts).map(|facts| (plan, facts)));
+        let (plan, mut facts) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.set_aside(&claim, state, &error).await?;
+                return Ok(None);
+            }
+        };
+        facts.attempt = Attempt(row.attempt);
+        Ok(Some(ClaimedBuild {
+            journal,
+            facts,
+            plan,
+            config: self.read_secret(claim.build, SecretKind::Config).await?,
+            sensitive: self.read_secret(claim.build, SecretKind::Sensitive).await?.unwrap_or_default(),
+            bundle_version: TemplateVersionId(row.template_version_id),
+            state,
+            region: row.region,
+        }))
+    }
+
+    /// Opens and reads a secret. One that is there but can't be used is reported here and treated as gone: what was made is
+    /// undone from the journal, which needs no secret.
+    async fn read_secret<T: serde::de::DeserializeOwned>(&self, build: BuildId, kind: SecretKind) -> Result<Option<T>> {
+        let opened = match self.open_secret(build, kind).await {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind == crate::domain::error::ErrorKind::Unavailable => return Err(error),
+            Err(error) => {
+                tracing::error!(build = %build, error = %error.for_log(), "a build's secret can't be opened");
+                return Ok(None);
+            }
+        };
+        match serde_json::from_slice(&opened) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => {
+                // The text of a serde error may quote the value; its place does not.
+                let (line, column) = (error.line(), error.column());
+                tracing::error!(build = %build, %kind, line, column, "a build's secret has a form this server can't read");
+                Ok(None)
+            }
+        }
+    }
+
+    /// A build whose plan can't be read must not come back to the head of the queue for ever.
+    async fn set_aside(&self, claim: &Claim, state: BuildState, error: &Error) -> Result<()> {
+        tracing::error!(build = %claim.build, error = %error.for_log(), "a build can't be read and is set aside");
+        let reason = "Ingot can't read this build's frozen plan; was it accepted by a different version?";
+        let now = self.now();
+        let mut tx = self.pool.begin().await?;
+        let run = transition::lock_run(&mut tx, claim.run).await?;
+        let run = run.ok_or_else(|| Error::internal("a claimed build has no run"))?;
+        sqlx::query!(
+            "UPDATE builds
+             SET state = CASE WHEN state = 'succeeded' THEN state ELSE 'stuck' END,
+                 cleanup = CASE WHEN state = 'succeeded' THEN 'stuck' ELSE cleanup END,
+                 stuck_reason = $2, error = CASE WHEN state = 'succeeded' THEN error ELSE $3 END
+             WHERE id = $1 AND state = $4
+               AND EXISTS (SELECT 1 FROM build_leases WHERE build_id = $1 AND epoch = $5)",
+            claim.build.0,
+            reason,
+            to_json(&Failure::ours("plan-unreadable", reason))?,
+            state.as_str(),
+            claim.epoch.0
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!(
+            "UPDATE build_leases SET owner = NULL, expires_at = NULL WHERE build_id = $1 AND epoch = $2",
+            claim.build.0,
+            claim.epoch.0
+        )
+        .execute(&mut *tx)
+        .await?;
+        recompute(&mut tx, &run, now, ENGINE).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// How many active builds wait for a server that has the key of their secrets.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn builds_with_foreign_keys(&self) -> Result<i64> {
+        Ok(sqlx::query_scalar!(
+            r#"SELECT count(DISTINCT b.id) AS "count!"
+               FROM builds b JOIN build_secrets s ON s.build_id = b.id
+               WHERE b.state IN ('queued', 'running', 'unwinding') AND s.key_id <> ALL ($1)"#,
+            &self.sealer.key_ids()
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+}
+
+async fn take_lease(connection: &mut PgConnection, build: Uuid, owner: &str) -> Result<LeaseEpoch> {
+    let epoch = sqlx::query_scalar!(
+        "UPDATE build_leases SET epoch = epoch + 1, owner = $2, expires_at = now() + interval '60 seconds'
+         WHERE build_id = $1
+         RETURNING epoch",
+        build,
+        owner
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(LeaseEpoch(epoch))
+}
+
+fn plan_format() -> i32 {
+    i32::try_from(PLAN_FORMAT).unwrap_or(i32::MAX)
+}

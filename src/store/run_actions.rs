@@ -1,0 +1,252 @@
+//! What people do to a run: cancel it, retry it, and free what is stuck.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::audit::{self, Deed};
+use super::runs::{self, BuildRow, RunRow, build_not_found, run_not_found};
+use super::text::{from_json, storable, to_json};
+use super::transition::{LockedBuild, LockedRun, check_move, lock_build, lock_run, recompute};
+use super::{Actor, Store};
+use crate::domain::error::{Error, Result};
+use crate::domain::failure::{Failure, FailureClass};
+use crate::domain::ids::{BuildId, RunId};
+use crate::domain::journal::{JournalEvent, UnwindReason};
+use crate::domain::state::{BuildState, RunState};
+
+/// How long the secrets of a build without success stay, so that it can be retried.
+pub const SECRETS_KEPT: TimeDelta = TimeDelta::hours(24);
+
+impl Store {
+    /// Asks a run to stop. Builds that wait are cancelled at once; those at work see the request and undo what they made.
+    /// Asking twice is the same as once.
+    ///
+    /// # Errors
+    /// `run-not-found`; `run-is-over` when nothing is left to cancel; or the database is away.
+    pub async fn request_cancel(&self, id: RunId, actor: &Actor) -> Result<RunRow> {
+        let now = self.now();
+        let mut tx = self.pool.begin().await?;
+        let mut run = lock_run(&mut tx, id).await?.ok_or_else(run_not_found)?;
+        if run.state.is_over() {
+            return Err(Error::conflict(
+                "run-is-over",
+                format!("The run has {}; there is nothing to cancel.", run.state),
+            ));
+        }
+        if !run.cancel_requested {
+            sqlx::query!(
+                "UPDATE runs SET cancel_requested_at = $2, cancel_requested_by = $3 WHERE id = $1",
+                id.0,
+                now,
+                actor.principal
+            )
+            .execute(&mut *tx)
+            .await?;
+            run.cancel_requested = true;
+            cancel_queued(&mut tx, id, now).await?;
+            let after = recompute(&mut tx, &run, now, &actor.principal).await?;
+            let deed = Deed {
+                action: "run.cancel",
+                subject: format!("run/{id}"),
+                before: Some(json!({"state": run.state})),
+                after: Some(json!({"state": after})),
+            };
+            audit::write(&mut tx, now, actor, deed).await?;
+        }
+        let row = runs::by_id(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// Queues the failed and cancelled builds of a run again, as the next attempt of the same frozen plan.
+    ///
+    /// # Errors
+    /// `run-not-found`; `run-not-retryable` when it has not failed and was not cancelled; `secrets-gone` when the sealed
+    /// configuration was deleted; or the database is away.
+    pub async fn retry(&self, id: RunId, actor: &Actor) -> Result<RunRow> {
+        let now = self.now();
+        let mut tx = self.pool.begin().await?;
+        let mut run = lock_run(&mut tx, id).await?.ok_or_else(run_not_found)?;
+        if !matches!(run.state, RunState::Failed | RunState::Cancelled) {
+            return Err(Error::conflict(
+                "run-not-retryable",
+                format!("The run is {}; only a failed or cancelled run can be retried.", run.state),
+            ));
+        }
+        check_secrets(&mut tx, id, now).await?;
+        sqlx::query!(
+            "UPDATE builds
+             SET state = 'queued', attempt = attempt + 1, attempts_allowed = GREATEST(attempts_allowed, attempt) + 1,
+                 cleanup = 'none', stuck_reason = NULL, error = NULL, started_at = NULL, deadline = NULL, finished_at = NULL
+             WHERE run_id = $1 AND state IN ('failed', 'cancelled')",
+            id.0
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!(
+            "UPDATE build_secrets SET delete_after = NULL
+             WHERE build_id IN (SELECT id FROM builds WHERE run_id = $1 AND state = 'queued')",
+            id.0
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!("UPDATE runs SET cancel_requested_at = NULL, cancel_requested_by = NULL WHERE id = $1", id.0)
+            .execute(&mut *tx)
+            .await?;
+        run.cancel_requested = false;
+        let after = recompute(&mut tx, &run, now, &actor.principal).await?;
+        let deed = Deed {
+            action: "run.retry",
+            subject: format!("run/{id}"),
+            before: Some(json!({"state": run.state})),
+            after: Some(json!({"state": after})),
+        };
+        audit::write(&mut tx, now, actor, deed).await?;
+        let row = runs::by_id(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// An operator's "try again" for a build that is stuck, or whose clean-up is: its undo goes on where it stopped. A new
+    /// `Unwinding` line in the journal says so, from which failed undos are counted anew.
+    ///
+    /// # Errors
+    /// `build-not-found`; `build-not-stuck`; or the database is away.
+    pub async fn retry_stuck(&self, id: BuildId, actor: &Actor) -> Result<BuildRow> {
+        let now = self.now();
+        let run_id = sqlx::query_scalar!("SELECT run_id FROM builds WHERE id = $1", id.0)
+            .fetch_optional(&self.pool)
+            .await?
+            .map(RunId)
+            .ok_or_else(build_not_found)?;
+        let mut tx = self.pool.begin().await?;
+        let run = lock_run(&mut tx, run_id).await?.ok_or_else(run_not_found)?;
+        let build = lock_build(&mut tx, id).await?.ok_or_else(build_not_found)?;
+        free_stuck(&mut tx, &run, id, &build, now).await?;
+        recompute(&mut tx, &run, now, &actor.principal).await?;
+        let deed = Deed {
+            action: "build.retry-stuck",
+            subject: format!("build/{id}"),
+            before: Some(json!({"state": build.state, "cleanup": build.cleanup, "reason": build.stuck_reason})),
+            after: None,
+        };
+        audit::write(&mut tx, now, actor, deed).await?;
+        tx.commit().await?;
+        self.build(id).await
+    }
+}
+
+pub(super) fn cancelled() -> Failure {
+    Failure::new(FailureClass::Cancelled, "cancelled", "The run was cancelled.")
+}
+
+/// Builds that wait have made nothing, so they are over at once.
+async fn cancel_queued(connection: &mut PgConnection, run: RunId, now: DateTime<Utc>) -> Result<()> {
+    let builds = sqlx::query_scalar!(
+        "UPDATE builds SET state = 'cancelled', error = $2, finished_at = $3
+         WHERE run_id = $1 AND state = 'queued'
+         RETURNING id",
+        run.0,
+        to_json(&cancelled())?,
+        now
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    sqlx::query!("UPDATE build_secrets SET delete_after = $2 WHERE build_id = ANY($1)", &builds, now + SECRETS_KEPT)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn check_secrets(connection: &mut PgConnection, run: RunId, now: DateTime<Utc>) -> Result<()> {
+    let gone = sqlx::query_scalar!(
+        "SELECT b.name FROM builds b
+         WHERE b.run_id = $1 AND b.state IN ('failed', 'cancelled')
+           AND NOT EXISTS (SELECT 1 FROM build_secrets s
+                           WHERE s.build_id = b.id AND s.kind = 'config'
+                             AND (s.delete_after IS NULL OR s.delete_after > $2))
+         ORDER BY b.position
+         LIMIT 1",
+        run.0,
+        now
+    )
+    .fetch_optional(connection)
+    .await?;
+    match gone {
+        None => Ok(()),
+        Some(build) => Err(Error::conflict(
+            "secrets-gone",
+            format!(
+                "The sealed configuration of build {build} was deleted 24 hours after it ended, so it can't be retried; \
+                 start a new run of the same template version."
+            ),
+        )),
+    }
+}
+
+async fn free_stuck(
+    connection: &mut PgConnection,
+    run: &LockedRun,
+    id: BuildId,
+    build: &LockedBuild,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let after_success = build.state == BuildState::Succeeded && build.cleanup == "stuck";
+    if build.state != BuildState::Stuck && !after_success {
+        return Err(Error::conflict("build-not-stuck", format!("The build is {}, not stuck.", build.state)));
+    }
+    // Nobody owns a stuck build; the lock keeps it so until the line is written.
+    let epoch = sqlx::query_scalar!(
+        "UPDATE build_leases SET owner = NULL, expires_at = NULL WHERE build_id = $1 RETURNING epoch",
+        id.0
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let event = unwinding_again(connection, id, build).await?;
+    sqlx::query!(
+        "INSERT INTO step_journal (build_id, seq, attempt, event, data, epoch, at)
+         SELECT $1, COALESCE(max(seq), 0) + 1, $2, $3, $4, $5, $6 FROM step_journal WHERE build_id = $1",
+        id.0,
+        build.attempt,
+        event.name(),
+        to_json(&event)?,
+        epoch,
+        now
+    )
+    .execute(&mut *connection)
+    .await?;
+    if after_success {
+        sqlx::query!("UPDATE builds SET cleanup = 'pending', stuck_reason = NULL WHERE id = $1", id.0)
+            .execute(connection)
+            .await?;
+    } else {
+        check_move(id, build.state, BuildState::Unwinding)?;
+        sqlx::query!("UPDATE builds SET state = 'unwinding', stuck_reason = NULL WHERE id = $1", id.0)
+            .execute(connection)
+            .await?;
+    }
+    debug_assert!(!run.state.is_over() || after_success, "a run with a stuck build is not over");
+    Ok(())
+}
+
+/// The reason for which the attempt was being undone, said once more; a build that stuck on its way forward is undone
+/// because of that.
+async fn unwinding_again(connection: &mut PgConnection, id: BuildId, build: &LockedBuild) -> Result<JournalEvent> {
+    let last = sqlx::query_scalar!(
+        "SELECT data FROM step_journal
+         WHERE build_id = $1 AND attempt = $2 AND event = 'unwinding'
+         ORDER BY seq DESC
+         LIMIT 1",
+        id.0,
+        build.attempt
+    )
+    .fetch_optional(connection)
+    .await?;
+    if let Some(data) = last {
+        return from_json("journal entry", data);
+    }
+    let reason = build.stuck_reason.as_deref().unwrap_or("The build was stuck.");
+    let failure = Failure::ours("stuck", storable(reason));
+    Ok(JournalEvent::Unwinding { reason: UnwindReason::Failed, failure: Some(failure) })
+}
