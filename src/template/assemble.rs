@@ -1,0 +1,188 @@
+//! From one build's evaluated blocks, of either language, to its [`BuildConfig`].
+
+use std::time::Duration;
+
+use super::decode::body::{Context, Decoder, Rule, Rules};
+use super::decode::{amazon_ebs, file, manifest, shell};
+use super::options::{Content, Entry, Options};
+use super::packer;
+use super::select::Selection;
+use super::source::did_you_mean;
+use crate::domain::config::communicator::CommunicatorKind;
+use crate::domain::config::{
+    BuildConfig, BuilderConfig, PostProcessorBlock, PostProcessorConfig, ProvisionerBlock, ProvisionerConfig,
+};
+use crate::domain::diagnostic::{Diagnostic, SourceLocation};
+
+/// A provisioner or post-processor that applies to the build, with all its options.
+#[derive(Debug)]
+pub struct Component {
+    pub kind: String,
+    /// Where its type stands.
+    pub at: SourceLocation,
+    pub options: Options,
+}
+
+/// A build's evaluated blocks.
+#[derive(Debug)]
+pub struct Parts {
+    pub name: String,
+    pub source: String,
+    /// Names that an `override` may use.
+    pub override_names: Vec<String>,
+    pub builder_type: String,
+    /// Where the source's type stands.
+    pub builder_at: SourceLocation,
+    pub builder: Options,
+    pub provisioners: Vec<Component>,
+    pub post_processors: Vec<Vec<Component>>,
+}
+
+const PROVISIONER_RULES: Rules = &[("continue_on_error", Rule::NotYet("let the command itself succeed: `… || true`"))];
+
+/// Makes a build's configuration; `None` when a component of it is missing. Complaints go to the context.
+pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, clean_image: bool) -> Option<BuildConfig> {
+    let builder = builder(&parts, context, clean_image);
+    let mut provisioners = Vec::new();
+    for component in &mut parts.provisioners {
+        apply_override(component, &parts.override_names, context);
+        provisioners.extend(provisioner(component, context));
+    }
+    if let (Some(BuilderConfig::AmazonEbs(ebs)), Some(first)) = (&builder, parts.provisioners.first())
+        && ebs.communicator.communicator == CommunicatorKind::None
+    {
+        let diagnostic = Diagnostic::error("there can be no provisioners with communicator \"none\"");
+        context.complaints.borrow_mut().push(diagnostic.at(Some(first.at.clone())));
+    }
+    let mut chains = Vec::new();
+    for chain in &parts.post_processors {
+        let mut blocks = Vec::new();
+        for component in chain {
+            let name = post_processor_name(component);
+            // What is excepted takes the rest of its chain with it.
+            if selection.drops(&name) || selection.drops(&component.kind) {
+                break;
+            }
+            blocks.extend(post_processor(component, context));
+        }
+        if !blocks.is_empty() {
+            chains.push(blocks);
+        }
+    }
+    Some(BuildConfig {
+        name: parts.name,
+        source: parts.source,
+        builder: builder?,
+        provisioners,
+        post_processors: chains,
+    })
+}
+
+fn builder(parts: &Parts, context: &Context<'_>, clean_image: bool) -> Option<BuilderConfig> {
+    if parts.builder_type == "amazon-ebs" {
+        let decoder = Decoder::new(&parts.builder, context);
+        return Some(BuilderConfig::AmazonEbs(Box::new(amazon_ebs::decode(&decoder, clean_image))));
+    }
+    complain_missing("builder", &parts.builder_type, packer::BUILDERS, &parts.builder_at, context);
+    None
+}
+
+fn complain_missing(what: &str, kind: &str, known: &[&str], at: &SourceLocation, context: &Context<'_>) {
+    let diagnostic = if known.contains(&kind) {
+        let detail = match what {
+            "builder" => "amazon-ebs is; leave the build out with except, or select others with only",
+            "provisioner" => "shell and file are",
+            _ => "manifest is",
+        };
+        Diagnostic::error(format!("{what} {kind:?} is not supported yet")).with_detail(detail)
+    } else {
+        Diagnostic::error(format!("there is no {what} {kind:?}")).with_detail(did_you_mean(kind, known.iter().copied()))
+    };
+    context.complaints.borrow_mut().push(diagnostic.at(Some(at.clone())));
+}
+
+/// Works `override = { name = { … } }` into a provisioner's options.
+fn apply_override(component: &mut Component, names: &[String], context: &Context<'_>) {
+    let Some(at) = component.options.attributes.iter().position(|entry| entry.key == "override") else { return };
+    let entry = component.options.attributes.remove(at);
+    let entries = match entry.node.content {
+        Content::Map(entries) => entries,
+        Content::Null | Content::Unknown => return,
+        _ => {
+            let diagnostic = Diagnostic::error("override must be a map of build names").at(Some(entry.key_at));
+            context.complaints.borrow_mut().push(diagnostic);
+            return;
+        }
+    };
+    for Entry { key, key_at, node } in entries {
+        if !names.contains(&key) {
+            continue;
+        }
+        let Content::Map(options) = node.content else {
+            let diagnostic = Diagnostic::error(format!("override.{key} must be a map of options")).at(Some(key_at));
+            context.complaints.borrow_mut().push(diagnostic);
+            continue;
+        };
+        for option in options {
+            component.options.attributes.retain(|existing| existing.key != option.key);
+            component.options.attributes.push(option);
+        }
+    }
+}
+
+/// Asks for the options that every block has, so that they are not taken for the component's own.
+fn meta(decoder: &Decoder<'_>) {
+    let _ = decoder.texts("only", false);
+    let _ = decoder.texts("except", false);
+}
+
+fn provisioner(component: &Component, context: &Context<'_>) -> Option<ProvisionerBlock> {
+    if !matches!(component.kind.as_str(), "shell" | "file") {
+        complain_missing("provisioner", &component.kind, packer::PROVISIONERS, &component.at, context);
+        return None;
+    }
+    let decoder = Decoder::new(&component.options, context);
+    meta(&decoder);
+    if let Some(at) = decoder.place("continue_on_error")
+        && decoder.flag("continue_on_error") == Some(true)
+    {
+        for (name, rule) in PROVISIONER_RULES {
+            if let Rule::NotYet(instead) = rule {
+                decoder.error(at, format!("{name} is not supported yet"), *instead);
+            }
+        }
+    }
+    let name = decoder.string("name");
+    let pause_before = decoder.duration("pause_before").unwrap_or(Duration::ZERO);
+    let max_retries = decoder.integer("max_retries", 0, 1000).unwrap_or(0);
+    let timeout = decoder.duration("timeout").unwrap_or(Duration::ZERO);
+    let config = match component.kind.as_str() {
+        "shell" => ProvisionerConfig::Shell(Box::new(shell::decode(&decoder))),
+        _ => ProvisionerConfig::File(Box::new(file::decode(&decoder))),
+    };
+    Some(ProvisionerBlock {
+        name,
+        config,
+        pause_before,
+        max_retries: u32::try_from(max_retries).unwrap_or(0),
+        timeout,
+        at: Some(component.at.clone()),
+    })
+}
+
+fn post_processor_name(component: &Component) -> String {
+    let entry = component.options.attributes.iter().find(|entry| entry.key == "name");
+    entry.and_then(|entry| entry.node.scalar()).unwrap_or_default()
+}
+
+fn post_processor(component: &Component, context: &Context<'_>) -> Option<PostProcessorBlock> {
+    if component.kind != "manifest" {
+        complain_missing("post-processor", &component.kind, packer::POST_PROCESSORS, &component.at, context);
+        return None;
+    }
+    let decoder = Decoder::new(&component.options, context);
+    meta(&decoder);
+    let name = decoder.string("name");
+    let config = PostProcessorConfig::Manifest(manifest::decode(&decoder));
+    Some(PostProcessorBlock { name, config, at: Some(component.at.clone()) })
+}

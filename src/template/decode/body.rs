@@ -1,0 +1,408 @@
+//! Reading one component's options.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use crate::domain::bundle::{Bundle, BundleFile};
+use crate::domain::config::LateString;
+use crate::domain::diagnostic::{Diagnostic, SourceLocation};
+use crate::template::duration;
+use crate::template::legacy::early::{self, Early, Late, NOW};
+use crate::template::options::{Content, Entry, Language, Node, Options};
+use crate::template::source::did_you_mean;
+
+/// What decoding may look at, and where it puts complaints.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub bundle: &'a Bundle,
+    pub early: Early<'a>,
+    pub complaints: &'a RefCell<Vec<Diagnostic>>,
+}
+
+/// Why an option that Packer has is not taken.
+#[derive(Debug, Clone, Copy)]
+pub enum Rule {
+    /// It can't be done in a server, and never will be; the text says what to do instead.
+    Refused(&'static str),
+    /// It is missing; the text says what comes nearest, and may be empty.
+    NotYet(&'static str),
+}
+
+/// Options that are known and not taken.
+pub type Rules = &'static [(&'static str, Rule)];
+
+/// A string option with its place.
+#[derive(Debug, Clone)]
+pub struct Located<T> {
+    pub value: T,
+    pub at: SourceLocation,
+}
+
+/// Reads options by name; what was not asked for by [`Decoder::finish`] is complained about.
+#[derive(Debug)]
+pub struct Decoder<'a> {
+    pub options: &'a Options,
+    pub context: &'a Context<'a>,
+    asked: RefCell<Vec<&'static str>>,
+    asked_blocks: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Decoder<'a> {
+    #[must_use]
+    pub fn new(options: &'a Options, context: &'a Context<'a>) -> Self {
+        Self { options, context, asked: RefCell::default(), asked_blocks: RefCell::default() }
+    }
+
+    /// Adds an error.
+    pub fn error(&self, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<String>) {
+        let diagnostic = Diagnostic::error(summary).with_detail(detail).at(Some(at.clone()));
+        self.context.complaints.borrow_mut().push(diagnostic);
+    }
+
+    /// Where the component begins.
+    #[must_use]
+    pub fn at(&self) -> &'a SourceLocation {
+        &self.options.at
+    }
+
+    fn matches(&self, key: &str, name: &str) -> bool {
+        key == name || (self.options.language == Language::Json && key.eq_ignore_ascii_case(name))
+    }
+
+    /// Finds an attribute; null counts as not given.
+    fn entry(&self, name: &'static str) -> Option<&'a Entry> {
+        self.asked.borrow_mut().push(name);
+        let found = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name))?;
+        (!matches!(found.node.content, Content::Null | Content::Unknown)).then_some(found)
+    }
+
+    /// Where an option stands, if it is given, even when its value is unusable.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<&'a SourceLocation> {
+        let attribute = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name));
+        let block = || self.options.blocks.iter().find(|(key, _)| key == name).map(|(_, block)| &block.at);
+        attribute.map(|entry| &entry.key_at).or_else(block)
+    }
+
+    /// Where an option that says something stands: null and empty values say nothing.
+    #[must_use]
+    pub fn given(&self, name: &str) -> Option<&'a SourceLocation> {
+        let found = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name));
+        found.filter(|entry| !entry.node.is_empty()).map(|entry| &entry.key_at)
+    }
+
+    /// Whether an option is given with a value that could not be worked out; that was already complained about.
+    #[must_use]
+    pub fn is_unknown(&self, name: &str) -> bool {
+        let found = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name));
+        found.is_some_and(|entry| matches!(entry.node.content, Content::Unknown))
+    }
+
+    /// Whether an option's value, or an element of it, could not be worked out.
+    #[must_use]
+    pub fn has_unknown(&self, name: &str) -> bool {
+        let found = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name));
+        found.is_some_and(|entry| match &entry.node.content {
+            Content::Unknown => true,
+            Content::List(items) => items.iter().any(|item| matches!(item.content, Content::Unknown)),
+            _ => false,
+        })
+    }
+
+    /// Renders the `{{ }}` of a text.
+    fn rendered(&self, text: &str, at: &SourceLocation, late: Late) -> Option<String> {
+        let rendered = early::render(text, &self.context.early, late);
+        for warning in self.context.early.warnings.borrow_mut().drain(..) {
+            self.context.complaints.borrow_mut().push(Diagnostic::warning(warning).at(Some(at.clone())));
+        }
+        match rendered {
+            Ok(text) => Some(text),
+            Err(fault) => {
+                self.error(at, fault.message, "");
+                None
+            }
+        }
+    }
+
+    fn node_text(&self, node: &Node, name: &str, late: Late) -> Option<String> {
+        let Some(text) = node.scalar() else {
+            if !matches!(node.content, Content::Unknown) {
+                self.error(&node.at, format!("{name} must be a string, this is {}", node.type_name()), "");
+            }
+            return None;
+        };
+        self.rendered(&text, &node.at, late)
+    }
+
+    /// A string; empty counts as not given, as in Packer.
+    pub fn text(&self, name: &'static str) -> Option<Located<String>> {
+        let node = &self.entry(name)?.node;
+        let value = self.node_text(node, name, NOW)?;
+        (!value.is_empty()).then(|| Located { value, at: node.at.clone() })
+    }
+
+    /// Like [`Decoder::text`], without the place.
+    pub fn string(&self, name: &'static str) -> Option<String> {
+        self.text(name).map(|text| text.value)
+    }
+
+    /// A string that may keep late actions; empty counts as not given.
+    pub fn late(&self, name: &'static str, late: Late) -> Option<LateString> {
+        let value = self.node_text(&self.entry(name)?.node, name, late)?;
+        (!value.is_empty()).then_some(LateString(value))
+    }
+
+    /// A string that may keep late actions, and may be empty.
+    pub fn late_or_empty(&self, name: &'static str, late: Late) -> Option<LateString> {
+        self.node_text(&self.entry(name)?.node, name, late).map(LateString)
+    }
+
+    /// A bool: `true`, `"true"`, `"1"`, 1 and their opposites; an empty string counts as not given.
+    pub fn flag(&self, name: &'static str) -> Option<bool> {
+        let node = &self.entry(name)?.node;
+        let text = self.node_text(node, name, NOW)?;
+        match text.as_str() {
+            "" => None,
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+            _ => {
+                self.error(&node.at, format!("{name} must be true or false"), "");
+                None
+            }
+        }
+    }
+
+    /// A whole number within bounds; also as a string.
+    pub fn integer(&self, name: &'static str, min: i32, max: i32) -> Option<i32> {
+        let node = &self.entry(name)?.node;
+        let text = self.node_text(node, name, NOW)?;
+        if text.is_empty() {
+            return None;
+        }
+        match text.parse::<i32>() {
+            Ok(number) if (min..=max).contains(&number) => Some(number),
+            Ok(_) => {
+                self.error(&node.at, format!("{name} must be from {min} to {max}"), "");
+                None
+            }
+            Err(_) => {
+                self.error(&node.at, format!("{name} must be a whole number"), "");
+                None
+            }
+        }
+    }
+
+    /// A duration such as `5m`.
+    pub fn duration(&self, name: &'static str) -> Option<Duration> {
+        let node = &self.entry(name)?.node;
+        let text = self.node_text(node, name, NOW)?;
+        if text.is_empty() {
+            return None;
+        }
+        let parsed = duration::parse(&text);
+        if parsed.is_none() {
+            self.error(
+                &node.at,
+                format!("{name} must be a duration, {text:?} is none"),
+                "write a number with its unit: 30s, 5m, 1h30m",
+            );
+        }
+        parsed
+    }
+
+    /// A list of strings with places. A single string is a list of one, or of its comma-separated parts with `split`.
+    pub fn texts(&self, name: &'static str, split: bool) -> Vec<Located<String>> {
+        self.list(name, split, NOW)
+    }
+
+    /// A list of strings that may keep late actions.
+    pub fn late_list(&self, name: &'static str, late: Late) -> Vec<LateString> {
+        self.list(name, false, late).into_iter().map(|text| LateString(text.value)).collect()
+    }
+
+    fn list(&self, name: &'static str, split: bool, late: Late) -> Vec<Located<String>> {
+        let Some(entry) = self.entry(name) else { return Vec::new() };
+        let node = &entry.node;
+        match &node.content {
+            Content::List(items) => items
+                .iter()
+                .filter_map(|item| {
+                    let value = self.node_text(item, &format!("each element of {name}"), late)?;
+                    Some(Located { value, at: item.at.clone() })
+                })
+                .collect(),
+            Content::Map(_) => {
+                self.error(&node.at, format!("{name} must be a list, this is a map"), format!("write {name} = [ … ]"));
+                Vec::new()
+            }
+            _ => {
+                let Some(text) = self.node_text(node, name, late).filter(|text| !text.is_empty()) else {
+                    return Vec::new();
+                };
+                let parts: Vec<&str> = if split { text.split(',').collect() } else { vec![&text] };
+                parts.into_iter().map(|part| Located { value: part.to_owned(), at: node.at.clone() }).collect()
+            }
+        }
+    }
+
+    /// A map of strings.
+    pub fn map(&self, name: &'static str, late: Late) -> Vec<(Located<String>, Located<LateString>)> {
+        let Some(entry) = self.entry(name) else { return Vec::new() };
+        let node = &entry.node;
+        let entries: Vec<&Entry> = match &node.content {
+            Content::Map(entries) => entries.iter().collect(),
+            // A list of maps is merged, as JSON made from HCL1 has it.
+            Content::List(items) if items.iter().all(|item| matches!(item.content, Content::Map(_))) => items
+                .iter()
+                .flat_map(|item| match &item.content {
+                    Content::Map(entries) => entries.as_slice(),
+                    _ => &[],
+                })
+                .collect(),
+            _ => {
+                if !node.is_empty() {
+                    let summary = format!("{name} must be a map, this is {}", node.type_name());
+                    self.error(&node.at, summary, format!("write {name} = {{ Key = \"value\" }}"));
+                }
+                return Vec::new();
+            }
+        };
+        let mut result = Vec::new();
+        for entry in entries {
+            let key = self.rendered(&entry.key, &entry.key_at, NOW);
+            let what = format!("{name}.{}", entry.key);
+            let value = match entry.node.content {
+                Content::Null => Some(String::new()),
+                _ => self.node_text(&entry.node, &what, late),
+            };
+            if let (Some(key), Some(value)) = (key, value) {
+                let value = Located { value: LateString(value), at: entry.node.at.clone() };
+                result.push((Located { value: key, at: entry.key_at.clone() }, value));
+            }
+        }
+        result
+    }
+
+    /// A map as the configuration keeps it.
+    pub fn late_map(&self, name: &'static str, late: Late) -> IndexMap<String, LateString> {
+        self.map(name, late).into_iter().map(|(key, value)| (key.value, value.value)).collect()
+    }
+
+    /// The blocks of a name; in JSON an object, or a list of objects.
+    pub fn blocks(&self, name: &'static str) -> Vec<Options> {
+        self.asked_blocks.borrow_mut().push(name);
+        if self.options.language == Language::Hcl2 {
+            return self.options.blocks.iter().filter(|(key, _)| key == name).map(|(_, block)| block.clone()).collect();
+        }
+        let Some(entry) = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name)) else {
+            return Vec::new();
+        };
+        let nodes = match &entry.node.content {
+            Content::List(items) => items.iter().collect(),
+            _ => vec![&entry.node],
+        };
+        let mut result = Vec::new();
+        for node in nodes {
+            match &node.content {
+                Content::Map(entries) => result.push(Options::from_entries(entries.clone(), node.at.clone())),
+                Content::Null | Content::Unknown => {}
+                _ => self.error(&node.at, format!("{name} must be an object, this is {}", node.type_name()), ""),
+            }
+        }
+        result
+    }
+
+    /// The one block of a name; a second one is an error.
+    pub fn block(&self, name: &'static str) -> Option<Options> {
+        let mut blocks = self.blocks(name).into_iter();
+        let first = blocks.next();
+        if let Some(second) = blocks.next() {
+            self.error(&second.at, format!("{name} can be given only once"), "");
+        }
+        first
+    }
+
+    /// The file of a path that an option names. Complains when the path leaves the bundle or names no file.
+    pub fn bundle_file(&self, path: &Located<String>, name: &str) -> Option<(String, &'a BundleFile)> {
+        match self.context.bundle.resolve("", &path.value) {
+            Ok(Some((path, file))) => Some((path.to_owned(), file)),
+            Ok(None) => {
+                let summary = format!("{name}: the bundle has no file {:?}", path.value);
+                self.error(
+                    &path.at,
+                    summary,
+                    "send the file with the template; paths count from the template's folder",
+                );
+                None
+            }
+            Err(error) => {
+                self.error(
+                    &path.at,
+                    format!("{name}: {error}"),
+                    "only files that are sent with the template can be used",
+                );
+                None
+            }
+        }
+    }
+
+    /// Complains about every option that was not asked for, saying why where the reason is known. `what` names the
+    /// component, such as `amazon-ebs`.
+    pub fn finish(&self, what: &str, rules: Rules) {
+        for entry in &self.options.attributes {
+            if self.asked.borrow().iter().any(|name| self.matches(&entry.key, name)) {
+                continue;
+            }
+            let asked_block = self.asked_blocks.borrow().iter().any(|name| self.matches(&entry.key, name));
+            if asked_block {
+                if self.options.language == Language::Hcl2 && !matches!(entry.node.content, Content::Null) {
+                    let detail = format!("leave the = out: {} {{ … }}", entry.key);
+                    self.error(&entry.key_at, format!("{} is a block, not an attribute", entry.key), detail);
+                }
+                continue;
+            }
+            self.refuse(&entry.key, &entry.key_at, what, rules, self.says_nothing(&entry.node));
+        }
+        for (key, block) in &self.options.blocks {
+            if self.asked_blocks.borrow().contains(&key.as_str()) {
+                continue;
+            }
+            if self.asked.borrow().contains(&key.as_str()) {
+                let detail = format!("write {key} = {{ … }}");
+                self.error(&block.at, format!("{key} is an attribute, not a block"), detail);
+                continue;
+            }
+            self.refuse(key, &block.at, what, rules, false);
+        }
+    }
+
+    /// Whether a value says what the option's absence says, also once its actions are rendered: templates pass on
+    /// variables that may be empty.
+    fn says_nothing(&self, node: &Node) -> bool {
+        match &node.content {
+            Content::String(text) => {
+                let rendered = early::render(text, &self.context.early, NOW);
+                self.context.early.warnings.borrow_mut().clear();
+                rendered.is_ok_and(|text| text.is_empty())
+            }
+            _ => node.is_empty(),
+        }
+    }
+
+    fn refuse(&self, key: &str, at: &SourceLocation, what: &str, rules: Rules, empty: bool) {
+        match rules.iter().find(|(name, _)| self.matches(key, name)) {
+            // An empty value says what the option's absence says.
+            Some(_) if empty => {}
+            Some((_, Rule::Refused(why))) => self.error(at, format!("{key} can't be used here"), *why),
+            Some((_, Rule::NotYet(instead))) => self.error(at, format!("{key} is not supported yet"), *instead),
+            None => {
+                let asked = self.asked.borrow();
+                let blocks = self.asked_blocks.borrow();
+                let names = asked.iter().chain(blocks.iter()).copied().chain(rules.iter().map(|(name, _)| *name));
+                self.error(at, format!("{what} has no option {key:?}"), did_you_mean(key, names));
+            }
+        }
+    }
+}

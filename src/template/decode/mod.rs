@@ -1,0 +1,10 @@
+//! From options to the typed configuration of `domain::config`. [`body::Decoder`] reads single options with Packer's weak
+//! conversions and complains about what it does not know; each other file knows one component.
+
+pub mod amazon_ebs;
+pub mod amazon_ebs_rules;
+pub mod body;
+pub mod communicator;
+pub mod file;
+pub mod manifest;
+pub mod shell;

@@ -1,0 +1,79 @@
+//! The `shell` provisioner's options.
+
+use std::time::Duration;
+
+use super::body::{Decoder, Rule, Rules};
+use crate::domain::config::provisioner::Shell;
+use crate::template::legacy::early::{COMMAND, MACHINE};
+
+const RULES: Rules = &[("command", Rule::NotYet("write inline = [ … ]"))];
+
+/// Reads the options. Complaints go to the decoder's context.
+#[must_use]
+pub fn decode(decoder: &Decoder<'_>) -> Shell {
+    let defaults = Shell::default();
+    let inline = decoder.late_list("inline", MACHINE);
+    let script = decoder.text("script");
+    let mut scripts = decoder.texts("scripts", true);
+    check_sources(decoder);
+    scripts.extend(script);
+    let scripts = scripts.iter().filter_map(|path| decoder.bundle_file(path, "script")).map(|(path, _)| path).collect();
+    let environment_vars = decoder.late_list("environment_vars", MACHINE);
+    if environment_vars.iter().any(|variable| variable.0.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
+        let at = decoder.place("environment_vars").unwrap_or(decoder.at());
+        decoder.error(at, "environment_vars holds an entry that is not NAME=value", "");
+    }
+    let valid_exit_codes = exit_codes(decoder).unwrap_or(defaults.valid_exit_codes);
+    let use_env_var_file = decoder.flag("use_env_var_file").unwrap_or(false);
+    let env_var_format = decoder.text("env_var_format");
+    if let Some(format) = &env_var_format
+        && format.value.matches("%s").count() != 2
+    {
+        decoder.error(&format.at, "env_var_format must hold %s twice: for the name and for the value", "");
+    }
+    let shell = Shell {
+        inline,
+        scripts,
+        environment_vars,
+        env: decoder.late_map("env", MACHINE),
+        use_env_var_file,
+        env_var_format: env_var_format.map(|format| format.value),
+        execute_command: decoder.late("execute_command", COMMAND),
+        inline_shebang: decoder.string("inline_shebang"),
+        remote_folder: decoder.string("remote_folder").unwrap_or(defaults.remote_folder),
+        remote_file: decoder.string("remote_file"),
+        remote_path: decoder.string("remote_path"),
+        skip_clean: decoder.flag("skip_clean").unwrap_or(false),
+        binary: decoder.flag("binary").unwrap_or(false),
+        valid_exit_codes,
+        expect_disconnect: decoder.flag("expect_disconnect").unwrap_or(false),
+        start_retry_timeout: decoder.duration("start_retry_timeout").unwrap_or(defaults.start_retry_timeout),
+        pause_after: decoder.duration("pause_after").unwrap_or(Duration::ZERO),
+    };
+    decoder.finish("the shell provisioner", RULES);
+    shell
+}
+
+/// What is given counts, also where its value has a fault that was already reported.
+fn check_sources(decoder: &Decoder<'_>) {
+    let given: Vec<_> = ["inline", "script", "scripts"].into_iter().filter_map(|name| decoder.given(name)).collect();
+    match given.as_slice() {
+        [] => decoder.error(decoder.at(), "the shell provisioner needs inline, script or scripts", ""),
+        [_] => {}
+        [_, second, ..] => {
+            decoder.error(second, "only one of inline, script and scripts can be given", "use a provisioner for each");
+        }
+    }
+}
+
+fn exit_codes(decoder: &Decoder<'_>) -> Option<Vec<i32>> {
+    let codes = decoder.texts("valid_exit_codes", true);
+    let mut result = Vec::new();
+    for code in &codes {
+        match code.value.parse() {
+            Ok(code) => result.push(code),
+            Err(_) => decoder.error(&code.at, format!("valid_exit_codes: {:?} is no whole number", code.value), ""),
+        }
+    }
+    (!result.is_empty()).then_some(result)
+}

@@ -1,0 +1,12 @@
+//! HCL2: parsing with located complaints, the evaluator, and Packer's blocks. Start at [`config::evaluate`].
+
+pub mod blocks;
+pub mod builds;
+pub mod config;
+pub mod eval;
+pub mod functions;
+pub mod locals;
+pub mod options;
+pub mod parse;
+pub mod string_template;
+pub mod variables;

@@ -1,0 +1,5 @@
+//! Legacy JSON templates: a parser that keeps positions and refuses repeated keys, and the template itself.
+
+pub mod parse;
+pub mod template;
+pub mod user;

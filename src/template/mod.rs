@@ -1,0 +1,187 @@
+//! Packer templates, HCL2 and JSON, to evaluated and checked builds, with file, line and column for every complaint.
+//! Uses `domain` only: no clock, no server environment, no files but the bundle's. The way of a template is
+//! [`evaluate`] → `files` → `hcl::config` or `json::template` → `assemble` → `decode`.
+
+pub mod assemble;
+pub mod decimal;
+pub mod decode;
+pub mod duration;
+mod files;
+pub mod hcl;
+pub mod json;
+pub mod legacy;
+pub mod options;
+pub mod packer;
+pub mod runtime;
+pub mod select;
+pub mod source;
+pub mod types;
+pub mod value;
+mod var_files;
+
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::bundle::Bundle;
+use crate::domain::config::BuildConfig;
+use crate::domain::diagnostic::Diagnostic;
+use files::Template;
+use runtime::Runtime;
+use select::Selection;
+
+/// What a run asks for.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    pub bundle: &'a Bundle,
+    /// The request's variables. A string is literal for string, number, bool and untyped variables, and an HCL
+    /// expression for others, as with Packer's `-var`; other JSON values are taken as they are.
+    pub variables: &'a IndexMap<String, serde_json::Value>,
+    /// Paths of variable files in the bundle; later ones count.
+    pub var_files: &'a [String],
+    /// The run's own environment, never the server's. `GIT_SHA` falls back to `git_sha`.
+    pub env: &'a IndexMap<String, String>,
+    /// Packer's `-only`: patterns over build names.
+    pub only: &'a [String],
+    /// Packer's `-except`.
+    pub except: &'a [String],
+    pub git_sha: Option<&'a str>,
+    /// The run's frozen time.
+    pub now: DateTime<Utc>,
+    /// `packer_run_uuid`; random-looking ids derive from it, so that an evaluation can be repeated.
+    pub run_id: Uuid,
+    pub clean_image: bool,
+}
+
+/// A template's evaluated builds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluated {
+    pub builds: Vec<BuildConfig>,
+    pub variables: Vec<VariableValue>,
+    /// Every string of sensitive variables and locals, and each line of those with several.
+    pub sensitive_values: Vec<String>,
+    pub warnings: Vec<Diagnostic>,
+    pub description: Option<String>,
+}
+
+/// A variable as the run uses it. The value of a sensitive one is here in plain text: whoever shows it hides it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VariableValue {
+    pub name: String,
+    pub type_name: String,
+    pub value: serde_json::Value,
+    pub sensitive: bool,
+    pub is_default: bool,
+}
+
+/// Which language a template is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    Hcl2,
+    Json,
+}
+
+/// What can be said of a template without variable values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outline {
+    pub format: Format,
+    pub description: Option<String>,
+    pub variables: Vec<VariableOutline>,
+    pub builds: Vec<BuildOutline>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VariableOutline {
+    pub name: String,
+    pub type_name: String,
+    pub description: Option<String>,
+    pub required: bool,
+    pub sensitive: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BuildOutline {
+    pub name: String,
+    pub builder_type: String,
+}
+
+/// Evaluates a template for a run.
+///
+/// # Errors
+/// With all complaints, warnings among them, when one of them is an error.
+pub fn evaluate(request: &Request<'_>) -> Result<Evaluated, Vec<Diagnostic>> {
+    let template = files::load(request.bundle)?;
+    let selection = Selection::new(request.only, request.except)?;
+    let runtime = Runtime::new(request);
+    let mut complaints = Vec::new();
+    let mut evaluated = match &template {
+        Template::Hcl2(files) => hcl::config::evaluate(files, request, &runtime, &selection, &mut complaints),
+        Template::Json(source) => json::template::evaluate(source, request, &runtime, &selection, &mut complaints)?,
+    };
+    let mut complaints = tidy(complaints);
+    hide(&mut complaints, &evaluated.sensitive_values);
+    if complaints.iter().any(Diagnostic::is_error) {
+        return Err(complaints);
+    }
+    evaluated.warnings = complaints;
+    Ok(evaluated)
+}
+
+/// Checks a template's syntax and structure, and describes it.
+///
+/// # Errors
+/// With all complaints.
+pub fn outline(bundle: &Bundle) -> Result<Outline, Vec<Diagnostic>> {
+    let template = files::load(bundle)?;
+    let nothing = IndexMap::new();
+    let variables = IndexMap::new();
+    let request = Request {
+        bundle,
+        variables: &variables,
+        var_files: &[],
+        env: &nothing,
+        only: &[],
+        except: &[],
+        git_sha: None,
+        now: DateTime::UNIX_EPOCH,
+        run_id: Uuid::nil(),
+        clean_image: true,
+    };
+    let runtime = Runtime::new(&request);
+    let mut complaints = Vec::new();
+    let outline = match &template {
+        Template::Hcl2(files) => hcl::config::outline(files, &runtime, &mut complaints),
+        Template::Json(source) => json::template::outline(source, &runtime, &mut complaints)?,
+    };
+    let complaints = tidy(complaints);
+    if complaints.iter().any(Diagnostic::is_error) { Err(complaints) } else { Ok(outline) }
+}
+
+/// Takes sensitive values out of complaints, some of which show the value they complain about.
+fn hide(complaints: &mut [Diagnostic], sensitive: &[String]) {
+    let mut sensitive: Vec<&String> = sensitive.iter().filter(|value| !value.is_empty()).collect();
+    sensitive.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    for complaint in complaints {
+        for value in &sensitive {
+            complaint.summary = complaint.summary.replace(value.as_str(), "<sensitive>");
+            complaint.detail = complaint.detail.replace(value.as_str(), "<sensitive>");
+        }
+    }
+}
+
+/// One fault seen in several builds is one complaint; errors come by place.
+fn tidy(complaints: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut tidy: Vec<Diagnostic> = Vec::new();
+    for complaint in complaints {
+        if !tidy.contains(&complaint) {
+            tidy.push(complaint);
+        }
+    }
+    tidy.sort_by(|a, b| a.at.cmp(&b.at));
+    tidy
+}

@@ -1,0 +1,149 @@
+//! Options as both languages give them: evaluated values that know where they stand. What `decode/` reads.
+
+use indexmap::IndexMap;
+
+use super::decimal::Decimal;
+use super::value::{Kind, Value};
+use crate::domain::config::Locations;
+use crate::domain::diagnostic::SourceLocation;
+
+/// A value with its place.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub at: SourceLocation,
+    pub content: Content,
+}
+
+#[derive(Debug, Clone)]
+pub enum Content {
+    Null,
+    /// Its fault was already reported.
+    Unknown,
+    Bool(bool),
+    Number(Decimal),
+    String(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A named value.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub key: String,
+    pub key_at: SourceLocation,
+    pub node: Node,
+}
+
+/// Which language options come from: JSON is laxer about case, and does not tell blocks from attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Hcl2,
+    Json,
+}
+
+/// A component's options.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub language: Language,
+    /// Where the component begins.
+    pub at: SourceLocation,
+    pub attributes: Vec<Entry>,
+    /// HCL2's nested blocks; JSON has none.
+    pub blocks: Vec<(String, Options)>,
+}
+
+impl Node {
+    /// A value all of whose parts stand at one place.
+    #[must_use]
+    pub fn from_value(value: &Value, at: &SourceLocation) -> Self {
+        let content = match value.kind() {
+            Kind::Null => Content::Null,
+            Kind::Unknown => Content::Unknown,
+            Kind::Bool(flag) => Content::Bool(*flag),
+            Kind::Number(number) => Content::Number(*number),
+            Kind::String(text) => Content::String(text.to_string()),
+            Kind::Sequence(sequence) => {
+                Content::List(sequence.items.iter().map(|item| Self::from_value(item, at)).collect())
+            }
+            Kind::Mapping(mapping) => Content::Map(
+                mapping
+                    .entries
+                    .iter()
+                    .map(|(key, item)| Entry { key: key.clone(), key_at: at.clone(), node: Self::from_value(item, at) })
+                    .collect(),
+            ),
+        };
+        Self { at: at.clone(), content }
+    }
+
+    /// The text of a string, number or bool.
+    #[must_use]
+    pub fn scalar(&self) -> Option<String> {
+        match &self.content {
+            Content::String(text) => Some(text.clone()),
+            Content::Number(number) => Some(number.to_string()),
+            Content::Bool(flag) => Some(flag.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Whether the value says the same as leaving the option out: null, empty, `false` or 0.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match &self.content {
+            Content::Null => true,
+            Content::Unknown => false,
+            Content::Bool(flag) => !flag,
+            Content::Number(number) => *number == Decimal::ZERO,
+            Content::String(text) => text.is_empty(),
+            Content::List(items) => items.is_empty(),
+            Content::Map(entries) => entries.is_empty(),
+        }
+    }
+
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match &self.content {
+            Content::Null => "null",
+            Content::Unknown => "unknown",
+            Content::Bool(_) => "a bool",
+            Content::Number(_) => "a number",
+            Content::String(_) => "a string",
+            Content::List(_) => "a list",
+            Content::Map(_) => "a map",
+        }
+    }
+}
+
+impl Options {
+    /// The options of a JSON object.
+    #[must_use]
+    pub fn from_entries(entries: Vec<Entry>, at: SourceLocation) -> Self {
+        Self { language: Language::Json, at, attributes: entries, blocks: Vec::new() }
+    }
+
+    /// Where each attribute stands, nested ones with a dot.
+    #[must_use]
+    pub fn locations(&self) -> Locations {
+        let mut locations = IndexMap::new();
+        self.collect_locations("", &mut locations);
+        locations
+    }
+
+    fn collect_locations(&self, prefix: &str, into: &mut Locations) {
+        for entry in &self.attributes {
+            let name = format!("{prefix}{}", entry.key);
+            if let Content::Map(entries) = &entry.node.content {
+                for inner in entries {
+                    into.entry(format!("{name}.{}", inner.key)).or_insert_with(|| inner.key_at.clone());
+                }
+            }
+            into.entry(name).or_insert_with(|| entry.key_at.clone());
+        }
+        for (name, block) in &self.blocks {
+            let name = format!("{prefix}{name}");
+            block.collect_locations(&format!("{name}."), into);
+            into.entry(name).or_insert_with(|| block.at.clone());
+        }
+    }
+}

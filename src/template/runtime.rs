@@ -1,0 +1,81 @@
+//! What evaluation may know of the world: the bundle, the run's frozen clock and id, the run's own environment, and how
+//! much work it may still do. Nothing here reads the server's clock, environment or files.
+
+use std::cell::Cell;
+
+use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
+use uuid::Uuid;
+
+use super::Request;
+use crate::domain::bundle::Bundle;
+
+/// Steps one evaluation may take: a template of a thousand lines needs some ten thousand.
+const MAX_STEPS: u64 = 3_000_000;
+/// Bytes a single value may weigh.
+pub const MAX_VALUE_WEIGHT: u64 = 4 * 1024 * 1024;
+/// How deep a value may nest.
+pub const MAX_VALUE_DEPTH: u32 = 100;
+/// The version of Packer's language that templates are measured against (`packer.version`, `required_version`).
+pub const PACKER_VERSION: &str = "1.16.0";
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Runtime<'a> {
+    pub bundle: &'a Bundle,
+    pub now: DateTime<Utc>,
+    pub run_id: Uuid,
+    env: &'a IndexMap<String, String>,
+    git_sha: Option<&'a str>,
+    uuids: Cell<u64>,
+    steps: Cell<u64>,
+}
+
+impl<'a> Runtime<'a> {
+    #[must_use]
+    pub fn new(request: &Request<'a>) -> Self {
+        Self {
+            bundle: request.bundle,
+            now: request.now,
+            run_id: request.run_id,
+            env: request.env,
+            git_sha: request.git_sha,
+            uuids: Cell::new(0),
+            steps: Cell::new(0),
+        }
+    }
+
+    /// A variable of the run's own environment. `GIT_SHA` falls back to the run's `git_sha`.
+    #[must_use]
+    pub fn env(&self, name: &str) -> Option<&str> {
+        let own = self.env.get(name).map(String::as_str);
+        if name == "GIT_SHA" { own.or(self.git_sha) } else { own }
+    }
+
+    /// The run's environment, for `PKR_VAR_` variables.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The next random-looking id. It depends on the run and on how many came before, so an evaluation can be repeated.
+    #[must_use]
+    pub fn next_uuid(&self) -> Uuid {
+        let count = self.uuids.get() + 1;
+        self.uuids.set(count);
+        let name = Uuid::new_v5(&self.run_id, format!("uuid {count}").as_bytes());
+        uuid::Builder::from_random_bytes(*name.as_bytes()).into_uuid()
+    }
+
+    /// Counts work.
+    ///
+    /// # Errors
+    /// When the evaluation has used up what it may do.
+    pub fn spend(&self, steps: u64) -> Result<(), String> {
+        let spent = self.steps.get().saturating_add(steps);
+        self.steps.set(spent);
+        if spent > MAX_STEPS {
+            return Err("the template needs too much work to evaluate (more than 3,000,000 steps)".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! A template's source text, and the way from a byte offset back to line and column.
+
+use crate::domain::diagnostic::{Diagnostic, SourceLocation};
+
+/// One file's text without its byte order mark.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    pub path: String,
+    pub text: String,
+    line_starts: Vec<usize>,
+}
+
+impl SourceFile {
+    #[must_use]
+    pub fn new(path: &str, text: &str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path: path.to_owned(), text, line_starts }
+    }
+
+    /// A file of a bundle.
+    ///
+    /// # Errors
+    /// When the bytes are not UTF-8.
+    pub fn from_bytes(path: &str, bytes: &[u8]) -> Result<Self, Diagnostic> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Self::new(path, text)),
+            Err(error) => {
+                let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+                let file = Self::new(path, &valid);
+                Err(Diagnostic::error("the file is not UTF-8 text")
+                    .with_detail("save it in the encoding UTF-8")
+                    .at(Some(file.location(valid.len()))))
+            }
+        }
+    }
+
+    /// Where a byte offset is, for a person: the column counts characters from 1.
+    #[must_use]
+    pub fn location(&self, offset: usize) -> SourceLocation {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let line = self.line_starts.partition_point(|&start| start <= offset).max(1);
+        let start = self.line_starts[line - 1];
+        let column = self.text[start..offset].chars().count() + 1;
+        SourceLocation {
+            file: self.path.clone(),
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            column: u32::try_from(column).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The line that holds an offset, without its line ending.
+    #[must_use]
+    pub fn line_at(&self, offset: usize) -> &str {
+        let line = self.line_starts.partition_point(|&start| start <= offset).max(1);
+        let start = self.line_starts[line - 1];
+        let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
+        self.text[start..end].trim_end_matches(['\n', '\r'])
+    }
+
+    /// The offset where the line that holds `offset` begins.
+    #[must_use]
+    pub fn line_start(&self, offset: usize) -> usize {
+        self.line_starts[self.line_starts.partition_point(|&start| start <= offset).max(1) - 1]
+    }
+}
+
+/// `did you mean "x"?` for the candidate that is near enough to be a misspelling.
+#[must_use]
+pub fn suggestion<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = given.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `; did you mean "x"?`, or nothing.
+#[must_use]
+pub fn did_you_mean<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    suggestion(given, candidates).map_or_else(String::new, |name| format!("did you mean {name:?}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters() {
+        let file = SourceFile::new("a", "\u{feff}x\nä€y\r\nz");
+        assert_eq!(file.location(0).to_string(), "a:1:1");
+        let y = file.text.find('y').unwrap();
+        assert_eq!(file.location(y).to_string(), "a:2:3");
+        assert_eq!(file.line_at(y), "ä€y");
+        assert_eq!(file.location(999).to_string(), "a:3:2");
+        assert!(SourceFile::from_bytes("a", b"ok\n\xff").unwrap_err().to_string().starts_with("a:2:1:"));
+    }
+
+    #[test]
+    fn suggestions_are_near() {
+        assert_eq!(suggestion("instance_typ", ["ami_name", "instance_type"]), Some("instance_type"));
+        assert_eq!(suggestion("foo", ["ami_name"]), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! What a person reads when something is wrong.
+
+use super::{Given, with_options};
+
+#[test]
+fn options() {
+    insta::assert_snapshot!(with_options("  access_key = \"AKIA\"\n  secret_key = \"hunter2\"").bad(), @"
+    t.pkr.hcl:7:3: access_key can't be used here: the server assumes a role in each account: remove access_key and secret_key, configure [accounts.<name>] role_arn, and name that account in the request with `account`
+    t.pkr.hcl:8:3: secret_key can't be used here: the server assumes a role in each account: remove access_key and secret_key, configure [accounts.<name>] role_arn, and name that account in the request with `account`
+    ");
+    insta::assert_snapshot!(with_options("  instance_typ = \"x\"\n  Region = \"y\"\n  spot_price = \"auto\"").bad(), @r#"
+    t.pkr.hcl:7:3: amazon-ebs has no option "instance_typ": did you mean "instance_type"?
+    t.pkr.hcl:8:3: amazon-ebs has no option "Region": did you mean "region"?
+    t.pkr.hcl:9:3: spot_price is not supported yet: use an on-demand instance_type
+    "#);
+    insta::assert_snapshot!(with_options("  tags = { \"ingot:family\" = \"x\", \"aws:x\" = \"y\" }").bad(), @r#"
+    t.pkr.hcl:7:12: the tag "ingot:family" can't be set: keys that begin with ingot: are reserved
+    t.pkr.hcl:7:34: the tag "aws:x" can't be set: keys that begin with aws: are reserved
+    "#);
+    insta::assert_snapshot!(with_options("  tags = { a = \"{{ .SourceAMIx }}\" }\n  vpc_id = \"{{ .SourceAMI }}\"").bad(), @r#"
+    t.pkr.hcl:7:16: {{ .SourceAMIx }} has no value in this option; did you mean "SourceAMI"?
+    t.pkr.hcl:8:12: {{ .SourceAMI }} has no value in this option
+    "#);
+    insta::assert_snapshot!(with_options("  tags {\n    a = 1\n  }\n  metadata_options = { http_tokens = \"required\" }").bad(), @"
+    t.pkr.hcl:7:3: tags is an attribute, not a block: write tags = { … }
+    t.pkr.hcl:10:3: metadata_options is a block, not an attribute: leave the = out: metadata_options { … }
+    ");
+    insta::assert_snapshot!(with_options("  ssh_timeout = \"5 minutes\"\n  ssh_port = \"ssh\"\n  ssh_pty = \"maybe\"").bad(), @r#"
+    t.pkr.hcl:7:17: ssh_timeout must be a duration, "5 minutes" is none: write a number with its unit: 30s, 5m, 1h30m
+    t.pkr.hcl:8:14: ssh_port must be a whole number
+    t.pkr.hcl:9:13: ssh_pty must be true or false
+    "#);
+    insta::assert_snapshot!(with_options("  kms_key_id = \"alias/x\"\n  imds_support = \"v1\"\n  ami_users = { a = 1 }").bad(), @r#"
+    t.pkr.hcl:7:16: kms_key_id needs encrypt_boot = true
+    t.pkr.hcl:8:18: imds_support must be "v2.0" or left out, this is "v1"
+    t.pkr.hcl:9:15: ami_users must be a list, this is a map: write ami_users = [ … ]
+    "#);
+    insta::assert_snapshot!(with_options("  launch_block_device_mappings {\n    volume_type = \"gp2\"\n    iops = 100\n  }").bad(), @"
+    t.pkr.hcl:7:3: device_name is missing: such as /dev/sda1 or /dev/xvda
+    t.pkr.hcl:9:5: iops is only for io1, io2 and gp3 volumes
+    ");
+}
+
+#[test]
+fn sources() {
+    let text = r#"
+source "amazon-ebs" "a" {
+  ami_name = "a:b"
+  source_ami_filter {
+    filters = { name = "ubuntu*" }
+  }
+}
+build {
+  sources = ["source.amazon-ebs.a", "source.amazon-ebs.b", "oops"]
+}
+"#;
+    insta::assert_snapshot!(Given::hcl(text).bad(), @r#"
+    t.pkr.hcl:2:1: region is missing: name the region to build in, such as us-east-1
+    t.pkr.hcl:2:1: instance_type is missing: name the machine to build on, such as t3.micro
+    t.pkr.hcl:2:1: ssh_username is missing: name the image's user, such as ubuntu, ec2-user or admin
+    t.pkr.hcl:3:3: ami_name "a:b" holds ':', which EC2 does not allow: letters, digits, spaces and ( ) [ ] . / - ' @ _ are allowed; clean_resource_name replaces the rest
+    t.pkr.hcl:4:3: for safety a source_ami_filter needs owners: without them anybody's look-alike image would be taken; give account ids, "self" or "amazon": owners = ["099720109477"] is Canonical's Ubuntu
+    t.pkr.hcl:9:37: there is no source "amazon-ebs.b": did you mean "amazon-ebs.a"?
+    t.pkr.hcl:9:60: "oops" is no source: write "source.TYPE.NAME", such as "source.amazon-ebs.ubuntu"
+    "#);
+    insta::assert_snapshot!(with_options("").only("docker.*").bad(), @r#"no build is left by only "docker.*": the template has the builds amazon-ebs.a"#);
+}
+
+#[test]
+fn expressions_and_names() {
+    let text = r#"
+variable "region" {
+  type    = strin
+  default = "x"
+}
+variable "n" {
+  type = number
+}
+variable "checked" {
+  default = "bad"
+  validation {
+    condition     = length(var.checked) > 5
+    error_message = "It must be longer."
+  }
+}
+locals {
+  a = local.b
+  b = local.a
+  c = var.regoin
+  d = "${["x"]}"
+  e = 1 / 0
+  f = tostring(1)
+  g = md5("x")
+  h = lenght([])
+  i = ubuntu
+  j = substr("x", 1)
+}
+source "amazon-ebs" "a" {
+  ami_name = local.c
+}
+build {
+  sources = ["amazon-ebs.a"]
+  provisionr "shell" {}
+}
+"#;
+    insta::assert_snapshot!(Given::hcl(text).var("n", "five").var("nope", "x").bad(), @r#"
+    the template declares no variable "nope"
+    t.pkr.hcl:3:13: "strin" is no type; there are string, number, bool, any, list(…), set(…), map(…), object({…}) and tuple([…])
+    t.pkr.hcl:6:1: the value of variable "n" does not fit its type number: a number is needed, "five" is none
+    t.pkr.hcl:11:3: the value of variable "checked" is not valid: It must be longer.
+    t.pkr.hcl:17:3: the local "a" depends on itself: local.a → local.b → local.a
+    t.pkr.hcl:19:11: there is no variable "regoin": did you mean "region"?
+    t.pkr.hcl:21:11: division by zero
+    t.pkr.hcl:22:7: there is no function "tostring": that is Terraform's; in Packer write convert(x, string)
+    t.pkr.hcl:23:7: the function md5 is not supported yet: use sha256(…)
+    t.pkr.hcl:24:7: there is no function "lenght": did you mean "length"?
+    t.pkr.hcl:25:7: "ubuntu" is not defined: text goes in quotes; variables are var.NAME, locals are local.NAME
+    t.pkr.hcl:26:7: substr: it takes 3 arguments, 2 are given
+    t.pkr.hcl:28:1: region is missing: name the region to build in, such as us-east-1
+    t.pkr.hcl:28:1: source_ami or source_ami_filter is missing: name the image to start from
+    t.pkr.hcl:28:1: instance_type is missing: name the machine to build on, such as t3.micro
+    t.pkr.hcl:28:1: ssh_username is missing: name the image's user, such as ubuntu, ec2-user or admin
+    t.pkr.hcl:33:3: a build has no block "provisionr": did you mean "provisioner"?
+    "#);
+}
+
+#[test]
+fn provisioners() {
+    let text = |block: &str| {
+        let given = with_options("");
+        let source = String::from_utf8(given.files[0].1.clone()).unwrap();
+        Given::hcl(
+            &source.replace("  sources = [\"amazon-ebs.a\"]\n", &format!("  sources = [\"amazon-ebs.a\"]\n{block}")),
+        )
+    };
+    insta::assert_snapshot!(text("  provisioner \"shell\" {}\n  provisioner \"powershell\" {}\n  provisioner \"shel\" {}\n").bad(), @r#"
+    t.pkr.hcl:11:3: the shell provisioner needs inline, script or scripts
+    t.pkr.hcl:12:3: provisioner "powershell" is not supported yet: shell and file are
+    t.pkr.hcl:13:3: there is no provisioner "shel": did you mean "shell"?
+    "#);
+    insta::assert_snapshot!(text("  provisioner \"shell\" {\n    script = \"setup.sh\"\n    execute_comand = \"x\"\n  }\n").bad(), @r#"
+    t.pkr.hcl:12:14: script: the bundle has no file "setup.sh": send the file with the template; paths count from the template's folder
+    t.pkr.hcl:13:5: the shell provisioner has no option "execute_comand": did you mean "execute_command"?
+    "#);
+    insta::assert_snapshot!(text("  provisioner \"file\" {\n    source = \"../x\"\n  }\n").bad(), @r#"
+    t.pkr.hcl:11:3: destination is missing: the file provisioner needs to know where to
+    t.pkr.hcl:12:14: source: "../x" leaves the template's folder: only files that are sent with the template can be used
+    "#);
+    insta::assert_snapshot!(text("  provisioner \"shell\" {\n    inline = [\"{{ if .X }}\"]\n    pause_before = \"soon\"\n  }\n").bad(), @r#"
+    t.pkr.hcl:12:15: {{ if }} is not supported yet
+    t.pkr.hcl:13:20: pause_before must be a duration, "soon" is none: write a number with its unit: 30s, 5m, 1h30m
+    "#);
+}
+
+#[test]
+fn secrets_stay_out_of_complaints() {
+    let secret = "variable \"t\" {\n  sensitive = true\n  default   = \"hunter2\"\n}\n";
+    let given = with_options("  ssh_timeout = var.t\n  imds_support = \"x${var.t}\"");
+    let text = String::from_utf8(given.files[0].1.clone()).unwrap();
+    let bad = Given::hcl(&format!("{secret}{text}")).bad();
+    assert!(bad.contains("<sensitive>") && !bad.contains("hunter2"), "{bad}");
+}
+
+#[test]
+fn which_file() {
+    let json = "{\"builders\": []}";
+    insta::assert_snapshot!(Given::default().file("a.json", json).file("b.json", json).bad(), @"the bundle has several templates: a.json, b.json: send one JSON template in a bundle");
+    insta::assert_snapshot!(Given::default().file("README.md", "x").file("x/t.pkr.hcl", "").file("y", "").bad(), @"no file of the bundle is a template: a template is *.pkr.hcl, or one JSON file with builders, at the root of the bundle; at the root there are README.md, y");
+    insta::assert_snapshot!(Given::default().file("t.pkr.json", "{}").bad(), @"t.pkr.json:1:1: HCL2 in JSON syntax (*.pkr.json) is not supported yet: write it as *.pkr.hcl; a legacy JSON template has a name that ends in .json only");
+    insta::assert_snapshot!(Given::default().file("t.json", json).bad(), @r#"t.json:1:1: the template has no builders: add "builders": [{ "type": "amazon-ebs", … }]"#);
+    insta::assert_snapshot!(Given::hcl("").bad(), @"t.pkr.hcl:1:1: the template has no build block: add a source block and a build block that names it");
+}
+
+#[test]
+fn json() {
+    let text = r#"{
+  "variables": { "a": "{{user `b`}}", "b": "{{user `a`}}", "c": null },
+  "builders": [{ "type": "amazon-ebs", "ami_nam": "x", "secret_key": "hunter2" }],
+  "provisioners": [{ "type": "shell", "only": ["other"], "inline": [1] }],
+  "postprocessors": []
+}"#;
+    insta::assert_snapshot!(Given::default().file("t.json", text).bad(), @r#"
+    t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables
+    t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables
+    t.json:2:60: the variable "c" has no value: give it in the request's variables, or give it a default other than null
+    t.json:3:16: region is missing: name the region to build in, such as us-east-1
+    t.json:3:16: source_ami or source_ami_filter is missing: name the image to start from
+    t.json:3:16: ami_name is missing: put {{timestamp}} into it, so that each image has a name of its own
+    t.json:3:16: instance_type is missing: name the machine to build on, such as t3.micro
+    t.json:3:16: ssh_username is missing: name the image's user, such as ubuntu, ec2-user or admin
+    t.json:3:40: amazon-ebs has no option "ami_nam": did you mean "ami_name"?
+    t.json:3:56: secret_key can't be used here: the server assumes a role in each account: remove access_key and secret_key, configure [accounts.<name>] role_arn, and name that account in the request with `account`
+    t.json:4:20: only names "other", and there is no such builder
+    t.json:5:3: a template has no key "postprocessors": did you mean "post-processors"?
+    "#);
+}
