@@ -1,0 +1,410 @@
+//! One account's calls.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use aws_config::{Region, SdkConfig};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::IdentityCache;
+use aws_sdk_ec2::config::retry::RetryConfig;
+use aws_sdk_ec2::primitives::Blob;
+use aws_sdk_ec2::types as ec2;
+use tokio::sync::OnceCell;
+
+use super::call::Call;
+use super::convert::{self, filters, tag_specifications};
+use super::errors::{self, incomplete};
+use super::launch;
+use crate::cloud::{
+    Cloud, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, KeyPair, NetworkInterface,
+    NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags, Volume,
+};
+
+/// The most that EC2 puts on a page of most lists.
+const PAGE: i32 = 1000;
+
+/// Clients of one account. A client holds the connections to one region's endpoint and is shared by all builds there.
+pub(super) struct AwsAccount {
+    name: String,
+    /// As configured: other credentials are refused.
+    expected_id: Option<String>,
+    config: SdkConfig,
+    own_region: String,
+    clients: Mutex<HashMap<String, Client>>,
+    id: OnceCell<String>,
+}
+
+/// Asks for page after page.
+macro_rules! all_pages {
+    ($call:expr, $request:expr, $items:ident, $convert:expr) => {{
+        let (call, request) = ($call, $request);
+        let mut found = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let page = call.read(|| request.clone().set_next_token(token.clone()).send()).await?;
+            found.extend(page.$items().iter().map($convert));
+            token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            if token.is_none() {
+                break Ok(found);
+            }
+        }
+    }};
+}
+
+impl AwsAccount {
+    pub(super) fn new(name: &str, expected_id: Option<String>, config: SdkConfig, own_region: String) -> Self {
+        let clients = Mutex::new(HashMap::new());
+        Self { name: name.to_owned(), expected_id, config, own_region, clients, id: OnceCell::new() }
+    }
+
+    fn client(&self, region: &str) -> Client {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let config = aws_sdk_ec2::config::Builder::from(&self.config)
+                .region(Region::new(region.to_owned()))
+                .retry_config(RetryConfig::disabled())
+                .identity_cache(IdentityCache::no_cache())
+                .build();
+            Client::from_conf(config)
+        };
+        clients.entry(region.to_owned()).or_insert_with(make).clone()
+    }
+
+    fn call<'c>(&'c self, operation: &'static str, region: &'c str) -> Call<'c> {
+        Call { operation, account: &self.name, region }
+    }
+
+    async fn ask_sts(&self) -> CloudResult<String> {
+        const OPERATION: &str = "GetCallerIdentity";
+        let config = aws_sdk_sts::config::Builder::from(&self.config)
+            .retry_config(RetryConfig::disabled())
+            .identity_cache(IdentityCache::no_cache())
+            .build();
+        let sts = aws_sdk_sts::Client::from_conf(config);
+        let answer = self.call(OPERATION, &self.own_region).read(|| sts.get_caller_identity().send()).await?;
+        let id = answer.account.ok_or_else(|| incomplete(OPERATION, "account", false))?;
+        match &self.expected_id {
+            Some(expected) if *expected != id => {
+                let message =
+                    format!("account {} is configured as {expected}, but its credentials are of {id}", self.name);
+                Err(errors::error(CloudErrorClass::Invalid, OPERATION, "wrong-account", message))
+            }
+            _ => Ok(id),
+        }
+    }
+
+    async fn image_attribute(
+        &self,
+        region: &str,
+        image_id: &str,
+        set: impl Fn(
+            aws_sdk_ec2::operation::modify_image_attribute::builders::ModifyImageAttributeFluentBuilder,
+        ) -> aws_sdk_ec2::operation::modify_image_attribute::builders::ModifyImageAttributeFluentBuilder
+        + Send
+        + Sync,
+    ) -> CloudResult<()> {
+        let client = self.client(region);
+        let call = self.call("ModifyImageAttribute", region);
+        call.change(|| set(client.modify_image_attribute().image_id(image_id)).send()).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Cloud for AwsAccount {
+    async fn account_id(&self) -> CloudResult<String> {
+        self.id.get_or_try_init(|| self.ask_sts()).await.cloned()
+    }
+
+    async fn regions(&self, region: &str) -> CloudResult<Vec<String>> {
+        let client = self.client(region);
+        let answer = self.call("DescribeRegions", region).read(|| client.describe_regions().send()).await?;
+        Ok(answer.regions().iter().filter_map(|region| region.region_name().map(str::to_owned)).collect())
+    }
+
+    async fn find_images(&self, region: &str, query: &ImageQuery) -> CloudResult<Vec<Image>> {
+        let request = self
+            .client(region)
+            .describe_images()
+            .set_filters(filters(&query.filters))
+            .set_owners((!query.owners.is_empty()).then(|| query.owners.clone()))
+            .set_include_deprecated(query.include_deprecated.then_some(true))
+            .max_results(PAGE);
+        all_pages!(self.call("DescribeImages", region), request, images, convert::image)
+    }
+
+    async fn find_instances(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<Instance>> {
+        let request = self.client(region).describe_instances().set_filters(filters(wanted)).max_results(PAGE);
+        let call = self.call("DescribeInstances", region);
+        let reservations: CloudResult<Vec<Vec<Instance>>> = all_pages!(call, request, reservations, |reservation| {
+            reservation.instances().iter().map(convert::instance).collect()
+        });
+        Ok(reservations?.into_iter().flatten().collect())
+    }
+
+    async fn find_subnets(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<Subnet>> {
+        let request = self.client(region).describe_subnets().set_filters(filters(wanted)).max_results(PAGE);
+        all_pages!(self.call("DescribeSubnets", region), request, subnets, convert::subnet)
+    }
+
+    async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>> {
+        let client = self.client(region);
+        let wanted = filters(&[Filter::new("is-default", ["true"])]);
+        let call = self.call("DescribeVpcs", region);
+        let answer = call.read(|| client.describe_vpcs().set_filters(wanted.clone()).send()).await?;
+        Ok(answer.vpcs().first().and_then(ec2::Vpc::vpc_id).map(str::to_owned))
+    }
+
+    async fn find_security_groups(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<SecurityGroup>> {
+        let request = self.client(region).describe_security_groups().set_filters(filters(wanted)).max_results(PAGE);
+        all_pages!(self.call("DescribeSecurityGroups", region), request, security_groups, convert::security_group)
+    }
+
+    async fn find_key_pairs(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<KeyPair>> {
+        // The one list without pages.
+        let client = self.client(region);
+        let call = self.call("DescribeKeyPairs", region);
+        let answer = call.read(|| client.describe_key_pairs().set_filters(filters(wanted)).send()).await?;
+        Ok(answer.key_pairs().iter().map(convert::key_pair).collect())
+    }
+
+    async fn find_snapshots(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<Snapshot>> {
+        // Without an owner EC2 goes through everybody's public ones.
+        let request =
+            self.client(region).describe_snapshots().owner_ids("self").set_filters(filters(wanted)).max_results(PAGE);
+        all_pages!(self.call("DescribeSnapshots", region), request, snapshots, convert::snapshot)
+    }
+
+    async fn find_volumes(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<Volume>> {
+        let request = self.client(region).describe_volumes().set_filters(filters(wanted)).max_results(PAGE);
+        all_pages!(self.call("DescribeVolumes", region), request, volumes, convert::volume)
+    }
+
+    async fn find_network_interfaces(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<NetworkInterface>> {
+        let request = self.client(region).describe_network_interfaces().set_filters(filters(wanted)).max_results(PAGE);
+        let call = self.call("DescribeNetworkInterfaces", region);
+        all_pages!(call, request, network_interfaces, convert::network_interface)
+    }
+
+    async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>> {
+        // By filter: an unknown type in the list of types is an error.
+        let client = self.client(region);
+        let wanted = filters(&[Filter::new("instance-type", [instance_type])]);
+        let call = self.call("DescribeInstanceTypes", region);
+        let answer = call.read(|| client.describe_instance_types().set_filters(wanted.clone()).send()).await?;
+        let found =
+            answer.instance_types().iter().map(convert::instance_type).find(|found| found.name == instance_type);
+        Ok(found)
+    }
+
+    async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String> {
+        let client = self.client(region);
+        let call = self.call("GetConsoleOutput", region);
+        let latest = call.read(|| client.get_console_output().instance_id(instance_id).latest(true).send()).await;
+        let answer = match latest {
+            // Only types on Nitro have the present output; the others have what was buffered after boot.
+            Err(error) if error.class == CloudErrorClass::Invalid => {
+                call.read(|| client.get_console_output().instance_id(instance_id).send()).await?
+            }
+            other => other?,
+        };
+        Ok(convert::console_text(answer.output()))
+    }
+
+    async fn import_key_pair(&self, region: &str, name: &str, public_key: &str, tags: &Tags) -> CloudResult<KeyPair> {
+        const OPERATION: &str = "ImportKeyPair";
+        let request = self
+            .client(region)
+            .import_key_pair()
+            .key_name(name)
+            .public_key_material(Blob::new(public_key))
+            .set_tag_specifications(tag_specifications([(ec2::ResourceType::KeyPair, tags)]));
+        let answer = self.call(OPERATION, region).change(|| request.clone().send()).await?;
+        Ok(KeyPair {
+            id: answer.key_pair_id.ok_or_else(|| incomplete(OPERATION, "key pair id", true))?,
+            name: answer.key_name.unwrap_or_else(|| name.to_owned()),
+            fingerprint: answer.key_fingerprint.unwrap_or_default(),
+            tags: tags.clone(),
+        })
+    }
+
+    async fn delete_key_pair(&self, region: &str, key_pair_id: &str) -> CloudResult<()> {
+        let client = self.client(region);
+        let call = self.call("DeleteKeyPair", region);
+        call.change(|| client.delete_key_pair().key_pair_id(key_pair_id).send()).await.map(drop)
+    }
+
+    async fn create_security_group(&self, region: &str, request: &NewSecurityGroup) -> CloudResult<String> {
+        const OPERATION: &str = "CreateSecurityGroup";
+        let client = self.client(region);
+        let send = || {
+            client
+                .create_security_group()
+                .group_name(&request.name)
+                .description(&request.description)
+                .set_vpc_id(request.vpc_id.clone())
+                .set_tag_specifications(tag_specifications([(ec2::ResourceType::SecurityGroup, &request.tags)]))
+                .send()
+        };
+        let answer = self.call(OPERATION, region).change(send).await?;
+        answer.group_id.ok_or_else(|| incomplete(OPERATION, "group id", true))
+    }
+
+    async fn authorize_ingress(&self, region: &str, group_id: &str, port: u16, cidrs: &[String]) -> CloudResult<()> {
+        let mut rule =
+            ec2::IpPermission::builder().ip_protocol("tcp").from_port(i32::from(port)).to_port(i32::from(port));
+        for cidr in cidrs {
+            rule = if cidr.contains(':') {
+                rule.ipv6_ranges(ec2::Ipv6Range::builder().cidr_ipv6(cidr).build())
+            } else {
+                rule.ip_ranges(ec2::IpRange::builder().cidr_ip(cidr).build())
+            };
+        }
+        let client = self.client(region);
+        let request = client.authorize_security_group_ingress().group_id(group_id).ip_permissions(rule.build());
+        self.call("AuthorizeSecurityGroupIngress", region).change(|| request.clone().send()).await.map(drop)
+    }
+
+    async fn delete_security_group(&self, region: &str, group_id: &str) -> CloudResult<()> {
+        let client = self.client(region);
+        let call = self.call("DeleteSecurityGroup", region);
+        call.change(|| client.delete_security_group().group_id(group_id).send()).await.map(drop)
+    }
+
+    async fn run_instance(&self, region: &str, request: &NewInstance) -> CloudResult<Instance> {
+        const OPERATION: &str = "RunInstances";
+        let request = launch::run_instances(&self.client(region), request);
+        let answer = self.call(OPERATION, region).change(|| request.clone().send()).await?;
+        answer.instances().first().map(convert::instance).ok_or_else(|| incomplete(OPERATION, "instance", true))
+    }
+
+    async fn stop_instance(&self, region: &str, instance_id: &str) -> CloudResult<()> {
+        let client = self.client(region);
+        let call = self.call("StopInstances", region);
+        call.change(|| client.stop_instances().instance_ids(instance_id).send()).await.map(drop)
+    }
+
+    async fn terminate_instance(&self, region: &str, instance_id: &str) -> CloudResult<()> {
+        let client = self.client(region);
+        let call = self.call("TerminateInstances", region);
+        call.change(|| client.terminate_instances().instance_ids(instance_id).send()).await.map(drop)
+    }
+
+    async fn set_ena_support(&self, region: &str, instance_id: &str, enabled: bool) -> CloudResult<()> {
+        let client = self.client(region);
+        let value = ec2::AttributeBooleanValue::builder().value(enabled).build();
+        let request = client.modify_instance_attribute().instance_id(instance_id).ena_support(value);
+        self.call("ModifyInstanceAttribute", region).change(|| request.clone().send()).await.map(drop)
+    }
+
+    async fn delete_volume(&self, region: &str, volume_id: &str) -> CloudResult<()> {
+        let client = self.client(region);
+        self.call("DeleteVolume", region).change(|| client.delete_volume().volume_id(volume_id).send()).await.map(drop)
+    }
+
+    async fn delete_network_interface(&self, region: &str, interface_id: &str) -> CloudResult<()> {
+        let client = self.client(region);
+        let call = self.call("DeleteNetworkInterface", region);
+        call.change(|| client.delete_network_interface().network_interface_id(interface_id).send()).await.map(drop)
+    }
+
+    async fn create_image(&self, region: &str, request: &NewImage) -> CloudResult<String> {
+        const OPERATION: &str = "CreateImage";
+        let client = self.client(region);
+        let send = || {
+            client
+                .create_image()
+                .instance_id(&request.instance_id)
+                .name(&request.name)
+                .set_description(description(&request.description))
+                .no_reboot(request.no_reboot)
+                .set_tag_specifications(image_tags(&request.image_tags, &request.snapshot_tags))
+                .send()
+        };
+        let answer = self.call(OPERATION, region).change(send).await?;
+        answer.image_id.ok_or_else(|| incomplete(OPERATION, "image id", true))
+    }
+
+    async fn copy_image(&self, region: &str, request: &NewImageCopy) -> CloudResult<String> {
+        const OPERATION: &str = "CopyImage";
+        let client = self.client(region);
+        let send = || {
+            client
+                .copy_image()
+                .client_token(&request.client_token)
+                .source_region(&request.source_region)
+                .source_image_id(&request.source_image_id)
+                .name(&request.name)
+                .set_description(description(&request.description))
+                .set_encrypted(request.encrypted)
+                .set_kms_key_id(request.kms_key_id.clone())
+                .set_tag_specifications(image_tags(&request.image_tags, &request.snapshot_tags))
+                .send()
+        };
+        let answer = self.call(OPERATION, region).change(send).await?;
+        answer.image_id.ok_or_else(|| incomplete(OPERATION, "image id", true))
+    }
+
+    async fn deregister_image(&self, region: &str, image_id: &str) -> CloudResult<()> {
+        let client = self.client(region);
+        let call = self.call("DeregisterImage", region);
+        call.change(|| client.deregister_image().image_id(image_id).send()).await.map(drop)
+    }
+
+    async fn delete_snapshot(&self, region: &str, snapshot_id: &str) -> CloudResult<()> {
+        let client = self.client(region);
+        let call = self.call("DeleteSnapshot", region);
+        call.change(|| client.delete_snapshot().snapshot_id(snapshot_id).send()).await.map(drop)
+    }
+
+    async fn share_image(&self, region: &str, image_id: &str, account_ids: &[String]) -> CloudResult<()> {
+        let permissions =
+            account_ids.iter().map(|id| ec2::LaunchPermission::builder().user_id(id).build()).collect::<Vec<_>>();
+        let added = ec2::LaunchPermissionModifications::builder().set_add(Some(permissions)).build();
+        self.image_attribute(region, image_id, |call| call.launch_permission(added.clone())).await
+    }
+
+    async fn share_snapshot(&self, region: &str, snapshot_id: &str, account_ids: &[String]) -> CloudResult<()> {
+        let request = self
+            .client(region)
+            .modify_snapshot_attribute()
+            .snapshot_id(snapshot_id)
+            .attribute(ec2::SnapshotAttributeName::CreateVolumePermission)
+            .operation_type(ec2::OperationType::Add)
+            .set_user_ids(Some(account_ids.to_vec()));
+        self.call("ModifySnapshotAttribute", region).change(|| request.clone().send()).await.map(drop)
+    }
+
+    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()> {
+        let value = ec2::AttributeValue::builder().value(description).build();
+        self.image_attribute(region, image_id, |call| call.description(value.clone())).await
+    }
+
+    async fn require_imds_v2(&self, region: &str, image_id: &str) -> CloudResult<()> {
+        let value = ec2::AttributeValue::builder().value("v2.0").build();
+        self.image_attribute(region, image_id, |call| call.imds_support(value.clone())).await
+    }
+
+    async fn create_tags(&self, region: &str, resource_ids: &[String], tags: &Tags) -> CloudResult<()> {
+        let client = self.client(region);
+        let request =
+            client.create_tags().set_resources(Some(resource_ids.to_vec())).set_tags(Some(convert::to_tags(tags)));
+        self.call("CreateTags", region).change(|| request.clone().send()).await.map(drop)
+    }
+
+    async fn delete_tags(&self, region: &str, resource_ids: &[String], keys: &[String]) -> CloudResult<()> {
+        // Without a value the tag goes whatever its value is.
+        let tags = keys.iter().map(|key| ec2::Tag::builder().key(key).build()).collect::<Vec<_>>();
+        let client = self.client(region);
+        let request = client.delete_tags().set_resources(Some(resource_ids.to_vec())).set_tags(Some(tags));
+        self.call("DeleteTags", region).change(|| request.clone().send()).await.map(drop)
+    }
+}
+
+fn description(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn image_tags(image: &Tags, snapshots: &Tags) -> Option<Vec<ec2::TagSpecification>> {
+    tag_specifications([(ec2::ResourceType::Image, image), (ec2::ResourceType::Snapshot, snapshots)])
+}

@@ -1,0 +1,212 @@
+//! What goes into and comes out of cloud calls.
+
+use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
+
+/// Tag keys and values, in order.
+pub type Tags = Vec<(String, String)>;
+
+/// An EC2 filter: a name and its alternatives (`*` and `?` as wildcards where EC2 has them).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    pub name: String,
+    pub values: Vec<String>,
+}
+
+impl Filter {
+    pub fn new(name: impl Into<String>, values: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { name: name.into(), values: values.into_iter().map(Into::into).collect() }
+    }
+
+    /// Matches a tag's value.
+    #[must_use]
+    pub fn tag(key: &str, value: &str) -> Self {
+        Self::new(format!("tag:{key}"), [value])
+    }
+}
+
+/// A `DescribeImages` request. Always by filters: one unknown id in an id list fails the whole call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageQuery {
+    /// Account ids or `self`, `amazon`; empty: any.
+    pub owners: Vec<String>,
+    pub filters: Vec<Filter>,
+    pub include_deprecated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub id: String,
+    pub name: String,
+    pub state: ImageState,
+    /// Why it is in `Failed`.
+    pub state_reason: Option<String>,
+    pub owner_id: String,
+    /// `amazon` and the like.
+    pub owner_alias: Option<String>,
+    /// RFC 3339; sorts by time as text.
+    pub creation_date: String,
+    pub architecture: String,
+    /// `windows` or none.
+    pub platform: Option<String>,
+    /// Free text such as `Linux/UNIX`.
+    pub platform_details: Option<String>,
+    pub description: String,
+    pub root_device_type: String,
+    pub root_device_name: Option<String>,
+    pub virtualization_type: String,
+    pub ena_support: bool,
+    pub snapshot_ids: Vec<String>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageState {
+    Pending,
+    Available,
+    Failed,
+    /// `invalid`, `deregistered`, `disabled`, `error`, `transient`.
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    pub id: String,
+    pub state: InstanceState,
+    /// Why it changed state last (`Client.InvalidKMSKey.InvalidState: …`).
+    pub state_reason: Option<String>,
+    pub client_token: Option<String>,
+    pub public_ip: Option<String>,
+    pub private_ip: Option<String>,
+    pub public_dns: Option<String>,
+    pub private_dns: Option<String>,
+    pub ipv6: Option<String>,
+    pub availability_zone: Option<String>,
+    pub volume_ids: Vec<String>,
+    pub interface_ids: Vec<String>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceState {
+    Pending,
+    Running,
+    Stopping,
+    Stopped,
+    ShuttingDown,
+    Terminated,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subnet {
+    pub id: String,
+    pub vpc_id: String,
+    pub availability_zone: String,
+    pub default_for_az: bool,
+    pub maps_public_ip: bool,
+    pub available_addresses: i32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityGroup {
+    pub id: String,
+    pub name: String,
+    pub vpc_id: Option<String>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPair {
+    pub id: String,
+    pub name: String,
+    pub fingerprint: String,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub id: String,
+    /// `pending`, `completed`, `error`.
+    pub state: String,
+    /// Per cent.
+    pub progress: Option<String>,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    pub id: String,
+    /// `available`, `in-use`, `deleting`, …
+    pub state: String,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkInterface {
+    pub id: String,
+    /// `available`, `in-use`, …
+    pub state: String,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceType {
+    pub name: String,
+    /// `x86_64`, `arm64`, …
+    pub architectures: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSecurityGroup {
+    pub name: String,
+    pub description: String,
+    pub vpc_id: Option<String>,
+    pub tags: Tags,
+}
+
+/// One `RunInstances` request for one instance. A function of the frozen plan, so that repeating it is the same request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewInstance {
+    /// At most 64 ASCII characters.
+    pub client_token: String,
+    pub image_id: String,
+    pub instance_type: String,
+    pub key_name: Option<String>,
+    pub security_group_ids: Vec<String>,
+    pub subnet_id: Option<String>,
+    pub availability_zone: Option<String>,
+    pub associate_public_ip_address: Option<bool>,
+    pub iam_instance_profile: Option<String>,
+    /// Not yet base64.
+    pub user_data: Option<String>,
+    pub block_devices: Vec<BlockDevice>,
+    pub ebs_optimized: bool,
+    pub shutdown_behavior: ShutdownBehavior,
+    pub metadata_options: MetadataOptions,
+    pub instance_tags: Tags,
+    pub volume_tags: Tags,
+    pub interface_tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewImage {
+    pub instance_id: String,
+    pub name: String,
+    pub description: String,
+    /// The instance may be running; EC2 reboots it unless this is set.
+    pub no_reboot: bool,
+    pub image_tags: Tags,
+    pub snapshot_tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewImageCopy {
+    pub client_token: String,
+    pub source_region: String,
+    pub source_image_id: String,
+    pub name: String,
+    pub description: String,
+    pub encrypted: Option<bool>,
+    pub kms_key_id: Option<String>,
+    pub image_tags: Tags,
+    pub snapshot_tags: Tags,
+}
