@@ -1,0 +1,106 @@
+//! Getting in, and not getting in.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::communicator::ssh::test_support::{Sshd, free_port, key, run, target};
+use crate::communicator::ssh::{ConnectProgress, SshConnection, SshTarget, connect_with_retries};
+use crate::communicator::{CommunicatorError, ConnectFailure, ExitStatus, Reconnect};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn no_progress(_: ConnectProgress) {}
+
+#[tokio::test]
+async fn a_port_that_opens_later_is_waited_for() {
+    let port = free_port();
+    let seen = Mutex::new(Vec::new());
+    let started = Mutex::new(None);
+    // sshd starts once two attempts have failed, so the order of events does not depend on timing.
+    let progress = |event: ConnectProgress| {
+        let mut seen = seen.lock().unwrap();
+        seen.push(event);
+        if seen.len() == 2 {
+            *started.lock().unwrap() = Some(Sshd::start_on(port, 100, ""));
+        }
+    };
+    let ssh = connect_with_retries(&target(port, &key(1)), LIMIT, &progress, &CancellationToken::new()).await.unwrap();
+    assert_eq!(run(&ssh, "exit 5").await.0, ExitStatus::Code(5));
+    let seen = seen.lock().unwrap();
+    assert!(
+        matches!(&seen[0], ConnectProgress::Failed { attempt: 1, reason: ConnectFailure::Refused, .. }),
+        "{seen:?}"
+    );
+    assert!(matches!(seen.last(), Some(ConnectProgress::Connected { .. })), "{seen:?}");
+}
+
+#[tokio::test]
+async fn the_last_error_names_the_reasons_and_their_counts() {
+    let limit = Duration::from_millis(600);
+    let target = target(free_port(), &key(1));
+    let error = connect_with_retries(&target, limit, &no_progress, &CancellationToken::new()).await.err().unwrap();
+    assert!(matches!(error, CommunicatorError::ConnectTimedOut { last: ConnectFailure::Refused, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.starts_with("SSH did not answer within 600ms: the port refused the connection"), "{text}");
+    assert!(text.contains("(attempts: refused × "), "{text}");
+}
+
+#[tokio::test]
+async fn a_wrong_user_or_key_is_reported_as_such() {
+    let sshd = Sshd::start();
+    let limit = Duration::from_secs(6);
+    let wrong_user = SshTarget { username: "no-such-user".to_owned(), ..sshd.target() };
+    let error = connect_with_retries(&wrong_user, limit, &no_progress, &CancellationToken::new()).await.err().unwrap();
+    let text = error.to_string();
+    assert!(text.contains("authentication failed for user \"no-such-user\""), "{text}");
+    let wrong_key = target(sshd.port, &key(2));
+    let error = connect_with_retries(&wrong_key, limit, &no_progress, &CancellationToken::new()).await.err().unwrap();
+    let CommunicatorError::ConnectTimedOut { last, counts, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(last, ConnectFailure::Authentication { .. }), "{last:?}");
+    assert!(counts.0["authentication"] > 1, "it is tried again, cloud-init may be late: {counts}");
+}
+
+#[tokio::test]
+async fn the_recorded_host_key_is_checked_and_another_is_refused_at_once() {
+    let sshd = Sshd::start();
+    let ssh = sshd.connect().await;
+    let recorded = ssh.host_key_openssh().unwrap();
+    assert_eq!(recorded, key(100).public_openssh);
+    assert!(ssh.host_key_fingerprint().starts_with("SHA256:"));
+    let good = SshTarget { expected_host_key: Some(recorded), ..sshd.target() };
+    connect_with_retries(&good, LIMIT, &no_progress, &CancellationToken::new()).await.unwrap();
+    let bad = SshTarget { expected_host_key: Some(key(9).public_openssh), ..sshd.target() };
+    let error = connect_with_retries(&bad, LIMIT, &no_progress, &CancellationToken::new()).await.err().unwrap();
+    assert!(
+        matches!(&error, CommunicatorError::ConnectRefused(ConnectFailure::HostKeyChanged { .. })),
+        "no waiting: {error:?}"
+    );
+    assert!(error.to_string().contains(&key(9).fingerprint) && error.to_string().contains(&key(100).fingerprint));
+}
+
+#[tokio::test]
+async fn cancel_ends_the_wait() {
+    let cancel = CancellationToken::new();
+    let progress = |_| cancel.cancel();
+    let result = connect_with_retries(&target(free_port(), &key(1)), LIMIT, &progress, &cancel).await;
+    assert_eq!(result.err(), Some(CommunicatorError::cancelled()));
+}
+
+#[tokio::test]
+async fn a_machine_that_restarts_is_found_again_only_with_its_own_host_key() {
+    let sshd = Sshd::start();
+    let (port, cancel) = (sshd.port, CancellationToken::new());
+    let connection = SshConnection::connect(sshd.target(), LIMIT, Arc::new(no_progress), &cancel).await.unwrap();
+    assert_eq!(connection.host_key_openssh(), key(100).public_openssh);
+    connection.reconnect(LIMIT, &cancel).await.unwrap();
+    assert_eq!(run(&connection, "echo $PPID >&2; kill -9 $PPID; sleep 5").await.0, ExitStatus::Disconnected);
+    connection.reconnect(LIMIT, &cancel).await.unwrap();
+    assert_eq!(run(&connection, "exit 6").await.0, ExitStatus::Code(6));
+    run(&connection, "kill -9 $PPID; sleep 5").await;
+    drop(sshd);
+    let _other = Sshd::start_on(port, 101, "");
+    let error = connection.reconnect(LIMIT, &cancel).await.unwrap_err();
+    assert!(matches!(error, CommunicatorError::ConnectRefused(ConnectFailure::HostKeyChanged { .. })), "{error:?}");
+}
