@@ -1,0 +1,475 @@
+//! Accepting a run: the template is evaluated and checked, its builds are planned, and one transaction writes it all down.
+//! What the template or the request has wrong is told here; what only the cloud can tell fails the build in its first step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::domain::bundle::Bundle;
+use crate::domain::clock::Clock;
+use crate::domain::config::{BuildConfig, BuilderConfig};
+use crate::domain::diagnostic::Diagnostic;
+use crate::domain::error::{Error, Result};
+use crate::domain::ids::{BuildId, RunId, TemplateId, TemplateVersionId};
+use crate::domain::plan::Plan;
+use crate::domain::policy::Policy;
+use crate::store::accept::{NewBuild, NewRun};
+use crate::store::idempotency::IdempotencyClaim;
+use crate::store::runs::RunRow;
+use crate::store::{Actor, Store};
+use crate::template::{self, Evaluated, VariableValue};
+
+/// Where random bytes come from.
+pub type Random = Arc<dyn Fn() -> [u8; 32] + Send + Sync>;
+
+/// The account of runs that name none, and whose template names none.
+const DEFAULT_ACCOUNT: &str = "default";
+/// Stands for the value of a sensitive variable wherever people can read it.
+pub const SENSITIVE: &str = "<sensitive>";
+/// Labels of one run at most, and characters of one.
+const MOST_LABELS: usize = 50;
+const LONGEST_LABEL: usize = 256;
+/// Shorter values of the environment occur in variables by chance.
+const SHORTEST_HIDDEN: usize = 4;
+
+/// A `UUIDv7` of this instant.
+#[must_use]
+pub fn new_id(at: DateTime<Utc>, random: &Random) -> Uuid {
+    let mut tail = [0; 10];
+    tail.copy_from_slice(&random()[..10]);
+    let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &tail).into_uuid()
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct AcceptRequest {
+    pub template: TemplateSource,
+    /// `None`: the template's name.
+    pub family: Option<String>,
+    /// `None`: the template's account, else `default`.
+    pub account: Option<String>,
+    pub variables: IndexMap<String, Value>,
+    /// What `env()` may read. Never stored in clear.
+    pub env: IndexMap<String, String>,
+    /// Paths in the bundle.
+    pub var_files: Vec<String>,
+    pub only: Vec<String>,
+    pub except: Vec<String>,
+    pub git_sha: Option<String>,
+    /// Time limit of each attempt of each build.
+    pub timeout: Option<Duration>,
+    pub labels: IndexMap<String, String>,
+    pub clean_image: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum TemplateSource {
+    /// By name or id; `version` `None`: the newest.
+    Stored { name: String, version: Option<i32> },
+    /// Comes with the request; `name` `None`: `inline-` and the beginning of its content hash.
+    Inline { name: Option<String>, bundle: Bundle },
+}
+
+/// What the server's configuration says about runs.
+pub struct AcceptSettings {
+    /// One for each configured account.
+    pub policies: BTreeMap<String, Policy>,
+    /// STOB's builder: `ingot/<version> (<deployment>)`.
+    pub builder_identity: String,
+    /// Longer evaluations are given up.
+    pub evaluation_time_limit: Duration,
+    pub random: Random,
+}
+
+/// What stores the answer under the client's key, in the same transaction.
+pub struct Idempotency<'a> {
+    pub key: &'a str,
+    pub request_sha256: [u8; 32],
+    pub status: u16,
+    pub render: &'a (dyn Fn(&RunRow, &[Diagnostic]) -> Value + Send + Sync),
+}
+
+/// A run that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    pub run: RunRow,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What a run would be.
+#[derive(Debug)]
+pub struct DryRun {
+    pub account: String,
+    pub builds: Vec<(BuildConfig, Plan)>,
+    /// Sensitive values replaced.
+    pub variables: IndexMap<String, Value>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Evaluates, checks and writes the run down.
+///
+/// # Errors
+/// `template-invalid`, `policy-violation`, `account-unknown`, `no-builds`, `…-invalid` for a field of the request,
+/// `template-not-found`, or the database is away.
+pub async fn accept(
+    store: &Store,
+    settings: &AcceptSettings,
+    request: AcceptRequest,
+    actor: &Actor,
+    idempotency: Option<&Idempotency<'_>>,
+    clock: &dyn Clock,
+) -> Result<Accepted> {
+    let at = clock.now();
+    let run_id = new_id(at, &settings.random);
+    let prepared = prepare(store, settings, request, at, run_id).await?;
+    let Prepared { request, template, evaluation, account, .. } = &prepared;
+    let (template_name, template_id, version_id) = match template {
+        Resolved::Stored { name, template, version, .. } => (name.clone(), *template, *version),
+        Resolved::Inline { name, bundle } => {
+            let outline = outline(bundle.clone()).await?;
+            let (version, _) = store.put_template(name, None, None, bundle, &outline, actor).await?;
+            (name.clone(), version.template_id, version.id)
+        }
+    };
+    let new = NewRun {
+        id: RunId(run_id),
+        template_id,
+        template_version_id: version_id,
+        family: request.family.clone().unwrap_or(template_name),
+        account: account.clone(),
+        trigger: "api",
+        variables: to_value(&prepared.shown_variables()),
+        git_sha: request.git_sha.clone(),
+        labels: to_value(&request.labels),
+        only: request.only.clone(),
+        except: request.except.clone(),
+        timeout: request.timeout,
+        builder_identity: settings.builder_identity.clone(),
+        builds: evaluation
+            .builds
+            .iter()
+            .map(|build| new_build(build, &evaluation.sensitive_values, at, settings))
+            .collect(),
+        at,
+    };
+    let warnings = evaluation.warnings.clone();
+    let render = |run: &RunRow| idempotency.map_or(Value::Null, |idempotency| (idempotency.render)(run, &warnings));
+    let claim = idempotency.map(|idempotency| IdempotencyClaim {
+        key: idempotency.key,
+        request_sha256: idempotency.request_sha256,
+        status: idempotency.status,
+        render: &render,
+    });
+    let run = store.accept_run(&new, actor, claim.as_ref()).await?;
+    Ok(Accepted { run, warnings })
+}
+
+/// All of [`accept`] but the writing.
+///
+/// # Errors
+/// As [`accept`].
+pub async fn dry_run(
+    store: &Store,
+    settings: &AcceptSettings,
+    request: AcceptRequest,
+    clock: &dyn Clock,
+) -> Result<DryRun> {
+    let at = clock.now();
+    let prepared = prepare(store, settings, request, at, new_id(at, &settings.random)).await?;
+    let variables = prepared.shown_variables();
+    let Prepared { account, evaluation, .. } = prepared;
+    let builds = evaluation.builds.into_iter().map(|build| {
+        let plan = Plan::for_build(&build);
+        (build, plan)
+    });
+    Ok(DryRun { account, builds: builds.collect(), variables, warnings: evaluation.warnings })
+}
+
+/// Reads a template without evaluating it: its files, variables and builds, as they are stored beside it and shown.
+///
+/// # Errors
+/// `template-invalid`.
+pub async fn outline(bundle: Bundle) -> Result<Value> {
+    blocking(move || {
+        let files: Vec<Value> = bundle
+            .iter()
+            .map(|(path, file)| serde_json::json!({"path": path, "size": file.bytes.len(), "executable": file.executable}))
+            .collect();
+        template::outline(&bundle).map(|outline| {
+            serde_json::json!({
+                "format": outline.format,
+                "description": outline.description,
+                "files": files,
+                "variables": outline.variables,
+                "builds": outline.builds,
+            })
+        })
+    })
+    .await?
+    .map_err(template_invalid)
+}
+
+/// The rule for names of templates and families.
+///
+/// # Errors
+/// `name-invalid`.
+pub fn check_name(what: &str, name: &str) -> Result<()> {
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.len() <= 100
+        && name.bytes().all(rest)
+        && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+    {
+        return Ok(());
+    }
+    let public = format!(
+        "The {what} {name:?} can't be used: names have 1 to 100 letters, digits, `.`, `_` and `-`, and begin with a letter or digit."
+    );
+    Err(Error::unprocessable("name-invalid", public))
+}
+
+/// The policy of an account.
+///
+/// # Errors
+/// `account-unknown`, with the names there are.
+pub fn policy<'s>(settings: &'s AcceptSettings, account: &str) -> Result<&'s Policy> {
+    settings.policies.get(account).ok_or_else(|| {
+        let names: Vec<&str> = settings.policies.keys().map(String::as_str).collect();
+        let public = format!("There is no account {account:?} on this server. Configured: {}.", names.join(", "));
+        Error::unprocessable("account-unknown", public)
+    })
+}
+
+enum Resolved {
+    Stored { name: String, template: TemplateId, version: TemplateVersionId, bundle: Bundle },
+    Inline { name: String, bundle: Bundle },
+}
+
+struct Prepared {
+    request: AcceptRequest,
+    template: Resolved,
+    account: String,
+    evaluation: Evaluated,
+}
+
+impl Prepared {
+    /// Sensitive ones replaced, and those that hold a value of the run's environment.
+    fn shown_variables(&self) -> IndexMap<String, Value> {
+        // The commit's SHA is shown beside anyway.
+        let hidden: Vec<&str> = self
+            .request
+            .env
+            .iter()
+            .filter(|(name, value)| name.as_str() != "GIT_SHA" && value.len() >= SHORTEST_HIDDEN)
+            .map(|(_, value)| value.as_str())
+            .chain(
+                self.evaluation
+                    .sensitive_values
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|word| word.len() >= SHORTEST_HIDDEN),
+            )
+            .collect();
+        let shown = |variable: &VariableValue| {
+            if variable.sensitive || holds(&variable.value, &hidden) {
+                Value::String(SENSITIVE.to_owned())
+            } else {
+                variable.value.clone()
+            }
+        };
+        self.evaluation.variables.iter().map(|variable| (variable.name.clone(), shown(variable))).collect()
+    }
+}
+
+fn holds(value: &Value, words: &[&str]) -> bool {
+    match value {
+        Value::String(text) => words.iter().any(|word| text.contains(word)),
+        Value::Array(items) => items.iter().any(|item| holds(item, words)),
+        Value::Object(entries) => {
+            entries.iter().any(|(key, value)| words.iter().any(|word| key.contains(word)) || holds(value, words))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+async fn prepare(
+    store: &Store,
+    settings: &AcceptSettings,
+    request: AcceptRequest,
+    at: DateTime<Utc>,
+    run_id: Uuid,
+) -> Result<Prepared> {
+    check_request(&request)?;
+    let (template, template_account) = resolve(store, &request.template).await?;
+    let account = request.account.clone().or(template_account).unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
+    let policy = policy(settings, &account)?;
+    let bundle = match &template {
+        Resolved::Stored { bundle, .. } | Resolved::Inline { bundle, .. } => bundle.clone(),
+    };
+    let (request, evaluation) = evaluate(settings, bundle, request, at, run_id).await?;
+    if evaluation.builds.is_empty() {
+        return Err(Error::unprocessable(
+            "no-builds",
+            "The run selects no build of the template; look at its `only` and `except`.",
+        ));
+    }
+    let violations: Vec<Diagnostic> = evaluation.builds.iter().flat_map(|build| policy.check(build)).collect();
+    if !violations.is_empty() {
+        let public =
+            format!("The template asks for what account {account:?} does not allow: {}.", violations[0].summary);
+        return Err(Error::unprocessable("policy-violation", public).with_diagnostics(violations));
+    }
+    Ok(Prepared { request, template, account, evaluation })
+}
+
+async fn resolve(store: &Store, source: &TemplateSource) -> Result<(Resolved, Option<String>)> {
+    match source {
+        TemplateSource::Stored { name, version } => {
+            let row = store.template(name).await?;
+            let version = store.version(row.id, *version).await?;
+            let bundle = store.bundle(version.id).await?;
+            Ok((Resolved::Stored { name: row.name, template: row.id, version: version.id, bundle }, row.account))
+        }
+        TemplateSource::Inline { name, bundle } => {
+            let name = name.clone().unwrap_or_else(|| format!("inline-{}", &bundle.content_hash().0[..12]));
+            check_name("name", &name)?;
+            let account = match store.template(&name).await {
+                Ok(row) => row.account,
+                Err(error) if error.code == "template-not-found" => None,
+                Err(error) => return Err(error),
+            };
+            Ok((Resolved::Inline { name, bundle: bundle.clone() }, account))
+        }
+    }
+}
+
+fn check_request(request: &AcceptRequest) -> Result<()> {
+    if let Some(family) = &request.family {
+        check_name("family", family)?;
+    }
+    if let Some(sha) = &request.git_sha
+        && !((1..=128).contains(&sha.len()) && sha.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        let public =
+            "git_sha must be 1 to 128 visible ASCII characters, such as the 40 hexadecimal digits of a commit.";
+        return Err(Error::unprocessable("git-sha-invalid", public));
+    }
+    let too_long =
+        |text: &String| text.is_empty() || text.chars().count() > LONGEST_LABEL || text.chars().any(char::is_control);
+    if request.labels.len() > MOST_LABELS || request.labels.iter().any(|(key, value)| too_long(key) || too_long(value))
+    {
+        let public =
+            format!("A run has at most {MOST_LABELS} labels, each name and value 1 to {LONGEST_LABEL} characters.");
+        return Err(Error::unprocessable("labels-invalid", public));
+    }
+    if request.timeout.is_some_and(|timeout| timeout < Duration::from_secs(1)) {
+        return Err(Error::unprocessable("timeout-invalid", "The timeout must be at least one second."));
+    }
+    Ok(())
+}
+
+async fn evaluate(
+    settings: &AcceptSettings,
+    bundle: Bundle,
+    request: AcceptRequest,
+    now: DateTime<Utc>,
+    run_id: Uuid,
+) -> Result<(AcceptRequest, Evaluated)> {
+    let work = blocking(move || {
+        let evaluated = template::evaluate(&template::Request {
+            bundle: &bundle,
+            variables: &request.variables,
+            var_files: &request.var_files,
+            env: &request.env,
+            only: &request.only,
+            except: &request.except,
+            git_sha: request.git_sha.as_deref(),
+            now,
+            run_id,
+            clean_image: request.clean_image,
+        });
+        evaluated.map(|evaluation| (request, evaluation))
+    });
+    match tokio::time::timeout(settings.evaluation_time_limit, work).await {
+        Ok(done) => done?.map_err(template_invalid),
+        Err(_) => Err(Error::unprocessable(
+            "evaluation-too-slow",
+            format!("The template could not be evaluated within {} s.", settings.evaluation_time_limit.as_secs()),
+        )),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(format!("evaluation ended: {error}")))
+}
+
+fn template_invalid(found: Vec<Diagnostic>) -> Error {
+    let errors = found.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    let first = found.iter().find(|diagnostic| diagnostic.is_error());
+    let first = first.map_or_else(String::new, |diagnostic| match &diagnostic.at {
+        Some(at) => format!("{at}: {}", diagnostic.summary),
+        None => diagnostic.summary.clone(),
+    });
+    let public = match errors {
+        1 => format!("The template can't be built: {first}."),
+        count => format!("The template can't be built; it has {count} errors, the first: {first}."),
+    };
+    Error::unprocessable("template-invalid", public).with_diagnostics(found)
+}
+
+fn new_build<'b>(
+    build: &'b BuildConfig,
+    sensitive: &'b [String],
+    at: DateTime<Utc>,
+    settings: &AcceptSettings,
+) -> NewBuild<'b> {
+    let BuilderConfig::AmazonEbs(ebs) = &build.builder;
+    NewBuild {
+        id: BuildId(new_id(at, &settings.random)),
+        name: build.name.clone(),
+        builder_type: build.builder.builder_type().to_owned(),
+        region: ebs.region.clone(),
+        plan: Plan::for_build(build),
+        config: build,
+        sensitive,
+    }
+}
+
+fn to_value<T: Clone + Into<Value>>(map: &IndexMap<String, T>) -> Value {
+    Value::Object(map.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_in_paths_and_tags() {
+        for good in ["a", "web-1.2_x", &"x".repeat(100)] {
+            assert!(check_name("name", good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a b", "a/b", "ä", &"x".repeat(101)] {
+            assert_eq!(check_name("name", bad).unwrap_err().code, "name-invalid", "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_are_of_their_time() {
+        let random: Random = Arc::new(|| [9; 32]);
+        let id = new_id(DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(), &random);
+        assert_eq!(id.get_version_num(), 7);
+        assert_eq!(id.get_timestamp().unwrap().to_unix().0, 1_700_000_000);
+    }
+
+    #[test]
+    fn words_are_found_at_any_depth() {
+        let value = serde_json::json!({"a": [{"b": "xx hunter2 yy"}], "c": 1});
+        assert!(holds(&value, &["hunter2"]));
+        assert!(!holds(&value, &["hunter3"]));
+    }
+}

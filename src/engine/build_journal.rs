@@ -1,0 +1,154 @@
+//! The journal of one build as its owner holds it: numbers the entries, keeps the fold up to date, and repeats writes that
+//! the database did not answer until they are there or the lease is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+
+use super::lease::Lease;
+use super::step::StepRecords;
+use crate::domain::clock::Clock;
+use crate::domain::failure::Failure;
+use crate::domain::ids::{Attempt, StepName};
+use crate::domain::image::{CommitRecord, RunFile};
+use crate::domain::journal::{Control, Ending, Fold, Journal, JournalEntry, JournalError, JournalEvent, UnwindReason};
+use crate::domain::state::CleanupState;
+
+pub struct BuildJournal {
+    journal: Arc<dyn Journal>,
+    lease: Arc<Lease>,
+    clock: Arc<dyn Clock>,
+    attempt: Attempt,
+    /// Held while an entry is written, so that steps of a wave get their numbers one after the other.
+    fold: Mutex<Fold>,
+}
+
+impl BuildJournal {
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// When the lease is lost.
+    pub async fn open(
+        journal: Arc<dyn Journal>,
+        lease: Arc<Lease>,
+        clock: Arc<dyn Clock>,
+        attempt: Attempt,
+    ) -> Result<Self, JournalError> {
+        let entries = persist(&lease, || journal.load()).await?;
+        let fold = Mutex::new(Fold::of(&entries, attempt));
+        Ok(Self { journal, lease, clock, attempt, fold })
+    }
+
+    pub async fn fold(&self) -> Fold {
+        self.fold.lock().await.clone()
+    }
+
+    /// Appends one event.
+    ///
+    /// # Errors
+    /// When the lease is lost or the journal contradicts it.
+    pub async fn append(&self, step: &StepName, event: JournalEvent) -> Result<(), JournalError> {
+        let mut fold = self.fold.lock().await;
+        let entry = self.entry(&fold, Some(step.clone()), event);
+        let entries = [entry];
+        persist(&self.lease, || self.journal.append(&entries)).await?;
+        fold.apply(&entries[0]);
+        Ok(())
+    }
+
+    /// Gives the attempt up.
+    ///
+    /// # Errors
+    /// As [`BuildJournal::append`].
+    pub async fn begin_unwinding(&self, reason: UnwindReason, failure: Option<Failure>) -> Result<(), JournalError> {
+        let mut fold = self.fold.lock().await;
+        let entry = self.entry(&fold, None, JournalEvent::Unwinding { reason, failure: failure.clone() });
+        persist(&self.lease, || self.journal.begin_unwinding(&entry, failure.as_ref())).await?;
+        fold.apply(&entry);
+        Ok(())
+    }
+
+    /// Commits the build.
+    ///
+    /// # Errors
+    /// As [`BuildJournal::append`].
+    pub async fn commit(&self, record: &CommitRecord) -> Result<(), JournalError> {
+        let mut fold = self.fold.lock().await;
+        let entry = self.entry(&fold, None, JournalEvent::Committed);
+        persist(&self.lease, || self.journal.commit(&entry, record)).await?;
+        fold.apply(&entry);
+        Ok(())
+    }
+
+    /// # Errors
+    /// When the lease is lost.
+    pub async fn control(&self) -> Result<Control, JournalError> {
+        persist(&self.lease, || self.journal.control()).await
+    }
+
+    /// # Errors
+    /// When the lease is lost.
+    pub async fn end(&self, ending: &Ending, cleanup: CleanupState) -> Result<(), JournalError> {
+        persist(&self.lease, || self.journal.end(ending, cleanup)).await
+    }
+
+    /// # Errors
+    /// When the lease is lost.
+    pub async fn finish_cleanup(&self, cleanup: CleanupState, reason: Option<&str>) -> Result<(), JournalError> {
+        persist(&self.lease, || self.journal.finish_cleanup(cleanup, reason)).await
+    }
+
+    fn entry(&self, fold: &Fold, step: Option<StepName>, event: JournalEvent) -> JournalEntry {
+        JournalEntry { seq: fold.next_seq, attempt: self.attempt, step, event, at: self.clock.now() }
+    }
+}
+
+#[async_trait]
+impl StepRecords for BuildJournal {
+    async fn store_private_key(&self, attempt: Attempt, pem: &SecretString) -> Result<(), JournalError> {
+        persist(&self.lease, || self.journal.store_private_key(attempt, pem.expose_secret())).await
+    }
+
+    async fn private_key(&self, attempt: Attempt) -> Result<Option<SecretString>, JournalError> {
+        Ok(persist(&self.lease, || self.journal.private_key(attempt)).await?.map(SecretString::from))
+    }
+
+    async fn store_file(&self, file: &RunFile) -> Result<(), JournalError> {
+        persist(&self.lease, || self.journal.store_file(file)).await
+    }
+
+    async fn found(&self, step: &StepName, ids: &[String]) -> Result<(), JournalError> {
+        self.append(step, JournalEvent::UndoStarted { found: ids.to_vec() }).await
+    }
+}
+
+/// Does a journal operation until it is done or can't be. Every write of a [`Journal`] may be repeated.
+pub(super) async fn persist<T, F>(lease: &Lease, mut operation: impl FnMut() -> F) -> Result<T, JournalError>
+where
+    F: Future<Output = Result<T, JournalError>>,
+{
+    let mut pause = Duration::from_millis(100);
+    loop {
+        if lease.lost().is_cancelled() {
+            return Err(JournalError::LeaseLost);
+        }
+        match operation().await {
+            Err(JournalError::Unavailable(reason)) => {
+                tracing::warn!(reason, "the journal can't be reached; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = lease.lost().cancelled() => return Err(JournalError::LeaseLost),
+                }
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Err(JournalError::LeaseLost) => {
+                lease.lose();
+                return Err(JournalError::LeaseLost);
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What carries builds out. `executor` drives one build by `domain::recovery::decide`; `worker` claims builds for it;
+//! `lease` says until when this server may act; `watcher` waits for the cloud on behalf of all builds; `janitor` removes
+//! what should not be there any more; `accept` is how a run gets in. The engine knows steps only as
+//! [`step::AnyStep`]; `steps/` implements them. Start reading at `executor`.
+
+pub mod accept;
+pub mod build_journal;
+pub mod executor;
+pub mod failures;
+pub mod guarded_cloud;
+pub mod janitor;
+pub mod lease;
+pub mod session;
+pub mod step;
+pub mod watcher;
+pub mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cloud::Accounts;
+use crate::domain::clock::Clock;
+use crate::domain::ids::DeploymentId;
+use crate::store::Store;
+use executor::Surroundings;
+use session::Dialer;
+use step::{Network, StepRegistry};
+use watcher::Watcher;
+
+/// What the engine is made of.
+pub struct EngineParts {
+    pub store: Store,
+    pub accounts: Arc<dyn Accounts>,
+    pub registry: Arc<dyn StepRegistry>,
+    pub dialer: Arc<dyn Dialer>,
+    pub clock: Arc<dyn Clock>,
+    pub settings: EngineSettings,
+    /// Counts the engine's tasks; when all are done after a soft stop, the server may go.
+    pub tasks: TaskTracker,
+    /// Claim nothing more, hand waiting builds back, let running scripts finish.
+    pub soft_stop: CancellationToken,
+}
+
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    pub deployment: DeploymentId,
+    /// Names this server as the owner of leases, for people.
+    pub server_name: String,
+    /// Builds at once on this server.
+    pub max_builds: usize,
+    /// `[network] source_cidrs`.
+    pub source_cidrs: Vec<String>,
+}
+
+/// The running engine as the API sees it.
+#[derive(Clone)]
+pub struct EngineHandle {
+    wake: Arc<Notify>,
+}
+
+impl EngineHandle {
+    /// Says that a run was accepted or retried, so that this server looks at once. Other servers look twice a second.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
+/// Starts workers and janitor.
+#[must_use]
+pub fn start(parts: EngineParts) -> EngineHandle {
+    let EngineParts { store, accounts, registry, dialer, clock, settings, tasks, soft_stop } = parts;
+    let wake = Arc::new(Notify::new());
+    // Builds that are being handed back still wait for nothing, so the watcher stops with the claims.
+    let watcher = Watcher::new(accounts.clone(), soft_stop.clone());
+    let surroundings = Arc::new(Surroundings {
+        accounts: accounts.clone(),
+        registry,
+        dialer,
+        watcher,
+        clock: clock.clone(),
+        network: Arc::new(Network { source_cidrs: settings.source_cidrs.clone() }),
+        drain: soft_stop.clone(),
+    });
+    let pool = worker::Pool::new(store.clone(), surroundings, clock.clone(), &settings, tasks.clone(), soft_stop.clone());
+    tasks.spawn(pool.clone().claim_queued(wake.clone()));
+    tasks.spawn(pool.claim_orphaned());
+    let janitor = janitor::Janitor::new(store, accounts, settings.deployment);
+    tasks.spawn(janitor.run(soft_stop));
+    EngineHandle { wake }
+}

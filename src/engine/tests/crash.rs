@@ -1,0 +1,113 @@
+//! The server dies: at every journal write, before or after it lands, and in every call to the cloud, before or after its
+//! effect. Another server takes over. Afterwards either the build succeeded with exactly its images, or nothing is left.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use super::memory_journal::Landed;
+use super::world::{PLAIN, TestWorld, plain_with};
+use crate::cloud::fake::{Phase, Then};
+use crate::communicator::ExitStatus;
+use crate::communicator::fake::Answer;
+
+/// The plans that the matrix goes through: a template, how many images success makes, and whether its script fails.
+fn plans() -> Vec<(&'static str, String, usize, bool)> {
+    vec![
+        ("plain", PLAIN.to_owned(), 1, false),
+        ("copies", plain_with(r#"ami_regions = ["us-west-2", "eu-west-1"]"#), 3, false),
+        ("encrypted", plain_with("encrypt_boot = true"), 1, false),
+        ("failing", plain_with(r#"ami_regions = ["us-west-2"]"#), 2, true),
+    ]
+}
+
+fn world(template: &str, failing: bool) -> TestWorld {
+    let world = TestWorld::new(template);
+    if failing {
+        world.dialer.machine.state().answers.extend([
+            Answer::Exit(ExitStatus::Code(0)),
+            Answer::Exit(ExitStatus::Code(1)),
+        ]);
+    }
+    world
+}
+
+/// Makes the serving task die in the `number`th call from now.
+fn die_in_call(world: &TestWorld, number: usize, phase: Phase) -> Arc<tokio::sync::Notify> {
+    let seen = AtomicUsize::new(0);
+    let died = Arc::new(tokio::sync::Notify::new());
+    let notify = died.clone();
+    world.cloud.on_call(move |call| {
+        if call.phase == phase && seen.fetch_add(1, Ordering::SeqCst) + 1 == number {
+            notify.notify_one();
+            return Then::Hang;
+        }
+        Then::Go
+    });
+    died
+}
+
+#[tokio::test(start_paused = true)]
+async fn death_at_every_journal_write() {
+    for (name, template, images, failing) in plans() {
+        let whole = world(&template, failing);
+        whole.serve_until_over().await;
+        let writes = whole.row.lock().unwrap().writes;
+        assert!(writes > 15, "{name} writes {writes} times");
+        for write in 1..=writes {
+            for landed in [Landed::No, Landed::Yes] {
+                let world = world(&template, failing);
+                world.die_at(write, landed);
+                world.serve_until_over().await;
+                world.check_promise(images, &format!("{name}: died at write {write}, landed: {landed:?}"));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn death_in_every_call_to_the_cloud() {
+    for (name, template, images, failing) in plans() {
+        let whole = world(&template, failing);
+        whole.serve_until_over().await;
+        let calls = whole.cloud.calls().len();
+        for number in 1..=calls {
+            for phase in [Phase::Before, Phase::After] {
+                let world = world(&template, failing);
+                let died = die_in_call(&world, number, phase);
+                tokio::select! {
+                    _ = world.serve_once(CancellationToken::new()) => {}
+                    () = died.notified() => {}
+                }
+                world.cloud.forget_hook();
+                world.serve_until_over().await;
+                world.check_promise(images, &format!("{name}: died in call {number} {phase:?}"));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_death_while_recovering() {
+    let (_, template, images, _) = plans().remove(1);
+    let whole = TestWorld::new(&template);
+    whole.serve_until_over().await;
+    let calls = whole.cloud.calls().len();
+    // Every third pair of instants: the whole square takes minutes.
+    for first in (1..=calls).step_by(3) {
+        for second in (1..=calls).step_by(4) {
+            let world = TestWorld::new(&template);
+            for number in [first, second] {
+                let died = die_in_call(&world, number, Phase::After);
+                tokio::select! {
+                    _ = world.serve_once(CancellationToken::new()) => {}
+                    () = died.notified() => {}
+                }
+            }
+            world.cloud.forget_hook();
+            world.serve_until_over().await;
+            world.check_promise(images, &format!("died in calls {first} and then {second}"));
+        }
+    }
+}

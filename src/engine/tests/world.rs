@@ -1,0 +1,274 @@
+//! One build, an EC2 world and a machine in memory, and a server that can die.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use indexmap::IndexMap;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::memory_journal::{Landed, MemoryJournal, Row};
+use crate::cloud::fake::FakeCloud;
+use crate::communicator::fake::FakeCommunicator;
+use crate::communicator::ssh::SshTarget;
+use crate::communicator::CommunicatorError;
+use crate::domain::bundle::Bundle;
+use crate::domain::clock::Clock;
+use crate::domain::config::BuildConfig;
+use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId};
+use crate::domain::plan::Plan;
+use crate::domain::run::BuildFacts;
+use crate::domain::state::{BuildState, CleanupState};
+use crate::engine::executor::{Departure, Surroundings, Workload, drive};
+use crate::engine::session::{ConnectListener, Dialer, Machine};
+use crate::engine::step::Network;
+use crate::engine::watcher::Watcher;
+use crate::steps::Steps;
+use crate::template;
+
+/// Follows tokio's clock, which the tests pause.
+pub struct VirtualClock(Instant);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::from_std(self.0.elapsed()).unwrap() + TimeDelta::days(20_000)
+    }
+
+    fn since_boot(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// A machine that is always there.
+#[derive(Default, Clone)]
+pub struct FakeDialer {
+    pub machine: Arc<FakeCommunicator>,
+}
+
+#[async_trait]
+impl Dialer for FakeDialer {
+    async fn dial(
+        &self,
+        target: SshTarget,
+        _timeout: Duration,
+        _progress: ConnectListener,
+        _cancel: &CancellationToken,
+    ) -> Result<Machine, CommunicatorError> {
+        let host_key = "ssh-ed25519 AAAAhost".to_owned();
+        assert!(target.expected_host_key.is_none_or(|expected| expected == host_key), "the host key is handed on");
+        self.machine.state().lost = false;
+        Ok(Machine { communicator: self.machine.clone(), reconnect: self.machine.clone(), host_key })
+    }
+}
+
+pub const PLAIN: &str = r#"
+source "amazon-ebs" "web" {
+  ami_name      = "web-{{timestamp}}"
+  instance_type = "t3.micro"
+  region        = "us-east-1"
+  source_ami_filter {
+    filters     = { name = "ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-*" }
+    owners      = ["099720109477"]
+    most_recent = true
+  }
+  ssh_username = "ubuntu"
+  tags         = { Team = "web", From = "{{ .SourceAMIName }}" }
+}
+build {
+  sources = ["source.amazon-ebs.web"]
+  provisioner "shell" { inline = ["true"] }
+  post-processor "manifest" {}
+}
+"#;
+
+/// [`PLAIN`] with further lines in its source.
+pub fn plain_with(lines: &str) -> String {
+    PLAIN.replace("  ssh_username", &format!("{lines}\n  ssh_username"))
+}
+
+pub struct TestWorld {
+    pub cloud: FakeCloud,
+    pub row: Arc<Mutex<Row>>,
+    pub dialer: FakeDialer,
+    clock: Arc<VirtualClock>,
+    facts: BuildFacts,
+    pub plan: Plan,
+    config: BuildConfig,
+}
+
+impl TestWorld {
+    /// A queued build of the one source of a template.
+    pub fn new(template: &str) -> Self {
+        let clock = Arc::new(VirtualClock(Instant::now()));
+        let bundle = Bundle::single("web.pkr.hcl", template.as_bytes().to_vec()).unwrap();
+        let run = Uuid::from_u128(1);
+        let none = IndexMap::new();
+        let evaluated = template::evaluate(&template::Request {
+            bundle: &bundle,
+            variables: &IndexMap::new(),
+            var_files: &[],
+            env: &none,
+            only: &[],
+            except: &[],
+            git_sha: None,
+            now: clock.now(),
+            run_id: run,
+            clean_image: true,
+        })
+        .unwrap();
+        let config = evaluated.builds.into_iter().next().unwrap();
+        let build = BuildId(Uuid::from_u128(2));
+        let facts = BuildFacts {
+            deployment: DeploymentId(Uuid::from_u128(3)),
+            run: RunId(run),
+            build,
+            attempt: Attempt::FIRST,
+            build_name: config.name.clone(),
+            account: "default".into(),
+            family: "web".into(),
+            number: 1,
+            git_sha: "unknown".into(),
+            builder: "ingot/test".into(),
+            accepted_at: clock.now(),
+        };
+        let row = Row {
+            build,
+            epoch: 0,
+            attempt: Attempt::FIRST,
+            attempts_allowed: 3,
+            state: BuildState::Queued,
+            cleanup: CleanupState::None,
+            stuck_reason: None,
+            failure: None,
+            entries: Vec::new(),
+            log: Vec::new(),
+            keys: std::collections::BTreeMap::new(),
+            files: Vec::new(),
+            record: None,
+            cancel_requested: false,
+            secrets_deleted: false,
+            writes: 0,
+            die_at: None,
+            outage: 0,
+        };
+        Self {
+            cloud: FakeCloud::new(),
+            row: Arc::new(Mutex::new(row)),
+            dialer: FakeDialer::default(),
+            clock,
+            facts,
+            plan: Plan::for_build(&config),
+            config,
+        }
+    }
+
+    /// One server's part: claims the build and works on it until it is over here, or until the server dies.
+    pub async fn serve_once(&self, drain: CancellationToken) -> Option<Departure> {
+        let journal = MemoryJournal::claim(&self.row);
+        let died = journal.died.clone();
+        let attempt = self.row.lock().unwrap().attempt;
+        let watcher_stop = CancellationToken::new();
+        let surroundings = Surroundings {
+            accounts: Arc::new(self.cloud.clone()),
+            registry: Arc::new(Steps),
+            dialer: Arc::new(self.dialer.clone()),
+            watcher: Watcher::new(Arc::new(self.cloud.clone()), watcher_stop.clone()),
+            clock: self.clock.clone(),
+            network: Arc::new(Network { source_cidrs: vec!["192.0.2.7/32".into()] }),
+            drain,
+        };
+        let secrets_deleted = self.row.lock().unwrap().secrets_deleted;
+        let work = Workload {
+            journal: Arc::new(journal),
+            facts: BuildFacts { attempt, ..self.facts.clone() },
+            plan: self.plan.clone(),
+            config: (!secrets_deleted).then(|| self.config.clone()),
+            sensitive: vec!["hunter2".into()],
+            bundle: Bundle::default(),
+            claimed_at: self.clock.since_boot(),
+        };
+        let departure = tokio::select! {
+            departure = drive(&surroundings, work) => Some(departure),
+            () = died.notified() => None,
+        };
+        watcher_stop.cancel();
+        departure
+    }
+
+    /// Servers come and die until the build is over.
+    pub async fn serve_until_over(&self) {
+        for _ in 0..20 {
+            let over = {
+                let row = self.row.lock().unwrap();
+                row.state == BuildState::Stuck || (row.state.is_over() && row.cleanup != CleanupState::Pending)
+            };
+            if over {
+                return;
+            }
+            self.serve_once(CancellationToken::new()).await;
+            self.row.lock().unwrap().die_at = None;
+        }
+        panic!("the build never ends: {}", self.story());
+    }
+
+    pub fn die_at(&self, write: usize, landed: Landed) {
+        self.row.lock().unwrap().die_at = Some((write, landed));
+    }
+
+    pub fn state(&self) -> BuildState {
+        self.row.lock().unwrap().state
+    }
+
+    /// The journal in short, for messages of failed tests.
+    pub fn story(&self) -> String {
+        let row = self.row.lock().unwrap();
+        let mut story = format!("{} (cleanup {}, {:?})\n", row.state, row.cleanup, row.failure);
+        for entry in &row.entries {
+            let step = entry.step.as_ref().map_or("", |step| step.0.as_str());
+            story.push_str(&format!("  {} #{} {} {step}\n", entry.seq, entry.attempt, entry.event.name()));
+        }
+        for line in &row.log {
+            story.push_str(&format!("  | {}\n", line.text));
+        }
+        story
+    }
+
+    pub fn log_text(&self) -> String {
+        self.row.lock().unwrap().log.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The promise: a build that succeeded left exactly its images, any other left nothing.
+    pub fn check_promise(&self, regions: usize, context: &str) {
+        let images = self.cloud.images_of(&self.facts.build.to_string());
+        let state = self.state();
+        let story = self.story();
+        match state {
+            BuildState::Succeeded => {
+                assert_eq!(images.len(), regions, "{context}: one image for each region\n{story}");
+                assert_eq!(self.row.lock().unwrap().cleanup, CleanupState::Done, "{context}\n{story}");
+                for (_, image) in &images {
+                    let temporary = image.tags.iter().any(|(key, _)| key == "ingot:temporary");
+                    assert!(!temporary, "{context}: {} is kept and not temporary\n{story}", image.id);
+                }
+                let temporary = self.cloud.leftovers_with_tag("ingot:temporary", "true");
+                assert!(temporary.is_empty(), "{context}: left behind {temporary:?}\n{story}");
+                // Images and their snapshots, nothing else.
+                let others: Vec<String> = self
+                    .cloud
+                    .leftovers()
+                    .into_iter()
+                    .filter(|thing| !thing.contains("ami-") && !thing.contains("snap-"))
+                    .collect();
+                assert!(others.is_empty(), "{context}: left behind {others:?}\n{story}");
+            }
+            BuildState::Failed | BuildState::Cancelled => {
+                let leftovers = self.cloud.leftovers();
+                assert!(leftovers.is_empty(), "{context}: left behind {leftovers:?}\n{story}");
+            }
+            other => panic!("{context}: ended as {other}\n{story}"),
+        }
+    }
+}

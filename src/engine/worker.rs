@@ -1,0 +1,153 @@
+//! Claims builds and drives them, a bounded number at once. Queued builds and those that lost their owner are two claims
+//! with two limits: in one ordered query, expired leases would starve the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::EngineSettings;
+use super::executor::{Departure, Surroundings, Workload, drive};
+use super::lease::LEASE_TTL;
+use crate::domain::clock::Clock;
+use crate::domain::error::{ErrorKind, Result};
+use crate::store::Store;
+use crate::store::leases::ClaimedBuild;
+
+/// How often the queue is looked at when nobody says that there is something.
+const QUEUE_INTERVAL: Duration = Duration::from_millis(500);
+/// How often this server looks for builds without an owner.
+const ORPHAN_INTERVAL: Duration = Duration::from_secs(1);
+/// After the database did not answer.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+pub struct Pool {
+    store: Store,
+    surroundings: Arc<Surroundings>,
+    clock: Arc<dyn Clock>,
+    server_name: Arc<str>,
+    queued: Arc<Semaphore>,
+    orphaned: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Pool {
+    #[must_use]
+    pub fn new(
+        store: Store,
+        surroundings: Arc<Surroundings>,
+        clock: Arc<dyn Clock>,
+        settings: &EngineSettings,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            surroundings,
+            clock,
+            server_name: settings.server_name.as_str().into(),
+            queued: Arc::new(Semaphore::new(settings.max_builds)),
+            orphaned: Arc::new(Semaphore::new(settings.max_builds)),
+            tasks,
+            stop,
+        }
+    }
+
+    /// Takes builds from the queue until the server stops.
+    pub async fn claim_queued(self, wake: Arc<Notify>) {
+        while let Some(permit) = self.permit(&self.queued).await {
+            let claimed_at = self.clock.since_boot();
+            let pause = match self.store.claim_queued(&self.server_name).await {
+                Ok(Some(build)) => {
+                    self.take(build, claimed_at, permit);
+                    continue;
+                }
+                Ok(None) => QUEUE_INTERVAL,
+                Err(error) => {
+                    tracing::warn!(error = error.for_log(), "queued builds can't be claimed");
+                    OUTAGE_PAUSE
+                }
+            };
+            drop(permit);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = wake.notified() => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Takes over builds that were handed back, and builds whose owner is gone. The latter only after this server's own
+    /// link to the database was good for one lease's life, so that an outage of the database does not restart every build.
+    pub async fn claim_orphaned(self) {
+        let mut link_good_since = self.clock.since_boot();
+        while let Some(permit) = self.permit(&self.orphaned).await {
+            let claimed_at = self.clock.since_boot();
+            let claim = if claimed_at.saturating_sub(link_good_since) >= LEASE_TTL {
+                self.store.claim_expired(&self.server_name).await
+            } else {
+                self.store.claim_released(&self.server_name).await
+            };
+            let pause = match claim {
+                Ok(Some(build)) => {
+                    tracing::info!(build_id = %build.facts.build, attempt = build.facts.attempt.0, "took over a build");
+                    self.take(build, claimed_at, permit);
+                    continue;
+                }
+                Ok(None) => ORPHAN_INTERVAL,
+                Err(error) => {
+                    if error.kind == ErrorKind::Unavailable {
+                        link_good_since = self.clock.since_boot();
+                    }
+                    tracing::warn!(error = error.for_log(), "builds without an owner can't be claimed");
+                    OUTAGE_PAUSE
+                }
+            };
+            drop(permit);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// A place for one more build; `None` when the server stops.
+    async fn permit(&self, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            permit = places.clone().acquire_owned() => permit.ok(),
+        }
+    }
+
+    fn take(&self, build: ClaimedBuild, claimed_at: Duration, permit: OwnedSemaphorePermit) {
+        let pool = self.clone();
+        self.tasks.spawn(async move {
+            let build_id = build.facts.build;
+            match pool.drive(build, claimed_at).await {
+                Ok(departure) => tracing::info!(%build_id, ?departure, "done with a build"),
+                // The lease runs out by itself, and the build is claimed again.
+                Err(error) => tracing::error!(%build_id, error = error.for_log(), "a claimed build could not be begun"),
+            }
+            drop(permit);
+        });
+    }
+
+    async fn drive(&self, build: ClaimedBuild, claimed_at: Duration) -> Result<Departure> {
+        let bundle = self.store.bundle(build.bundle_version).await?;
+        let work = Workload {
+            journal: Arc::new(build.journal),
+            facts: build.facts,
+            plan: build.plan,
+            config: build.config,
+            sensitive: build.sensitive,
+            bundle,
+            claimed_at,
+        };
+        Ok(drive(&self.surroundings, work).await)
+    }
+}

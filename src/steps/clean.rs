@@ -1,0 +1,50 @@
+//! Takes out of the machine what must not be in its image: the temporary key, the machine's identity, host keys,
+//! cloud-init's state, shell histories, temporary files. The last step that needs SSH.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::communicator::Command;
+use crate::domain::failure::Failure;
+use crate::engine::step::{Step, StepContext, StepError, StepResult};
+use crate::provisioner::clean;
+
+use super::{connect, key_pair};
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+pub struct Clean;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Output {}
+
+#[async_trait]
+impl Step for Clean {
+    type Intent = Intent;
+    type Output = Output;
+
+    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent {})
+    }
+
+    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
+        let machine = connect::machine(context).await?;
+        let key: key_pair::Output = context.output("key_pair")?;
+        context.log.say("Cleaning the machine before its image is made…").await;
+        let command = Command::new(clean::clean_commands(&context.ebs()?.communicator.username, &key.public_key)).with_timeout(LIMIT);
+        match machine.communicator.run(&command, &context.log, &context.cancel).await {
+            Ok(status) if status.success() => Ok(Output {}),
+            Ok(status) => Err(StepError::Failed(
+                Failure::user("clean-failed", format!("Cleaning the machine ended with {status}."))
+                    .with_advice("The user needs sudo without a password for it; or start the run with clean_image: false and clean up in a provisioner."),
+            )),
+            Err(_) if context.cancel.is_cancelled() => Err(StepError::Interrupted),
+            Err(error) => Err(StepError::Failed(Failure::cloud("clean-failed", format!("Cleaning the machine failed: {error}")))),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the commit of a build writes. The artifacts lose their `ingot:temporary` tag first: from then on nothing but this
+//! build's own undo would remove them.
+
+use crate::domain::config::PostProcessorConfig;
+use crate::domain::failure::Failure;
+use crate::domain::image::{CommitRecord, ImageCopy, ManifestEntry};
+use crate::domain::ids::StepName;
+use crate::domain::plan::StepKind;
+use crate::domain::tags;
+use crate::engine::step::{StepContext, StepResult};
+use crate::postprocess::manifest::{self, BuildOutcome};
+
+use super::check::Checked;
+use super::{image_tags, retry, wait_image};
+
+/// See [`StepRegistry::prepare_commit`](crate::engine::step::StepRegistry::prepare_commit).
+///
+/// # Errors
+/// When the cloud refuses, or late text can't be rendered.
+pub async fn prepare(context: &StepContext) -> StepResult<CommitRecord> {
+    let copies = copies(context)?;
+    for copy in &copies {
+        let mut ids = vec![copy.ami_id.clone()];
+        ids.extend(copy.snapshot_ids.iter().cloned());
+        let keys = [tags::TEMPORARY.to_owned()];
+        retry::call_on_new(context, || context.cloud.delete_tags(&copy.region, &ids, &keys)).await?;
+    }
+    let checked: Checked = context.output("check")?;
+    let mut image_tags = image_tags::image_tags(context)?;
+    image_tags.retain(|(key, _)| key != tags::TEMPORARY);
+    let artifact_id = artifact_id(&copies);
+    if copies.is_empty() {
+        context.log.say("skip_create_ami is set: no AMI was made.").await;
+    } else {
+        context.log.say(&format!("AMIs were created:\n{}", artifact_id.replace(',', "\n").replace(':', ": "))).await;
+    }
+    Ok(CommitRecord {
+        manifest: manifest_entries(context, &artifact_id)?,
+        copies,
+        source: checked.source,
+        os: image_tags::stob(context)?.os,
+        tags: image_tags,
+        files: Vec::new(),
+        artifact_id,
+    })
+}
+
+fn copies(context: &StepContext) -> Result<Vec<ImageCopy>, Failure> {
+    let waits = context.plan.steps().filter(|step| matches!(step.kind, StepKind::WaitImage | StepKind::WaitCopy { .. }));
+    let names: Vec<StepName> = waits.map(|step| step.name.clone()).collect();
+    names
+        .iter()
+        .map(|name| {
+            let image: wait_image::Output = context.output(&name.0)?;
+            Ok(ImageCopy {
+                region: image.region,
+                ami_id: image.image_id,
+                snapshot_ids: image.snapshot_ids,
+                platform: image.platform,
+                architecture: image.architecture,
+            })
+        })
+        .collect()
+}
+
+/// Packer's artifact id: `region:ami,region:ami`, sorted.
+fn artifact_id(copies: &[ImageCopy]) -> String {
+    let mut parts: Vec<String> = copies.iter().map(|copy| format!("{}:{}", copy.region, copy.ami_id)).collect();
+    parts.sort();
+    parts.join(",")
+}
+
+fn manifest_entries(context: &StepContext, artifact_id: &str) -> Result<Vec<ManifestEntry>, Failure> {
+    let config = context.config()?;
+    let mut entries = Vec::new();
+    for block in config.post_processors.iter().flatten() {
+        let PostProcessorConfig::Manifest(options) = &block.config;
+        let mut custom_data = Vec::new();
+        for (key, value) in &options.custom_data {
+            custom_data.push((key.clone(), image_tags::render(context, value)?));
+        }
+        let outcome = BuildOutcome {
+            name: manifest_name(&config.name),
+            builder_type: config.builder.builder_type().to_owned(),
+            build_time: context.clock.now().timestamp(),
+            artifact_id: artifact_id.to_owned(),
+            run_id: context.facts.run,
+            custom_data,
+        };
+        entries.push(ManifestEntry { output: options.output.clone(), build: manifest::entry(options, &outcome) });
+    }
+    Ok(entries)
+}
+
+/// Packer's manifest has the source's own name: `ubuntu` of `amazon-ebs.ubuntu`.
+fn manifest_name(build_name: &str) -> String {
+    build_name.rsplit('.').next().unwrap_or(build_name).to_owned()
+}

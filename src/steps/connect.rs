@@ -1,0 +1,200 @@
+//! Connects over SSH and asks the machine what it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::communicator::ssh::{ConnectProgress, SshTarget};
+use crate::communicator::{Command, CommunicatorError, OutputSink, OutputStream};
+use crate::domain::config::communicator::{SshConfig, SshInterface};
+use crate::domain::failure::Failure;
+use crate::engine::session::Machine;
+use crate::engine::step::{Step, StepContext, StepError, StepResult};
+use crate::provisioner::os_release;
+
+use super::{security_group, wait_running};
+
+/// Lines of the console that go into the log when SSH never comes.
+const CONSOLE_LINES: usize = 60;
+const QUESTION_LIMIT: Duration = Duration::from_secs(30);
+
+pub struct Connect;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Connected {
+    pub host: String,
+    pub port: u16,
+    pub username: String,
+    /// `ssh-ed25519 AAAA…`: later connections must show it again.
+    pub host_key: String,
+    /// Name and version, such as `Ubuntu 22.04`; `None` when the machine has no `/etc/os-release`.
+    pub os: Option<String>,
+}
+
+#[async_trait]
+impl Step for Connect {
+    type Intent = Intent;
+    type Output = Connected;
+
+    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent {})
+    }
+
+    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Connected> {
+        let ssh = &context.ebs()?.communicator;
+        let running: wait_running::Output = context.output("wait_running")?;
+        let host = host(ssh, &running)?;
+        context.log.say(&format!("Waiting for SSH to become available on {host}:{}…", ssh.port)).await;
+        let machine = match open(context, &host, None).await {
+            Ok(machine) => machine,
+            Err(OpenError::Step(error)) => return Err(error),
+            Err(OpenError::Unreachable(error)) => {
+                tell_console(context, &running.instance_id).await;
+                return Err(StepError::Failed(
+                    Failure::user("ssh-timeout", format!("SSH on {host}:{} never became available: {error}", ssh.port)).with_advice(
+                        "Check ssh_username, the subnet's routing and the security group; raise ssh_timeout if the machine boots slowly. The end of its console output is in the log.",
+                    ),
+                ));
+            }
+        };
+        context.log.say("Connected to SSH!").await;
+        let os = ask_os(context, &machine).await?;
+        Ok(Connected { host, port: ssh.port, username: ssh.username.clone(), host_key: machine.host_key, os })
+    }
+}
+
+/// The build's machine: as connected already, or connected again with the stored key by a server that has taken over.
+///
+/// # Errors
+/// When it can't be reached any more.
+pub async fn machine(context: &StepContext) -> StepResult<Machine> {
+    if let Some(machine) = context.session.current().await {
+        return Ok(machine);
+    }
+    let connected: Connected = context.output("connect")?;
+    open(context, &connected.host, Some(connected.host_key.clone())).await.map_err(|error| match error {
+        OpenError::Step(error) => error,
+        OpenError::Unreachable(error) => {
+            StepError::Failed(Failure::cloud("ssh-lost", format!("The machine at {} can't be reached any more: {error}", connected.host)))
+        }
+    })
+}
+
+enum OpenError {
+    Step(StepError),
+    Unreachable(CommunicatorError),
+}
+
+async fn open(context: &StepContext, host: &str, expected_host_key: Option<String>) -> Result<Machine, OpenError> {
+    let ssh = &context.ebs().map_err(|failure| OpenError::Step(failure.into()))?.communicator;
+    let key = context.records.private_key(context.facts.attempt).await.map_err(|error| OpenError::Step(error.into()))?;
+    let private_key = key.ok_or_else(|| OpenError::Step(Failure::ours("key-missing", "the attempt's private key is not stored").into()))?;
+    if expected_host_key.is_some() {
+        let_own_address_in(context).await.map_err(OpenError::Step)?;
+    }
+    let target = SshTarget {
+        host: host.to_owned(),
+        port: ssh.port,
+        username: ssh.username.clone(),
+        private_key,
+        keep_alive_interval: ssh.keep_alive_interval,
+        expected_host_key,
+    };
+    let step = context.step.clone();
+    let progress = Arc::new(move |progress: ConnectProgress| {
+        tracing::debug!(%step, ?progress, "ssh connect");
+    });
+    let stop = context.cancel.child_token();
+    let dial = context.session.connect(target, ssh.timeout, progress, &stop);
+    match context.waiting(dial).await.map_err(OpenError::Step)? {
+        Ok(machine) => Ok(machine),
+        Err(error) if context.cancel.is_cancelled() => {
+            tracing::debug!(%error, "connecting was cancelled");
+            Err(OpenError::Step(StepError::Interrupted))
+        }
+        Err(error) => Err(OpenError::Unreachable(error)),
+    }
+}
+
+/// A new owner may have another address than the one the group lets in.
+async fn let_own_address_in(context: &StepContext) -> StepResult<()> {
+    match context.output_if_any::<security_group::Output>("security_group")? {
+        Some(group) => security_group::authorize(context, &context.ebs()?.region, &group.group_id).await,
+        None => Ok(()),
+    }
+}
+
+fn host(ssh: &SshConfig, running: &wait_running::Output) -> Result<String, Failure> {
+    if let Some(host) = &ssh.host {
+        return Ok(host.clone());
+    }
+    let (wanted, address) = match ssh.interface {
+        Some(SshInterface::PublicIp) => ("public IP", running.public_ip.clone()),
+        Some(SshInterface::PrivateIp) => ("private IP", running.private_ip.clone()),
+        Some(SshInterface::PublicDns) => ("public DNS name", running.public_dns.clone()),
+        Some(SshInterface::PrivateDns) => ("private DNS name", running.private_dns.clone()),
+        Some(SshInterface::Ipv6) => ("IPv6 address", running.ipv6.clone()),
+        None => ("public or private IP", running.public_ip.clone().or_else(|| running.private_ip.clone())),
+    };
+    address.filter(|address| !address.is_empty()).ok_or_else(|| {
+        Failure::user("no-address", format!("The instance has no {wanted}."))
+            .with_advice("Choose another ssh_interface, or set associate_public_ip_address.")
+    })
+}
+
+async fn tell_console(context: &StepContext, instance_id: &str) {
+    let region = match context.ebs() {
+        Ok(ebs) => &ebs.region,
+        Err(_) => return,
+    };
+    match context.cloud.console_output(region, instance_id).await {
+        Ok(text) if text.trim().is_empty() => context.log.error("The instance has no console output yet.").await,
+        Ok(text) => {
+            let lines: Vec<&str> = text.lines().collect();
+            context.log.error("The end of the instance's console output:").await;
+            for line in &lines[lines.len().saturating_sub(CONSOLE_LINES)..] {
+                context.log.error(&format!("  {line}")).await;
+            }
+        }
+        Err(error) => context.log.error(&format!("The console output can't be read: {error}")).await,
+    }
+}
+
+#[derive(Default)]
+struct Collected(Mutex<Vec<u8>>);
+
+#[async_trait]
+impl OutputSink for Collected {
+    async fn write(&self, stream: OutputStream, bytes: &[u8]) {
+        let mut collected = self.0.lock().await;
+        // os-release is a few hundred bytes; whatever comes beyond is not it.
+        if stream == OutputStream::Stdout && collected.len() < 64 * 1024 {
+            collected.extend_from_slice(bytes);
+        }
+    }
+}
+
+async fn ask_os(context: &StepContext, machine: &Machine) -> StepResult<Option<String>> {
+    let output = Collected::default();
+    let command = Command::new("cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release").with_timeout(QUESTION_LIMIT);
+    match machine.communicator.run(&command, &output, &context.cancel).await {
+        Ok(status) if status.success() => {}
+        Ok(status) => {
+            context.log.say(&format!("The machine does not say what it is (/etc/os-release: {status}).")).await;
+            return Ok(None);
+        }
+        Err(_) if context.cancel.is_cancelled() => return Err(StepError::Interrupted),
+        Err(error) => return Err(StepError::Failed(Failure::cloud("ssh-command", format!("The first command failed: {error}")))),
+    }
+    let text = String::from_utf8_lossy(&output.0.lock().await).into_owned();
+    let os = os_release::parse(&text);
+    let name = format!("{} {}", os.name, os.version_id).trim().to_owned();
+    context.log.say(&format!("The machine runs {name}")).await;
+    Ok(Some(name))
+}

@@ -1,0 +1,93 @@
+//! Starts the copy of the AMI into one further region. The client token makes a repeated call find the first copy.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::{CloudError, CloudErrorClass, NewImageCopy};
+use crate::domain::failure::Failure;
+use crate::engine::step::{Made, Step, StepContext, StepResult};
+
+use super::{create_image, image_tags, names, removal, retry};
+
+pub struct Copy {
+    pub region: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {
+    region: String,
+    client_token: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Output {
+    pub image_id: String,
+}
+
+#[async_trait]
+impl Step for Copy {
+    type Intent = Intent;
+    type Output = Output;
+
+    fn intent(&self, context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent { region: self.region.clone(), client_token: names::client_token(context, &self.region) })
+    }
+
+    async fn act(&self, context: &StepContext, intent: &Intent) -> StepResult<Output> {
+        let request = request(context, intent)?;
+        context.log.say(&format!("Copying AMI {} to {}", request.source_image_id, intent.region)).await;
+        // The token makes asking again the same copy.
+        let lost = |error: &CloudError| error.class == CloudErrorClass::UnknownOutcome;
+        let image_id = match retry::passing(context, lost, || context.cloud.copy_image(&intent.region, &request)).await? {
+            Ok(id) => id,
+            Err(error) if error.class == CloudErrorClass::Duplicate => {
+                let own = removal::own_images(context, &intent.region).await?;
+                own.into_iter().find(|image| image.name == request.name).map(|image| image.id).ok_or(error)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        context.log.say(&format!("AMI in {}: {image_id}", intent.region)).await;
+        Ok(Output { image_id })
+    }
+
+    async fn undo(&self, context: &StepContext, intent: &Intent, made: Made<Output>, found: &[String]) -> StepResult<Vec<String>> {
+        let id = match &made {
+            Made::Yes(output) => Some(output.image_id.as_str()),
+            _ => None,
+        };
+        let mut removed = removal::remove_images(context, &intent.region, id, &made, found).await?;
+        if removed.is_empty() && made == Made::Unknown {
+            // Spends the token: what comes back is removed, and a call still on its way can't make a second copy.
+            let request = request(context, intent)?;
+            match retry::passing(context, |_| false, || context.cloud.copy_image(&intent.region, &request)).await? {
+                Ok(id) => removed = removal::remove_images(context, &intent.region, Some(&id), &made, &[]).await?,
+                Err(error) if error.class == CloudErrorClass::UnknownOutcome => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        Ok(removed)
+    }
+}
+
+impl PartialEq for Output {
+    fn eq(&self, other: &Self) -> bool {
+        self.image_id == other.image_id
+    }
+}
+
+fn request(context: &StepContext, intent: &Intent) -> Result<NewImageCopy, Failure> {
+    let ebs = context.ebs()?;
+    let image: create_image::Output = context.output("create_image")?;
+    Ok(NewImageCopy {
+        client_token: intent.client_token.clone(),
+        source_region: ebs.region.clone(),
+        source_image_id: image.image_id,
+        name: ebs.ami_name.clone(),
+        description: image_tags::render(context, &ebs.ami_description)?,
+        encrypted: ebs.encrypt_boot.filter(|encrypt| *encrypt),
+        // A key belongs to one region; elsewhere the region's default key is used, as Packer does.
+        kms_key_id: None,
+        image_tags: image_tags::image_tags(context)?,
+        snapshot_tags: image_tags::snapshot_tags(context)?,
+    })
+}

@@ -1,0 +1,68 @@
+//! The AMI. Its name is unique in account and region, so a name that is taken by an image with our tags is our own call,
+//! made before a crash.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::{CloudError, CloudErrorClass, NewImage};
+use crate::domain::failure::Failure;
+use crate::engine::step::{Made, Step, StepContext, StepResult};
+
+use super::{image_tags, launch, removal, retry};
+
+pub struct CreateImage;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {
+    region: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Output {
+    pub image_id: String,
+}
+
+#[async_trait]
+impl Step for CreateImage {
+    type Intent = Intent;
+    type Output = Output;
+
+    fn intent(&self, context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent { region: context.ebs()?.region.clone() })
+    }
+
+    async fn act(&self, context: &StepContext, intent: &Intent) -> StepResult<Output> {
+        let ebs = context.ebs()?;
+        let launched: launch::Output = context.output("launch")?;
+        let request = NewImage {
+            instance_id: launched.instance_id,
+            name: ebs.ami_name.clone(),
+            description: image_tags::render(context, &ebs.ami_description)?,
+            no_reboot: true,
+            image_tags: image_tags::image_tags(context)?,
+            snapshot_tags: image_tags::snapshot_tags(context)?,
+        };
+        context.log.say(&format!("Creating AMI {} from instance {}", request.name, request.instance_id)).await;
+        // "Instance is not in state" passes: the stop is seen a moment before every part of EC2 knows of it.
+        let busy = |error: &CloudError| error.class == CloudErrorClass::Busy;
+        let create = || context.cloud.create_image(&intent.region, &request);
+        let image_id = match retry::passing(context, busy, create).await? {
+            Ok(id) => id,
+            Err(error) if matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) => {
+                let own = removal::own_images(context, &intent.region).await?;
+                own.into_iter().find(|image| image.name == request.name).map(|image| image.id).ok_or(error)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        context.log.say(&format!("AMI: {image_id}")).await;
+        Ok(Output { image_id })
+    }
+
+    async fn undo(&self, context: &StepContext, intent: &Intent, made: Made<Output>, found: &[String]) -> StepResult<Vec<String>> {
+        let id = match &made {
+            Made::Yes(output) => Some(output.image_id.as_str()),
+            _ => None,
+        };
+        removal::remove_images(context, &intent.region, id, &made, found).await
+    }
+}

@@ -1,0 +1,142 @@
+//! Which tags go where, with their late `{{ … }}` rendered.
+
+use std::collections::BTreeMap;
+
+use crate::domain::config::{LateString, LateTags};
+use crate::domain::failure::Failure;
+use crate::domain::image::Stob;
+use crate::domain::tags::{self, TagList};
+use crate::engine::step::StepContext;
+use crate::template::legacy::{self, LateData};
+
+use super::check::Checked;
+use super::connect::Connected;
+use super::finding;
+
+/// Renders text that waited for the source AMI or the machine to be known.
+///
+/// # Errors
+/// When it asks for something that is not there.
+pub fn render(context: &StepContext, text: &LateString) -> Result<String, Failure> {
+    legacy::render_late(&text.0, &late_data(context)?).map_err(|error| Failure::user("late-template", format!("{:?}: {error}", text.0)))
+}
+
+/// What late text may ask for, as far as the build has come.
+///
+/// # Errors
+/// When the journal's records can't be read.
+pub fn late_data(context: &StepContext) -> Result<LateData, Failure> {
+    let mut data = LateData::default();
+    let mut build = BTreeMap::from([
+        ("PackerRunUUID".to_owned(), context.facts.run.to_string()),
+        ("name".to_owned(), context.facts.build_name.clone()),
+    ]);
+    if let Some(checked) = context.output_if_any::<Checked>("check")? {
+        let source = &checked.source;
+        let fields = [
+            ("SourceAMI", source.ami_id.clone()),
+            ("SourceAMIName", source.name.clone()),
+            ("SourceAMICreationDate", source.creation_date.clone()),
+            ("SourceAMIOwner", source.owner_id.clone()),
+            ("SourceAMIOwnerName", checked.source_owner_alias.clone().unwrap_or_default()),
+            ("BuildRegion", source.region.clone()),
+        ];
+        for (name, value) in fields {
+            build.insert(name.to_owned(), value.clone());
+            data.fields.insert(name.to_owned(), value);
+        }
+        data.maps.insert("SourceAMITags".into(), checked.source_tags.into_iter().collect());
+    }
+    if let Some(connected) = context.output_if_any::<Connected>("connect")? {
+        build.insert("Host".into(), connected.host);
+        build.insert("User".into(), connected.username);
+        build.insert("Port".into(), connected.port.to_string());
+        build.insert("ConnType".into(), "ssh".into());
+    }
+    if let Some(launched) = context.output_if_any::<super::launch::Output>("launch")? {
+        build.insert("ID".into(), launched.instance_id);
+    }
+    data.build = build;
+    Ok(data)
+}
+
+fn rendered(context: &StepContext, late: &LateTags) -> Result<TagList, Failure> {
+    late.iter().map(|(key, value)| Ok((render(context, &LateString(key.clone()))?, render(context, value)?))).collect()
+}
+
+/// The template's `run_tags`.
+///
+/// # Errors
+/// When a tag can't be rendered.
+pub fn run_tags(context: &StepContext) -> Result<TagList, Failure> {
+    rendered(context, &context.ebs()?.run_tags)
+}
+
+/// `run_tags` and `run_volume_tags`, the latter winning.
+///
+/// # Errors
+/// When a tag can't be rendered.
+pub fn volume_tags(context: &StepContext) -> Result<TagList, Failure> {
+    let mut list = run_tags(context)?;
+    for (key, value) in rendered(context, &context.ebs()?.run_volume_tags)? {
+        finding::set(&mut list, &key, &value);
+    }
+    Ok(list)
+}
+
+/// The AMI's tags: the template's, then STOB, family and ownership. `ingot:temporary` is taken off at the commit.
+///
+/// # Errors
+/// When a tag can't be rendered.
+pub fn image_tags(context: &StepContext) -> Result<TagList, Failure> {
+    let mut list = rendered(context, &context.ebs()?.tags)?;
+    list.extend(registry_tags(context)?);
+    Ok(list)
+}
+
+/// The snapshots' tags: the template's `tags` and `snapshot_tags`, the latter winning, then as [`image_tags`].
+///
+/// # Errors
+/// When a tag can't be rendered.
+pub fn snapshot_tags(context: &StepContext) -> Result<TagList, Failure> {
+    let mut list = rendered(context, &context.ebs()?.tags)?;
+    for (key, value) in rendered(context, &context.ebs()?.snapshot_tags)? {
+        finding::set(&mut list, &key, &value);
+    }
+    list.extend(registry_tags(context)?);
+    Ok(list)
+}
+
+fn registry_tags(context: &StepContext) -> Result<TagList, Failure> {
+    let facts = &context.facts;
+    let mut list = context.ownership().temporary_tags();
+    list.push((tags::RUN_ID.into(), facts.run.to_string()));
+    list.push((tags::FAMILY.into(), facts.family.clone()));
+    list.push((tags::NUMBER.into(), facts.number.to_string()));
+    list.extend(stob(context)?.tags());
+    Ok(list)
+}
+
+/// The four facts.
+///
+/// # Errors
+/// When the journal's records can't be read.
+pub fn stob(context: &StepContext) -> Result<Stob, Failure> {
+    Ok(Stob {
+        sha: context.facts.git_sha.clone(),
+        time: context.facts.accepted_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        os: base_os(context)?,
+        builder: context.facts.builder.clone(),
+    })
+}
+
+/// What the machine says of itself, else the source image's name.
+fn base_os(context: &StepContext) -> Result<String, Failure> {
+    if let Some(connected) = context.output_if_any::<Connected>("connect")?
+        && let Some(os) = connected.os
+    {
+        return Ok(os);
+    }
+    let checked: Checked = context.output("check")?;
+    Ok(if checked.platform == "windows" { "Windows".into() } else { checked.source.name })
+}

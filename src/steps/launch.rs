@@ -1,0 +1,238 @@
+//! The build's instance. The client token makes a repeated launch find the first one; all tags go in the same call.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::{CloudError, CloudErrorClass, Filter, Instance, InstanceState, NewInstance};
+use crate::domain::config::amazon_ebs::BlockDevice;
+use crate::domain::config::AmazonEbs;
+use crate::domain::failure::Failure;
+use crate::engine::step::{Made, Step, StepContext, StepError, StepResult};
+
+use super::check::Checked;
+use super::{finding, image_tags, key_pair, names, removal, retry, security_group};
+
+pub struct Launch;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {
+    region: String,
+    /// In order of preference; each has a token of its own, because EC2 treats tokens as zonal.
+    places: Vec<Place>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Place {
+    subnet_id: Option<String>,
+    client_token: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Output {
+    pub instance_id: String,
+}
+
+#[async_trait]
+impl Step for Launch {
+    type Intent = Intent;
+    type Output = Output;
+
+    fn intent(&self, context: &StepContext) -> Result<Intent, Failure> {
+        let ebs = context.ebs()?;
+        let checked: Checked = context.output("check")?;
+        let place = |subnet_id: Option<String>| Place {
+            client_token: names::client_token(context, subnet_id.as_deref().unwrap_or("any")),
+            subnet_id,
+        };
+        let places = match checked.subnet_ids.is_empty() {
+            true => vec![place(None)],
+            false => checked.subnet_ids.into_iter().map(|subnet| place(Some(subnet))).collect(),
+        };
+        Ok(Intent { region: ebs.region.clone(), places })
+    }
+
+    async fn act(&self, context: &StepContext, intent: &Intent) -> StepResult<Output> {
+        context.log.say("Launching a source instance…").await;
+        let mut last_error: Option<CloudError> = None;
+        for place in &intent.places {
+            match launch(context, place, &intent.region).await? {
+                Ok(instance) => {
+                    context.log.say(&format!("Instance ID: {}", instance.id)).await;
+                    return Ok(Output { instance_id: instance.id });
+                }
+                // Without an answer it may be there, and a second one elsewhere must not be.
+                Err(error) if error.class == CloudErrorClass::Capacity => {
+                    context.log.say(&format!("{}: {}", error.code, error.message)).await;
+                    last_error = Some(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(last_error.map_or_else(|| Failure::ours("no-place", "the plan names no place to launch in").into(), StepError::from))
+    }
+
+    async fn undo(&self, context: &StepContext, intent: &Intent, made: Made<Output>, _found: &[String]) -> StepResult<Vec<String>> {
+        let mut ids: Vec<String> = match &made {
+            Made::Yes(output) => vec![output.instance_id.clone()],
+            _ => find(context, &intent.region).await?.into_iter().map(|instance| instance.id).collect(),
+        };
+        if ids.is_empty() && made == Made::Unknown {
+            ids = spend_tokens(context, intent).await?;
+        }
+        for id in &ids {
+            retry::call(context, || async { removal::gone_is_fine(context.cloud.terminate_instance(&intent.region, id).await) }).await?;
+            context.log.say(&format!("Terminating the source instance {id}")).await;
+        }
+        for id in &ids {
+            until_terminated(context, &intent.region, id).await?;
+        }
+        ids.extend(remove_leftovers(context, &intent.region).await?);
+        Ok(ids)
+    }
+}
+
+impl PartialEq for Output {
+    fn eq(&self, other: &Self) -> bool {
+        self.instance_id == other.instance_id
+    }
+}
+
+async fn launch(context: &StepContext, place: &Place, region: &str) -> StepResult<Result<Instance, CloudError>> {
+    let request = request(context, place)?;
+    // A key pair or group made a moment ago may not be visible yet. A lost answer is asked for again: the token makes it
+    // the same instance.
+    let mut lost_answers = 0;
+    let again = |error: &CloudError| match error.class {
+        CloudErrorClass::NotFound => true,
+        CloudErrorClass::UnknownOutcome => {
+            lost_answers += 1;
+            lost_answers < 3
+        }
+        _ => false,
+    };
+    let again = std::sync::Mutex::new(again);
+    retry::passing(
+        context,
+        |error| (again.lock().unwrap_or_else(std::sync::PoisonError::into_inner))(error),
+        || context.cloud.run_instance(region, &request),
+    )
+    .await
+}
+
+fn request(context: &StepContext, place: &Place) -> Result<NewInstance, Failure> {
+    let ebs = context.ebs()?;
+    let checked: Checked = context.output("check")?;
+    let group: Option<security_group::Output> = context.output_if_any("security_group")?;
+    let key: Option<key_pair::Output> = context.output_if_any("key_pair")?;
+    let name = "Ingot Builder";
+    let instance_tags = finding::temporary_tags(context, name, &image_tags::run_tags(context)?);
+    Ok(NewInstance {
+        client_token: place.client_token.clone(),
+        image_id: checked.source.ami_id.clone(),
+        instance_type: ebs.instance_type.clone(),
+        key_name: key.map(|key| key.key_name),
+        security_group_ids: group.map_or_else(|| ebs.security_group_ids.clone(), |group| vec![group.group_id]),
+        subnet_id: place.subnet_id.clone(),
+        availability_zone: ebs.availability_zone.clone(),
+        associate_public_ip_address: ebs.associate_public_ip_address,
+        iam_instance_profile: ebs.iam_instance_profile.clone(),
+        user_data: ebs.user_data.clone(),
+        block_devices: block_devices(ebs, &checked)?,
+        ebs_optimized: ebs.ebs_optimized,
+        shutdown_behavior: ebs.shutdown_behavior,
+        metadata_options: ebs.metadata_options.clone(),
+        volume_tags: finding::temporary_tags(context, name, &image_tags::volume_tags(context)?),
+        interface_tags: instance_tags.clone(),
+        instance_tags,
+    })
+}
+
+/// The template's devices. With `encrypt_boot` the root volume is encrypted from the start, which spares the second copy
+/// of the whole image that encrypting it afterwards takes.
+fn block_devices(ebs: &AmazonEbs, checked: &Checked) -> Result<Vec<BlockDevice>, Failure> {
+    let mut devices = ebs.launch_block_device_mappings.clone();
+    if ebs.encrypt_boot != Some(true) {
+        return Ok(devices);
+    }
+    let root = checked.root_device_name.clone().ok_or_else(|| {
+        Failure::user("encrypt-boot", format!("encrypt_boot needs a source image with a named root device; {} has none.", checked.source.ami_id))
+    })?;
+    let device = match devices.iter_mut().find(|device| device.device_name == root) {
+        Some(device) => device,
+        None => {
+            devices.push(BlockDevice { device_name: root, delete_on_termination: true, ..BlockDevice::default() });
+            devices.last_mut().ok_or_else(|| Failure::ours("encrypt-boot", "a device that was just added is missing"))?
+        }
+    };
+    device.encrypted = Some(true);
+    if device.kms_key_id.is_none() {
+        device.kms_key_id.clone_from(&ebs.kms_key_id);
+    }
+    Ok(devices)
+}
+
+async fn find(context: &StepContext, region: &str) -> StepResult<Vec<Instance>> {
+    let mut filters = finding::own(context);
+    filters.push(Filter::new("instance-state-name", ["pending", "running", "stopping", "stopped", "shutting-down"]));
+    retry::call(context, || context.cloud.find_instances(region, &filters)).await
+}
+
+/// Nobody knows whether the launch happened and nothing is to be seen: launching once more with the same tokens brings
+/// back what there is, or makes something that is ended at once. Either way the tokens are spent afterwards, and a launch
+/// that is still on its way can't make a second instance.
+async fn spend_tokens(context: &StepContext, intent: &Intent) -> StepResult<Vec<String>> {
+    let mut ids = Vec::new();
+    for place in &intent.places {
+        match launch(context, place, &intent.region).await? {
+            Ok(instance) if instance.state == InstanceState::Terminated => {}
+            Ok(instance) => ids.push(instance.id),
+            // Without an answer again, nothing is known; the undo is tried again later.
+            Err(error) if error.class == CloudErrorClass::UnknownOutcome => return Err(error.into()),
+            // A definite no: nothing was made with this token and nothing can be.
+            Err(_) => {}
+        }
+        if !ids.is_empty() {
+            break;
+        }
+    }
+    Ok(ids)
+}
+
+async fn until_terminated(context: &StepContext, region: &str, id: &str) -> StepResult<()> {
+    let mut watch = context.watcher.instance(&context.facts.account, region, id);
+    loop {
+        let observation = context.waiting(watch.next()).await?.map_err(|_| StepError::Interrupted)?;
+        if observation.error.is_some() {
+            continue;
+        }
+        match observation.seen {
+            // EC2 forgets terminated instances after about an hour.
+            None => return Ok(()),
+            Some(instance) if instance.state == InstanceState::Terminated => return Ok(()),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Volumes and interfaces that did not go with their instance.
+async fn remove_leftovers(context: &StepContext, region: &str) -> StepResult<Vec<String>> {
+    let own = finding::own(context);
+    let (volumes, interfaces) = tokio::try_join!(
+        retry::call(context, || context.cloud.find_volumes(region, &own)),
+        retry::call(context, || context.cloud.find_network_interfaces(region, &own)),
+    )?;
+    let mut removed = Vec::new();
+    let busy = |error: &CloudError| error.class == CloudErrorClass::Busy;
+    for volume in volumes.into_iter().filter(|volume| volume.state != "deleting") {
+        retry::passing(context, busy, || async { removal::gone_is_fine(context.cloud.delete_volume(region, &volume.id).await) }).await??;
+        removed.push(volume.id);
+    }
+    for interface in interfaces {
+        retry::passing(context, busy, || async { removal::gone_is_fine(context.cloud.delete_network_interface(region, &interface.id).await) }).await??;
+        removed.push(interface.id);
+    }
+    if !removed.is_empty() {
+        context.log.say(&format!("Removed {}", removed.join(", "))).await;
+    }
+    Ok(removed)
+}

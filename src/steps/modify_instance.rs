@@ -1,0 +1,39 @@
+//! Sets attributes that an AMI inherits from the instance it is made of.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::CloudErrorClass;
+use crate::domain::failure::Failure;
+use crate::engine::step::{Step, StepContext, StepResult};
+
+use super::{launch, retry};
+
+pub struct ModifyInstance;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Output {}
+
+#[async_trait]
+impl Step for ModifyInstance {
+    type Intent = Intent;
+    type Output = Output;
+
+    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent {})
+    }
+
+    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
+        let ebs = context.ebs()?;
+        let launched: launch::Output = context.output("launch")?;
+        if let Some(enabled) = ebs.ena_support {
+            context.log.say(&format!("{} enhanced networking (ENA)…", if enabled { "Enabling" } else { "Disabling" })).await;
+            let lost = |error: &crate::cloud::CloudError| error.class == CloudErrorClass::UnknownOutcome;
+            retry::passing(context, lost, || context.cloud.set_ena_support(&ebs.region, &launched.instance_id, enabled)).await??;
+        }
+        Ok(Output {})
+    }
+}

@@ -1,0 +1,71 @@
+//! Removing images with their snapshots; shared by the steps that make images.
+
+use crate::cloud::{CloudErrorClass, CloudResult, Filter, Image, ImageQuery};
+use crate::engine::step::{Made, StepContext, StepResult};
+
+use super::{finding, retry};
+
+/// Gone already is as good as removed.
+pub fn gone_is_fine(result: CloudResult<()>) -> CloudResult<()> {
+    match result {
+        Err(error) if error.class == CloudErrorClass::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// This attempt's images in a region.
+///
+/// # Errors
+/// When the cloud can't be asked.
+pub async fn own_images(context: &StepContext, region: &str) -> StepResult<Vec<Image>> {
+    let query = ImageQuery { owners: vec!["self".into()], filters: finding::own(context), include_deprecated: true };
+    retry::call(context, || context.cloud.find_images(region, &query)).await
+}
+
+/// Removes this attempt's image in a region and its snapshots. The snapshots' ids are journaled before the image is
+/// deregistered: afterwards nothing would lead to those that carry no tags.
+///
+/// # Errors
+/// When something could not be removed.
+pub async fn remove_images<O>(
+    context: &StepContext,
+    region: &str,
+    image_id: Option<&str>,
+    made: &Made<O>,
+    found_before: &[String],
+) -> StepResult<Vec<String>> {
+    let mut images = finding::look(context, made, || own_images(context, region)).await?;
+    if let Some(id) = image_id
+        && !images.iter().any(|image| image.id == id)
+    {
+        let query = ImageQuery { owners: vec!["self".into()], filters: vec![Filter::new("image-id", [id])], include_deprecated: true };
+        images.extend(retry::call(context, || context.cloud.find_images(region, &query)).await?);
+    }
+    let mut snapshots: Vec<String> = found_before.iter().filter(|id| id.starts_with("snap-")).cloned().collect();
+    for image in &images {
+        snapshots.extend(image.snapshot_ids.iter().cloned());
+    }
+    let own = finding::own(context);
+    let tagged = retry::call(context, || context.cloud.find_snapshots(region, &own)).await?;
+    snapshots.extend(tagged.into_iter().map(|snapshot| snapshot.id));
+    snapshots.sort();
+    snapshots.dedup();
+    if !snapshots.is_empty() {
+        context.journal_found(&snapshots).await?;
+    }
+    let mut removed = Vec::new();
+    for image in images {
+        retry::call(context, || async { gone_is_fine(context.cloud.deregister_image(region, &image.id).await) }).await?;
+        removed.push(image.id);
+    }
+    for id in snapshots {
+        // A snapshot of an image that was deregistered a moment ago can still count as in use.
+        let busy = |error: &crate::cloud::CloudError| error.class == CloudErrorClass::Busy;
+        retry::passing(context, busy, || async { gone_is_fine(context.cloud.delete_snapshot(region, &id).await) }).await??;
+        removed.push(id);
+    }
+    if !removed.is_empty() {
+        context.log.say(&format!("Removed {} in {region}.", removed.join(", "))).await;
+    }
+    Ok(removed)
+}

@@ -1,0 +1,138 @@
+//! Waits until an AMI or a copy of it is available, and sees that its tags are there.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::{CloudErrorClass, Filter, Image, ImageState, Snapshot};
+use crate::domain::failure::Failure;
+use crate::domain::ids::StepName;
+use crate::domain::tags::TagList;
+use crate::engine::failures;
+use crate::engine::step::{Step, StepContext, StepError, StepResult};
+
+use super::{create_image, image_tags, retry};
+
+/// Copies of hundreds of GB take hours.
+const LIMIT: Duration = Duration::from_secs(12 * 3600);
+/// An image that stays invisible this long after its making is not coming.
+const INVISIBLE_LIMIT: Duration = Duration::from_secs(300);
+
+pub struct WaitImage {
+    /// The step that made it.
+    made_by: StepName,
+    /// `None`: the build's own region.
+    copy_region: Option<String>,
+}
+
+impl WaitImage {
+    #[must_use]
+    pub fn of_build() -> Self {
+        Self { made_by: "create_image".into(), copy_region: None }
+    }
+
+    #[must_use]
+    pub fn of_copy(region: &str) -> Self {
+        Self { made_by: StepName(format!("copy:{region}")), copy_region: Some(region.to_owned()) }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Output {
+    pub region: String,
+    pub image_id: String,
+    pub snapshot_ids: Vec<String>,
+    pub architecture: String,
+    pub platform: String,
+}
+
+#[async_trait]
+impl Step for WaitImage {
+    type Intent = Intent;
+    type Output = Output;
+
+    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent {})
+    }
+
+    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
+        let made: create_image::Output = context.output(&self.made_by.0)?;
+        let region = match &self.copy_region {
+            Some(region) => region.clone(),
+            None => context.ebs()?.region.clone(),
+        };
+        context.log.say(&format!("Waiting for AMI {} in {region} to become ready…", made.image_id)).await;
+        let image = until_available(context, &region, &made.image_id).await?;
+        complete_tags(context, &region, &image).await?;
+        Ok(Output {
+            region,
+            image_id: image.id,
+            snapshot_ids: image.snapshot_ids,
+            architecture: image.architecture,
+            platform: image.platform.unwrap_or_else(|| "linux".into()),
+        })
+    }
+}
+
+async fn until_available(context: &StepContext, region: &str, id: &str) -> StepResult<Image> {
+    let mut watch = context.watcher.image(&context.facts.account, region, id);
+    let started = tokio::time::Instant::now();
+    let mut was_seen = false;
+    loop {
+        let next = tokio::time::timeout_at(started + LIMIT, watch.next());
+        let Ok(observation) = context.waiting(next).await? else {
+            return Err(Failure::cloud("image-wait-timeout", format!("AMI {id} was not available within {} hours.", LIMIT.as_secs() / 3600)).into());
+        };
+        let observation = observation.map_err(|_| StepError::Interrupted)?;
+        if let Some(error) = observation.error {
+            if error.class == CloudErrorClass::Unauthorized {
+                return Err(failures::from_cloud(&error));
+            }
+            continue;
+        }
+        let Some(image) = observation.seen else {
+            if was_seen || started.elapsed() > INVISIBLE_LIMIT {
+                return Err(Failure::cloud("image-gone", format!("AMI {id} disappeared from {region}.")).into());
+            }
+            continue;
+        };
+        was_seen = true;
+        match image.state {
+            ImageState::Available => return Ok(image),
+            ImageState::Pending => {}
+            ImageState::Failed | ImageState::Other => {
+                let reason = image.state_reason.as_deref().unwrap_or("no reason given");
+                return Err(Failure::cloud("image-failed", format!("AMI {id} in {region} failed: {reason}")).into());
+            }
+        }
+    }
+}
+
+/// All tags were given when the image was made; what of them is missing now is added, so that a cloud that dropped some
+/// does not lead to an image without its facts.
+async fn complete_tags(context: &StepContext, region: &str, image: &Image) -> StepResult<()> {
+    add_missing(context, region, &image.id, &image.tags, &image_tags::image_tags(context)?).await?;
+    if image.snapshot_ids.is_empty() {
+        return Ok(());
+    }
+    let wanted = image_tags::snapshot_tags(context)?;
+    let filters = [Filter::new("snapshot-id", &image.snapshot_ids)];
+    let snapshots: Vec<Snapshot> = retry::call(context, || context.cloud.find_snapshots(region, &filters)).await?;
+    for snapshot in snapshots {
+        add_missing(context, region, &snapshot.id, &snapshot.tags, &wanted).await?;
+    }
+    Ok(())
+}
+
+async fn add_missing(context: &StepContext, region: &str, id: &str, present: &TagList, wanted: &TagList) -> StepResult<()> {
+    let missing: TagList = wanted.iter().filter(|tag| !present.contains(tag)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let ids = [id.to_owned()];
+    retry::call_on_new(context, || context.cloud.create_tags(region, &ids, &missing)).await
+}
