@@ -1,0 +1,61 @@
+//! All routes with what surrounds them: request id, access log, time-outs, panics, and problems for wrong paths.
+
+use std::any::Any;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::problem::{self, LoggedError};
+use super::{ApiState, access_log, openapi, operations, request_id, v1};
+
+/// The API as a service.
+pub fn router(state: ApiState) -> Router {
+    let (answers, _) = openapi::documented().merge(v1::routes()).split_for_parts();
+    let (streams, _) = openapi::documented().merge(v1::streaming_routes()).split_for_parts();
+    let timed = answers.merge(operations::routes()).layer(from_fn_with_state(state.clone(), time_limit));
+    timed
+        .merge(streams)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        // Bodies are limited where they are read, by the configuration.
+        .layer(DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(state.clone(), access_log::layer))
+        .layer(from_fn_with_state(state.clone(), request_id::layer))
+        .with_state(state)
+}
+
+async fn time_limit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let limit = state.limits.request_timeout;
+    if let Ok(response) = tokio::time::timeout(limit, next.run(request)).await {
+        return response;
+    }
+    let detail = format!(
+        "The server did not come to an answer within {} s; it may still have done what was asked.",
+        limit.as_secs()
+    );
+    problem::document(StatusCode::SERVICE_UNAVAILABLE, "request-timeout", detail, &[])
+}
+
+async fn no_such_path(uri: Uri) -> Response {
+    let detail = format!("There is nothing at {}; the API is described at /openapi.yaml.", uri.path());
+    problem::document(StatusCode::NOT_FOUND, "path-not-found", detail, &[])
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Response {
+    let detail = format!("{} does not take {method}; the Allow header says what it takes.", uri.path());
+    problem::document(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail, &[])
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let detail = "Something went wrong on the server; its log has the details under this request id.";
+    let mut response = problem::document(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail.to_owned(), &[]);
+    response.extensions_mut().insert(LoggedError(format!("panic: {}", text.unwrap_or("(no text)"))));
+    response
+}

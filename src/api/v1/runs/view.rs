@@ -1,0 +1,193 @@
+//! A run as the API shows it.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::api::problem::Complaint;
+use crate::domain::diagnostic::Diagnostic;
+use crate::domain::failure::Failure;
+use crate::store::runs::{ArtifactRow, BuildRow, ImageRef, RunRow};
+
+/// One request to build one template version.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Run {
+    pub id: Uuid,
+    /// `queued`, `running`, `unwinding`, `stuck`, `cancelled`, `failed` or `succeeded`.
+    pub state: &'static str,
+    /// The template's name.
+    pub template: String,
+    pub version: i32,
+    pub account: String,
+    /// `api`, `schedule`, `webhook` or `cascade`.
+    pub trigger: String,
+    /// Evaluated variables; `<sensitive>` stands for values that are hidden.
+    #[schema(value_type = Object)]
+    pub variables: Value,
+    #[schema(required)]
+    pub git_sha: Option<String>,
+    #[schema(value_type = Object)]
+    pub labels: Value,
+    pub only: Vec<String>,
+    pub except: Vec<String>,
+    /// Time limit of each attempt of each build.
+    #[schema(required)]
+    pub timeout_seconds: Option<i64>,
+    pub created_by: String,
+    pub created_at: DateTime<Utc>,
+    #[schema(required)]
+    pub started_at: Option<DateTime<Utc>>,
+    #[schema(required)]
+    pub finished_at: Option<DateTime<Utc>>,
+    #[schema(required)]
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// That of the first build that failed.
+    #[schema(required, value_type = Option<BuildError>)]
+    pub error: Option<Value>,
+    pub builds: Vec<Build>,
+    pub image: RunImage,
+    /// About the template; only in the answer to the request that made the run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Complaint>,
+}
+
+/// One source of a run.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Build {
+    pub id: Uuid,
+    pub run_id: Uuid,
+    /// Packer's build name.
+    pub name: String,
+    /// Packer's builder type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub account: String,
+    pub region: String,
+    /// `queued`, `running`, `unwinding`, `succeeded`, `failed`, `cancelled` or `stuck`.
+    pub state: &'static str,
+    pub attempt: i32,
+    /// Whether the temporary things are gone: `none`, `pending`, `done` or `stuck`.
+    pub cleanup: &'static str,
+    /// Why a person has to look.
+    #[schema(required)]
+    pub stuck_reason: Option<String>,
+    #[schema(required, value_type = Option<BuildError>)]
+    pub error: Option<Failure>,
+    /// Packer's artifact id: `region:ami,region:ami`.
+    #[schema(required)]
+    pub artifact_id: Option<String>,
+    pub artifacts: Vec<Artifact>,
+    pub created_at: DateTime<Utc>,
+    /// Start of the present attempt.
+    #[schema(required)]
+    pub started_at: Option<DateTime<Utc>>,
+    #[schema(required)]
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// Why a build did not succeed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BuildError {
+    /// Whose fault it is: `user`, `cloud`, `capacity`, `ours` or `cancelled`.
+    pub class: String,
+    /// The cloud's error code, or Ingot's own in kebab-case.
+    pub code: String,
+    pub message: String,
+    /// What to do.
+    pub advice: Option<String>,
+    /// The step it happened in.
+    pub step: Option<String>,
+}
+
+/// Something that a build made to last.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Artifact {
+    /// `ami`.
+    pub kind: &'static str,
+    pub id: String,
+    pub account: String,
+    pub region: String,
+}
+
+/// The registry's entry for what the run makes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RunImage {
+    pub id: Uuid,
+    pub family: String,
+    pub number: i64,
+    /// `building`, `built` or `incomplete`.
+    pub state: &'static str,
+}
+
+impl Run {
+    #[must_use]
+    pub fn of(run: RunRow) -> Self {
+        Self {
+            id: run.id.0,
+            state: run.state.as_str(),
+            template: run.template,
+            version: run.version,
+            account: run.account,
+            trigger: run.trigger,
+            variables: run.variables,
+            git_sha: run.git_sha,
+            labels: run.labels,
+            only: run.only,
+            except: run.except,
+            timeout_seconds: run.timeout_seconds,
+            created_by: run.created_by,
+            created_at: run.created_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            cancel_requested_at: run.cancel_requested_at,
+            error: run.error,
+            builds: run.builds.into_iter().map(Build::of).collect(),
+            image: RunImage::of(run.image),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: &[Diagnostic]) -> Self {
+        self.warnings = warnings.iter().map(Complaint::from).collect();
+        self
+    }
+}
+
+impl Build {
+    #[must_use]
+    pub fn of(build: BuildRow) -> Self {
+        Self {
+            id: build.id.0,
+            run_id: build.run_id.0,
+            name: build.name,
+            kind: build.builder_type,
+            account: build.account,
+            region: build.region,
+            state: build.state.as_str(),
+            attempt: build.attempt,
+            cleanup: build.cleanup.as_str(),
+            stuck_reason: build.stuck_reason,
+            error: build.error,
+            artifact_id: build.artifact_id,
+            artifacts: build.artifacts.into_iter().map(Artifact::of).collect(),
+            created_at: build.created_at,
+            started_at: build.started_at,
+            finished_at: build.finished_at,
+        }
+    }
+}
+
+impl Artifact {
+    fn of(artifact: ArtifactRow) -> Self {
+        Self { kind: artifact.kind, id: artifact.id, account: artifact.account, region: artifact.region }
+    }
+}
+
+impl RunImage {
+    fn of(image: ImageRef) -> Self {
+        Self { id: image.id.0, family: image.family, number: image.number, state: image.state.as_str() }
+    }
+}

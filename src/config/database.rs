@@ -1,0 +1,36 @@
+//! `[database]`: PostgreSQL.
+
+use secrecy::SecretString;
+
+use super::section::Section;
+use super::{Lines, line, secret};
+use crate::domain::diagnostic::Diagnostic;
+
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// `postgres://…`; a secret, for it may hold a password. `None`: a private cluster below `data_dir`.
+    pub url: Option<SecretString>,
+    /// Connections this server keeps at most.
+    pub max_connections: u32,
+}
+
+impl Database {
+    pub(super) fn read(root: &mut Section, found: &mut Vec<Diagnostic>) -> Self {
+        let mut section = root.section("database", found);
+        let url = section.parsed("url", found, |text| {
+            if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+                Ok(SecretString::from(text))
+            } else {
+                Err("must begin with postgres:// (the value is not shown, it may hold a password)".to_owned())
+            }
+        });
+        let connections = section.integer("max_connections", 2..=1_000, found);
+        section.finish(found);
+        Self { url, max_connections: connections.and_then(|count| u32::try_from(count).ok()).unwrap_or(20) }
+    }
+
+    pub(super) fn describe(&self, lines: &mut Lines) {
+        line(lines, "database.url", secret(self.url.is_some()));
+        line(lines, "database.max_connections", self.max_connections);
+    }
+}

@@ -1,0 +1,46 @@
+//! `[policy]`: what a template may name besides what its account allows. See [`crate::domain::policy`].
+
+use ipnet::IpNet;
+
+use super::section::Section;
+use super::{Lines, line, list};
+use crate::domain::diagnostic::Diagnostic;
+
+#[derive(Debug, Clone)]
+pub struct PolicySettings {
+    /// Hosts, addresses and CIDRs that `ssh_host` may name; none by default.
+    pub ssh_hosts: Vec<String>,
+    /// Account ids that AMIs may be shared with, `*` for all; none by default.
+    pub share_accounts: Vec<String>,
+}
+
+impl PolicySettings {
+    pub(super) fn read(root: &mut Section, found: &mut Vec<Diagnostic>) -> Self {
+        let mut section = root.section("policy", found);
+        let hosts = section.list("ssh_hosts", found);
+        let accounts = section.list("share_accounts", found);
+        for host in hosts.iter().filter(|host| host.value.contains('/') && host.value.parse::<IpNet>().is_err()) {
+            found
+                .push(host.place.error(format!("policy.ssh_hosts: {:?} is not a CIDR such as 10.0.0.0/8", host.value)));
+        }
+        for account in accounts.iter().filter(|account| !is_account(&account.value)) {
+            let complaint =
+                format!("policy.share_accounts: {:?} is not an AWS account id of 12 digits, nor *", account.value);
+            found.push(account.place.error(complaint));
+        }
+        section.finish(found);
+        Self {
+            ssh_hosts: hosts.into_iter().map(|host| host.value).collect(),
+            share_accounts: accounts.into_iter().map(|account| account.value).collect(),
+        }
+    }
+
+    pub(super) fn describe(&self, lines: &mut Lines) {
+        line(lines, "policy.ssh_hosts", list(&self.ssh_hosts));
+        line(lines, "policy.share_accounts", list(&self.share_accounts));
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text == "*" || (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()))
+}

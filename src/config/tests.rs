@@ -1,0 +1,112 @@
+use std::io::Write as _;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+fn load(toml: &str, env: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ingot.toml");
+    std::fs::File::create(&path).unwrap().write_all(toml.as_bytes()).unwrap();
+    let prefix = format!("{}/", folder.path().display());
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(Some(&path), env)
+        .map_err(|found| found.iter().map(|complaint| complaint.to_string().replace(&prefix, "")).collect())
+}
+
+#[test]
+fn an_empty_configuration_has_sound_defaults() {
+    let config = Config::load(None, std::iter::empty()).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.max_bundle_bytes, 64 << 20);
+    assert_eq!(config.workers.max_builds, 64);
+    assert_eq!(config.data_dir, PathBuf::from("/var/lib/ingot"));
+    assert_eq!(config.accounts.keys().collect::<Vec<_>>(), ["default"]);
+    assert!(config.database.url.is_none() && config.policy.ssh_hosts.is_empty());
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let file = "data_dir = \"/a\"\n[server]\nlisten = \"127.0.0.1:1\"\nmax_files = 5\n";
+    let env = [
+        ("INGOT__SERVER__LISTEN", "0.0.0.0:9"),
+        ("INGOT__POLICY__SSH_HOSTS", "127.77.0.0/16, bastion"),
+        ("INGOT__ACCOUNTS__PROD__ROLE_ARN", "arn:aws:iam::123456789012:role/ingot"),
+        ("INGOT__DATABASE__URL", "postgres://u:hunter2@db/x"),
+        ("INGOT__DATA_DIR", "/b"),
+        ("INGOT_CONFIG", "ignored"),
+    ];
+    let config = load(file, &env).unwrap();
+    assert_eq!((config.server.listen.to_string().as_str(), config.server.max_files), ("0.0.0.0:9", 5));
+    assert_eq!(config.policy.ssh_hosts, ["127.77.0.0/16", "bastion"]);
+    assert_eq!(config.accounts.keys().collect::<Vec<_>>(), ["prod"]);
+    assert_eq!(config.data_dir, PathBuf::from("/b"));
+    assert_eq!(config.database.url.as_ref().unwrap().expose_secret(), "postgres://u:hunter2@db/x");
+    assert!(!config.describe().contains("hunter2") && !format!("{config:?}").contains("hunter2"));
+    assert_eq!(config.policies()["prod"].ssh_hosts, config.policy.ssh_hosts);
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place() {
+    let file = r#"
+[server]
+lisen = "127.0.0.1:1"
+max_files = "many"
+request_timeout = "5 minutes"
+
+[database]
+url = "mysql://u:hunter2@db"
+
+[network]
+source_cidrs = ["10.0.0.0/8", "0.0.0.0/0"]
+
+[accounts.prod]
+account_id = 123
+external_id = "x"
+[accounts.prod.defaults]
+subnet_id = "subnet-1"
+
+[serverr]
+"#;
+    let complaints = load(file, &[("INGOT__LOG__FORMAT", "xml")]).unwrap_err().join("\n");
+    assert!(!complaints.contains("hunter2"), "{complaints}");
+    insta::assert_snapshot!(complaints, @r#"
+    ingot.toml:4:1: server.max_files must be a whole number from 1 to 1000000
+    ingot.toml:5:1: server.request_timeout: "5 minutes" is not a duration; write it like "90s", "30m", "2h", "1h30m" or "30d"
+    ingot.toml:3:1: unknown setting "server.lisen": did you mean "listen"?
+    ingot.toml:8:1: database.url: must begin with postgres:// (the value is not shown, it may hold a password)
+    ingot.toml:11:31: network.source_cidrs: 0.0.0.0/0 would open every machine that is being built to the whole internet: name the networks that the servers reach the machines from; a template can ask for more itself with temporary_security_group_source_cidrs
+    INGOT__LOG__FORMAT: log.format: "xml" is neither "text" nor "json"
+    ingot.toml:14:1: accounts.prod.account_id must be text in quotes, not a number
+    ingot.toml:13:11: external_id has no meaning without role_arn
+    ingot.toml:17:1: accounts.prod.defaults.subnet_id does not work yet: say it in the template for now
+    ingot.toml:19:2: unknown section "serverr": did you mean "server"?
+    "#);
+}
+
+#[test]
+fn toml_that_does_not_parse_says_where() {
+    let complaints = load("[server]\nlisten = \n", &[]).unwrap_err();
+    assert!(complaints[0].starts_with("ingot.toml:2:"), "{complaints:?}");
+    let missing = Config::load(Some(Path::new("/does/not/exist.toml")), std::iter::empty()).unwrap_err();
+    assert!(missing[0].summary.contains("/does/not/exist.toml"));
+}
+
+#[test]
+fn the_commented_example_is_right() {
+    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/ingot.toml")).unwrap();
+    // Every setting stands there as a comment that only needs its `# ` taken off.
+    let set: String = example
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line)))
+        .collect();
+    let config = load(&set, &[]).unwrap_or_else(|found| panic!("{}", found.join("\n")));
+    assert!(config.accounts.contains_key("prod"));
+}
+
+fn is_setting(line: &str) -> bool {
+    line.starts_with('[')
+        || line
+            .split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+}
