@@ -1,0 +1,450 @@
+//! `ingot build`: sends a template, follows its run, tells what came of it.
+
+use std::path::Path;
+
+use clap::Args;
+use reqwest::multipart::{Form, Part};
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::error::{CliError, CliResult};
+use super::exit::Exit;
+use super::follow::{Ending, Following, follow};
+use super::inputs::{Inputs, TemplateArgs, VarFile, assignment};
+use super::pack;
+use super::problem::{Problem, Sources};
+use super::screen::{ColorChoice, Look, Screen};
+use super::summary;
+use super::wire::Run;
+use super::{Context, interrupts, typed};
+use crate::domain::clock::Clock;
+
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    pub template: TemplateArgs,
+    /// The account to build in.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// The template's name on the server; by default its folder's or file's name.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The line of images that this run's image belongs to; by default the template's name.
+    #[arg(long, value_name = "NAME")]
+    pub family: Option<String>,
+    /// How long each build may take, such as 2h or 90m.
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// A label of the run; may be repeated.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub labels: Vec<(String, String)>,
+    /// Leave keys, logs and machine identity in the image.
+    #[arg(long)]
+    pub no_clean: bool,
+    /// Only start the run; follow it later with `ingot logs -f`.
+    #[arg(long)]
+    pub detach: bool,
+    /// Colours: auto, always or never.
+    #[arg(long, value_enum, default_value_t, num_args = 0..=1, require_equals = true, default_missing_value = "always", value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// Put the time before each line.
+    #[arg(long)]
+    pub timestamp_ui: bool,
+}
+
+impl BuildArgs {
+    pub(super) async fn run(&self, context: &Context, sources: &mut Sources) -> CliResult<Exit> {
+        let client = context.client()?;
+        let inputs = self.template.read(std::env::vars_os())?;
+        *sources = inputs.sources();
+        let git_sha = self.template.commit(&inputs);
+        let request = self.request(&inputs, git_sha.as_deref(), &*context.clock, sources)?;
+        let bundle = pack::tar_gz(&inputs.packed.bundle)?;
+
+        let look = Look::of_terminal(self.color, self.timestamp_ui, context.json());
+        let out: Box<dyn std::io::Write + Send> =
+            if context.json() { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+        let mut screen = Screen::new(out, look);
+        screen.say(&format!(
+            "Sending {} to {} ({}, {} packed)",
+            inputs.packed.single.as_deref().unwrap_or("the template's folder"),
+            client.server(),
+            pack::size_report(&inputs.packed.bundle),
+            pack::human_bytes(bundle.len() as u64)
+        ))?;
+        let key = new_idempotency_key();
+        let answer: Value = client
+            .post_form(&["runs"], || form(&request, &bundle), &key)
+            .await
+            .map_err(|error| with_advice(error, &inputs))?;
+        let run: Run = typed(&client, &answer)?;
+        screen.say(&started(&run))?;
+        if self.detach {
+            screen.say(&format!("Follow it with: ingot logs -f {}", run.id))?;
+            if context.json() {
+                context.print_json(&answer)?;
+            }
+            return Ok(Exit::Success);
+        }
+        screen.say("")?;
+        self.follow(context, &client, &run.id, &mut screen).await
+    }
+
+    async fn follow(&self, context: &Context, client: &Client, run: &str, screen: &mut Screen) -> CliResult<Exit> {
+        let path = ["runs", run, "log"];
+        let following = Following { path: &path, cancels: Some(run) };
+        let (last, cancelled_by_us) = match follow(client, following, screen, &mut interrupts()).await? {
+            Ending::Over { last, cancelled_by_us } => (last, cancelled_by_us),
+            Ending::Stuck => (client.get(&["runs", run], &[]).await?, false),
+            Ending::Left => {
+                screen.say(&format!("Left. See how it went with: ingot runs show {run}"))?;
+                return Ok(Exit::Interrupted);
+            }
+        };
+        let finished: Run = typed(client, &last)?;
+        summary::write(&finished, screen)?;
+        if context.json() {
+            context.print_json(&last)?;
+        }
+        Ok(match finished.state.as_str() {
+            "succeeded" => Exit::Success,
+            "cancelled" if cancelled_by_us => Exit::Interrupted,
+            _ => Exit::Failed,
+        })
+    }
+
+    /// The run request. Its precedence is the server's: `env`'s `PKR_VAR_…`, then `var_files`, then `variables`.
+    fn request(
+        &self,
+        inputs: &Inputs,
+        git_sha: Option<&str>,
+        clock: &dyn Clock,
+        sources: &mut Sources,
+    ) -> CliResult<Value> {
+        let (var_files, variables) = if inputs.has_outside_var_file() {
+            (Vec::new(), self.resolved_variables(inputs, git_sha, clock, sources)?)
+        } else {
+            let inside = |file: &VarFile| match file {
+                VarFile::Inside(path) => Some(path.clone()),
+                VarFile::Outside { .. } => None,
+            };
+            let variables = inputs.variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            (inputs.var_files.iter().filter_map(inside).collect(), variables)
+        };
+        let mut request = Map::new();
+        let mut put = |name: &str, value: Value| {
+            let empty = match &value {
+                Value::Null => true,
+                Value::Array(items) => items.is_empty(),
+                Value::Object(members) => members.is_empty(),
+                _ => false,
+            };
+            if !empty {
+                request.insert(name.to_owned(), value);
+            }
+        };
+        put("name", json!(self.name.clone().or_else(|| default_name(inputs))));
+        put("family", json!(self.family));
+        put("account", json!(self.account));
+        put("variables", variables.into());
+        put("env", json!(inputs.environment));
+        put("var_files", json!(var_files));
+        put("only", json!(self.template.only));
+        put("except", json!(self.template.except));
+        put("git_sha", json!(git_sha));
+        put("timeout", json!(self.timeout));
+        put(
+            "labels",
+            self.labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, _>>().into(),
+        );
+        if self.no_clean {
+            put("clean_image", json!(false));
+        }
+        Ok(request.into())
+    }
+
+    /// All variables' values, found out here. A variable file from elsewhere is not sent: a bundle is kept as a version
+    /// of its template, and such a file is no part of the template and may hold secrets.
+    fn resolved_variables(
+        &self,
+        inputs: &Inputs,
+        git_sha: Option<&str>,
+        clock: &dyn Clock,
+        sources: &mut Sources,
+    ) -> CliResult<Map<String, Value>> {
+        let checked = self.template.check(inputs, git_sha, clock)?;
+        match &checked.outcome {
+            Ok(evaluated) => {
+                let given = evaluated.variables.iter().filter(|variable| !variable.is_default);
+                Ok(given.map(|variable| (variable.name.clone(), variable.value.clone())).collect())
+            }
+            Err(diagnostics) => {
+                let problem = Problem {
+                    title: "The template can't be built".to_owned(),
+                    errors: checked.complaints(diagnostics),
+                    ..Problem::default()
+                };
+                *sources = checked.sources;
+                Err(with_advice(CliError::Problem(Box::new(problem)), inputs))
+            }
+        }
+    }
+}
+
+/// The folder's or the file's name as a template's name: `./Web Server` → `web-server`, `db.pkr.hcl` → `db`.
+fn default_name(inputs: &Inputs) -> Option<String> {
+    let name = match &inputs.packed.single {
+        Some(file) => [".pkr.hcl", ".pkr.json", ".hcl", ".json"]
+            .iter()
+            .find_map(|end| file.strip_suffix(end))
+            .unwrap_or(file)
+            .to_owned(),
+        None => std::fs::canonicalize(&inputs.packed.root).ok()?.file_name()?.to_str()?.to_owned(),
+    };
+    let name: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .collect();
+    Some(name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).chars().take(100).collect::<String>())
+        .filter(|name| !name.is_empty())
+}
+
+fn new_idempotency_key() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn form(request: &Value, bundle: &[u8]) -> CliResult<Form> {
+    let part =
+        |part: Part, kind: &str| part.mime_str(kind).map_err(|error| CliError::Local(format!("the form: {error}")));
+    let request = part(Part::text(request.to_string()), "application/json")?;
+    let bundle = part(Part::bytes(bundle.to_vec()).file_name("bundle.tar.gz"), "application/gzip")?;
+    Ok(Form::new().part("request", request).part("bundle", bundle))
+}
+
+fn started(run: &Run) -> String {
+    let builds: Vec<&str> = run.builds.iter().map(|build| build.name.as_str()).collect();
+    match &run.image {
+        Some(image) => format!("Run {} makes {} #{}: {}", run.id, image.family, image.number, builds.join(", ")),
+        None => format!("Run {}: {}", run.id, builds.join(", ")),
+    }
+}
+
+/// A single file goes without what lies beside it: when the server misses something of that, say so.
+pub(super) fn with_advice(error: CliError, inputs: &Inputs) -> CliError {
+    let CliError::Problem(mut problem) = error else { return error };
+    if let Some(single) = &inputs.packed.single
+        && let Some(missing) = mentioned_sibling(&problem, single, &inputs.packed.root)
+    {
+        let advice = format!(
+            "The template refers to {missing:?} beside it, and a single file is sent alone. Name the folder instead: ingot build {}",
+            inputs.packed.root.display()
+        );
+        problem.detail = Some(match problem.detail.take() {
+            Some(detail) => format!("{detail}\n  {advice}"),
+            None => advice,
+        });
+    }
+    CliError::Problem(problem)
+}
+
+fn mentioned_sibling(problem: &Problem, single: &str, root: &Path) -> Option<String> {
+    let said: Vec<&str> = problem
+        .errors
+        .iter()
+        .flat_map(|error| [Some(error.message.as_str()), error.detail.as_deref()])
+        .flatten()
+        .collect();
+    let names = std::fs::read_dir(root).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    // A word of its own: `setup.sh` or `scripts/…` in quotes or after a space, not the end of a longer name.
+    let mentions = |text: &str, name: &str| {
+        text.match_indices(name).any(|(at, _)| {
+            let before =
+                text[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '/'));
+            let after = text[at + name.len()..]
+                .chars()
+                .next()
+                .is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '/' | ':' | ',' | ';'));
+            before && after
+        })
+    };
+    names.filter(|name| name != single && name.len() > 2).find(|name| said.iter().any(|text| mentions(text, name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::time::Duration;
+
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+
+    struct Epoch;
+
+    impl Clock for Epoch {
+        fn now(&self) -> DateTime<Utc> {
+            DateTime::UNIX_EPOCH
+        }
+
+        fn since_boot(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BuildArgs,
+    }
+
+    fn parsed(line: &[&str]) -> BuildArgs {
+        <Line as clap::Parser>::parse_from([&["build"], line].concat()).args
+    }
+
+    fn requested(args: &BuildArgs, own: &[(&str, &str)]) -> CliResult<Value> {
+        let own = own.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let inputs = args.template.read(own.collect::<Vec<_>>().into_iter())?;
+        args.request(&inputs, Some("abc"), &Epoch, &mut Sources::new())
+    }
+
+    fn template(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            std::fs::write(dir.path().join(path), text).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn the_request_says_what_was_asked_and_nothing_else() {
+        let dir = template(&[("Web Server/web.pkr.hcl", ""), ("Web Server/prod.pkrvars.hcl", "a = 1")]);
+        let path = dir.path().join("Web Server");
+        let path = path.to_str().unwrap();
+        let plain = requested(&parsed(&[path]), &[]).unwrap();
+        assert_eq!(plain, json!({"name": "web-server", "git_sha": "abc"}));
+
+        let file = format!("{path}/prod.pkrvars.hcl");
+        let all = parsed(&[
+            path,
+            "--var",
+            "a=1",
+            "--var-file",
+            &file,
+            "--only",
+            "x,y",
+            "--account",
+            "prod",
+            "--name",
+            "n",
+            "--family",
+            "f",
+            "--timeout",
+            "2h",
+            "--label",
+            "team=web",
+            "--env",
+            "STAGE=dev",
+            "--no-clean",
+        ]);
+        assert_eq!(
+            requested(&all, &[("PKR_VAR_a", "0")]).unwrap(),
+            json!({"name": "n", "family": "f", "account": "prod", "variables": {"a": "1"}, "env": {"PKR_VAR_a": "0", "STAGE": "dev"},
+                "var_files": ["prod.pkrvars.hcl"], "only": ["x", "y"], "git_sha": "abc", "timeout": "2h", "labels": {"team": "web"},
+                "clean_image": false})
+        );
+    }
+
+    #[test]
+    fn a_variable_file_from_elsewhere_is_resolved_here_in_packers_order() {
+        let text = r#"
+            variable "a" { default = "default" }
+            variable "b" { default = "default" }
+            variable "c" { default = "default" }
+            variable "d" { default = "default" }
+            variable "list" { type = list(string) }
+            source "amazon-ebs" "x" {
+                region = "us-east-1"
+                instance_type = "t3.micro"
+                source_ami = "ami-1"
+                ami_name = "web"
+                ssh_username = "root"
+            }
+            build { sources = ["source.amazon-ebs.x"] }
+        "#;
+        let elsewhere = "a = \"file\"\nb = \"file\"\nlist = [\"x\"]\nnobody_declares_this = 1";
+        let dir = template(&[("web/web.pkr.hcl", text), ("secret.pkrvars.hcl", elsewhere)]);
+        let (path, file) = (dir.path().join("web"), dir.path().join("secret.pkrvars.hcl"));
+        let args = parsed(&[path.to_str().unwrap(), "--var-file", file.to_str().unwrap(), "--var", "b=var"]);
+        let environment = [("PKR_VAR_a", "env"), ("PKR_VAR_b", "env"), ("PKR_VAR_c", "env")];
+        let request = requested(&args, &environment).unwrap();
+        assert_eq!(request["variables"], json!({"a": "file", "b": "var", "c": "env", "list": ["x"]}));
+        assert_eq!(request.get("var_files"), None);
+    }
+
+    #[test]
+    fn faults_in_a_variable_file_from_elsewhere_are_told_under_its_own_name() {
+        let dir = template(&[("web/web.pkr.hcl", "variable \"a\" {}"), ("bad.pkrvars.hcl", "a = [1")]);
+        let (path, file) = (dir.path().join("web"), dir.path().join("bad.pkrvars.hcl"));
+        let args = parsed(&[path.to_str().unwrap(), "--var-file", file.to_str().unwrap()]);
+        let Err(CliError::Problem(problem)) = requested(&args, &[]) else { panic!("it is refused") };
+        assert!(problem.errors.iter().any(|error| error.file.as_deref() == file.to_str()), "{:?}", problem.errors);
+    }
+
+    #[test]
+    fn a_single_file_that_needs_its_neighbours_is_told_to_come_with_them() {
+        let dir = template(&[("web.pkr.hcl", ""), ("setup.sh", "")]);
+        let inputs =
+            parsed(&[dir.path().join("web.pkr.hcl").to_str().unwrap()]).template.read(std::iter::empty()).unwrap();
+        let problem = |message: &str| {
+            let errors = json!([{"message": message}]);
+            let problem =
+                serde_json::from_value(json!({"title": "Unprocessable", "status": 422, "errors": errors})).unwrap();
+            match with_advice(CliError::Problem(problem), &inputs) {
+                CliError::Problem(problem) => problem.detail.unwrap_or_default(),
+                error => panic!("{error}"),
+            }
+        };
+        let advice = problem("the bundle has no file \"setup.sh\"");
+        assert!(advice.contains("\"setup.sh\" beside it") && advice.contains(dir.path().to_str().unwrap()), "{advice}");
+        assert_eq!(problem("the bundle has no file \"other-setup.sh\""), "");
+    }
+
+    #[tokio::test]
+    async fn the_form_has_two_parts_and_is_repeated_under_one_key() {
+        use wiremock::matchers::{method, path};
+        use wiremock::{Mock, MockServer, ResponseTemplate};
+
+        let server = MockServer::start().await;
+        let away = ResponseTemplate::new(503).set_body_json(json!({"title": "Service Unavailable"}));
+        Mock::given(method("POST")).respond_with(away).up_to_n_times(1).mount(&server).await;
+        let made = ResponseTemplate::new(201).set_body_json(json!({"id": "r1", "state": "queued"}));
+        Mock::given(method("POST")).and(path("/v1/runs")).respond_with(made).mount(&server).await;
+        let client = Client::new(&server.uri(), None).unwrap().impatient();
+        let request = json!({"name": "web"});
+        let answer: Value = client.post_form(&["runs"], || form(&request, b"packed"), "key-1").await.unwrap();
+        assert_eq!(answer["id"], "r1");
+
+        let sent = server.received_requests().await.unwrap();
+        assert_eq!(sent.len(), 2);
+        for request in sent {
+            assert_eq!(request.headers["idempotency-key"], "key-1");
+            assert!(request.headers["content-type"].to_str().unwrap().starts_with("multipart/form-data"));
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            assert!(
+                body.contains("name=\"request\"")
+                    && body.contains("application/json")
+                    && body.contains(r#"{"name":"web"}"#)
+            );
+            assert!(body.contains("name=\"bundle\"") && body.contains("application/gzip") && body.contains("packed"));
+        }
+    }
+
+    #[test]
+    fn names_come_from_the_path() {
+        let dir = template(&[("DB (new).pkr.hcl", "")]);
+        let request = requested(&parsed(&[dir.path().join("DB (new).pkr.hcl").to_str().unwrap()]), &[]).unwrap();
+        assert_eq!(request["name"], "db--new");
+    }
+}

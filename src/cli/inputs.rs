@@ -1,0 +1,299 @@
+//! What `build` and `validate` are given: a template's path and its variables. Packer's precedence holds: `PKR_VAR_…` of
+//! the environment, then variable files, then `-var`; of equals the later one.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indexmap::IndexMap;
+
+use super::error::{CliError, CliResult};
+use super::git;
+use super::pack::{self, Packed};
+use super::problem::{Complaint, Sources};
+use crate::domain::bundle::Bundle;
+use crate::domain::clock::Clock;
+use crate::domain::diagnostic::Diagnostic;
+use crate::template::{self, Evaluated, Request};
+
+/// The prefix of variables in the environment.
+const ENV_PREFIX: &str = "PKR_VAR_";
+/// Where variable files from elsewhere stand in the bundle of a local evaluation.
+const OUTSIDE: &str = ".ingot-var-files";
+
+/// The template and its variables, spelled as Packer does.
+#[derive(Debug, Clone, Args)]
+pub struct TemplateArgs {
+    /// The template's folder (all its files are used, but .git) or a single template file.
+    pub path: PathBuf,
+    /// A variable's value; may be repeated. Variables are also taken from the environment, as PKR_VAR_NAME.
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment, allow_hyphen_values = true)]
+    pub vars: Vec<(String, String)>,
+    /// A file of variables (.pkrvars.hcl or .json); may be repeated, later ones win.
+    #[arg(long = "var-file", value_name = "FILE")]
+    pub var_files: Vec<PathBuf>,
+    /// Only the builds whose names match; comma-separated, `*` as wildcard.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "except")]
+    pub only: Vec<String>,
+    /// All builds (and post-processors) but those whose names match; comma-separated, `*` as wildcard.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub except: Vec<String>,
+    /// A variable of the run's environment, for the template's env(); without a value it is taken from this environment.
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// The commit that the template is of; by default what git says of its folder, with -dirty when it was changed.
+    #[arg(long, value_name = "SHA")]
+    pub git_sha: Option<String>,
+}
+
+/// A template read from disk with its variables, before any of it is looked at.
+#[derive(Debug)]
+pub struct Inputs {
+    pub packed: Packed,
+    /// Of `-var`.
+    pub variables: IndexMap<String, String>,
+    /// `-var-file`s in their order.
+    pub var_files: Vec<VarFile>,
+    /// The run's environment: `PKR_VAR_…` of ours, and what `--env` names.
+    pub environment: IndexMap<String, String>,
+}
+
+/// A template evaluated on this machine.
+#[derive(Debug)]
+pub struct Checked {
+    pub outcome: Result<Evaluated, Vec<Diagnostic>>,
+    /// For quoting, with the variable files from elsewhere.
+    pub sources: Sources,
+    /// Under which paths the variable files from elsewhere were known, and what the user calls them.
+    names: BTreeMap<String, String>,
+}
+
+/// Where a variable file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VarFile {
+    /// In the bundle.
+    Inside(String),
+    /// Elsewhere on this machine.
+    Outside { path: PathBuf, text: String },
+}
+
+impl TemplateArgs {
+    /// Reads the template and the variable files.
+    ///
+    /// # Errors
+    /// When something can't be read.
+    pub fn read(&self, own: impl Iterator<Item = (OsString, OsString)>) -> CliResult<Inputs> {
+        let own: BTreeMap<String, String> =
+            own.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let environment = self.environment(&own)?;
+        let packed = pack::read(&self.path)?;
+        let var_files = self.var_files.iter().map(|path| var_file(path, &packed)).collect::<CliResult<_>>()?;
+        Ok(Inputs { packed, variables: self.vars.iter().cloned().collect(), var_files, environment })
+    }
+
+    /// The commit given, else git's.
+    #[must_use]
+    pub fn commit(&self, inputs: &Inputs) -> Option<String> {
+        self.git_sha.clone().or_else(|| git::head(&inputs.packed.root))
+    }
+
+    /// Evaluates the template here, as the server would.
+    ///
+    /// # Errors
+    /// When the variable files can't stand beside the template's.
+    pub fn check(&self, inputs: &Inputs, git_sha: Option<&str>, clock: &dyn Clock) -> CliResult<Checked> {
+        let (bundle, var_files, names) = inputs.with_all_var_files()?;
+        let variables = inputs.variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+        let outcome = template::evaluate(&Request {
+            bundle: &bundle,
+            variables: &variables,
+            var_files: &var_files,
+            env: &inputs.environment,
+            only: &self.only,
+            except: &self.except,
+            git_sha,
+            now: clock.now(),
+            run_id: uuid::Uuid::nil(),
+            clean_image: true,
+        });
+        let mut sources = inputs.sources();
+        for file in &inputs.var_files {
+            if let VarFile::Outside { path, text } = file {
+                sources.insert(path.display().to_string(), text.clone());
+            }
+        }
+        Ok(Checked { outcome, sources, names })
+    }
+
+    fn environment(&self, own: &BTreeMap<String, String>) -> CliResult<IndexMap<String, String>> {
+        let is_variable = |name: &str| name.len() > ENV_PREFIX.len() && name.starts_with(ENV_PREFIX);
+        let mut environment: IndexMap<String, String> = own
+            .iter()
+            .filter(|(name, _)| is_variable(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        for text in &self.env {
+            let (name, value) = match assignment(text) {
+                Ok(pair) => pair,
+                Err(complaint) if text.contains('=') => return Err(CliError::Usage(format!("--env {complaint}"))),
+                Err(_) => {
+                    let value = own.get(text).cloned();
+                    let complaint = || {
+                        CliError::Usage(format!("--env {text}: this environment has no such variable (as UTF-8 text)"))
+                    };
+                    (text.clone(), value.ok_or_else(complaint)?)
+                }
+            };
+            environment.insert(name, value);
+        }
+        Ok(environment)
+    }
+}
+
+impl Checked {
+    /// Complaints with the names that the user knows the files by.
+    #[must_use]
+    pub fn complaints(&self, diagnostics: &[Diagnostic]) -> Vec<Complaint> {
+        let mut complaints: Vec<Complaint> = diagnostics.iter().map(Complaint::from).collect();
+        for complaint in &mut complaints {
+            if let Some(name) = complaint.file.as_ref().and_then(|file| self.names.get(file)) {
+                complaint.file = Some(name.clone());
+            }
+        }
+        complaints
+    }
+}
+
+impl Inputs {
+    /// The texts of the template's files, for quoting.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let is_template = |path: &str| [".hcl", ".json"].iter().any(|end| path.ends_with(end));
+        let files = self
+            .packed
+            .bundle
+            .iter()
+            .filter(|(path, _)| is_template(path) || self.packed.single.as_deref() == Some(*path));
+        files.map(|(path, file)| (path.to_owned(), String::from_utf8_lossy(&file.bytes).into_owned())).collect()
+    }
+
+    /// Whether a variable file lies outside what is sent.
+    #[must_use]
+    pub fn has_outside_var_file(&self) -> bool {
+        self.var_files.iter().any(|file| matches!(file, VarFile::Outside { .. }))
+    }
+
+    /// The bundle with the variable files from elsewhere in it, all variable files' paths there, and the user's names of
+    /// those from elsewhere.
+    fn with_all_var_files(&self) -> CliResult<(Bundle, Vec<String>, BTreeMap<String, String>)> {
+        let mut bundle = self.packed.bundle.clone();
+        let mut paths = Vec::new();
+        let mut names = BTreeMap::new();
+        for (index, file) in self.var_files.iter().enumerate() {
+            match file {
+                VarFile::Inside(path) => paths.push(path.clone()),
+                VarFile::Outside { path, text } => {
+                    // Its name stays: what it ends in says its language.
+                    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file.pkrvars.hcl");
+                    let inside = format!("{OUTSIDE}/{index}/{name}");
+                    let inserted = bundle.insert(&inside, text.clone().into_bytes(), false);
+                    inserted.map_err(|error| CliError::Local(format!("{}: {error}", path.display())))?;
+                    names.insert(inside.clone(), path.display().to_string());
+                    paths.push(inside);
+                }
+            }
+        }
+        Ok((bundle, paths, names))
+    }
+}
+
+/// `NAME=VALUE` of the command line.
+///
+/// # Errors
+/// When there is no `=` or no name.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not of the form NAME=VALUE")),
+    }
+}
+
+fn var_file(path: &Path, packed: &Packed) -> CliResult<VarFile> {
+    let real = std::fs::canonicalize(path).map_err(|error| CliError::file(path, error))?;
+    let root = std::fs::canonicalize(&packed.root).map_err(|error| CliError::file(&packed.root, error))?;
+    if let Some(inside) = real.strip_prefix(&root).ok().and_then(Path::to_str)
+        && packed.bundle.get(inside).is_some()
+    {
+        return Ok(VarFile::Inside(inside.to_owned()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| CliError::file(path, error))?;
+    Ok(VarFile::Outside { path: path.to_owned(), text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(OsString, OsString)> {
+        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn assignments_split_at_the_first_equals_sign() {
+        assert_eq!(assignment("a=b=c").unwrap(), ("a".into(), "b=c".into()));
+        assert_eq!(assignment("a=").unwrap(), ("a".into(), String::new()));
+        assert!(assignment("a").is_err() && assignment("=b").is_err());
+    }
+
+    fn args(path: PathBuf) -> TemplateArgs {
+        TemplateArgs { path, vars: vec![], var_files: vec![], only: vec![], except: vec![], env: vec![], git_sha: None }
+    }
+
+    #[test]
+    fn the_environment_is_packers_variables_and_what_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.pkr.hcl"), "").unwrap();
+        let own = [
+            ("PKR_VAR_b", "2"),
+            ("AWS_SECRET_ACCESS_KEY", "x"),
+            ("PKR_VAR_", "x"),
+            ("PKR_VAR_a", "1"),
+            ("CI_JOB", "7"),
+        ];
+        let mut args = TemplateArgs { env: vec!["CI_JOB".into(), "STAGE=dev=1".into()], ..args(dir.path().into()) };
+        let found = args.read(environment(&own)).unwrap().environment;
+        let expected = [("PKR_VAR_a", "1"), ("PKR_VAR_b", "2"), ("CI_JOB", "7"), ("STAGE", "dev=1")];
+        assert_eq!(
+            found.into_iter().collect::<Vec<_>>(),
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+
+        args.env = vec!["NOT_THERE".into()];
+        assert!(args.read(environment(&own)).unwrap_err().to_string().contains("NOT_THERE"));
+    }
+
+    #[test]
+    fn variable_files_are_known_to_be_inside_or_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("web");
+        std::fs::create_dir_all(root.join("env")).unwrap();
+        std::fs::write(root.join("web.pkr.hcl"), "").unwrap();
+        std::fs::write(root.join("env/prod.pkrvars.hcl"), "a = 1").unwrap();
+        std::fs::write(dir.path().join("secret.pkrvars.hcl"), "b = 2").unwrap();
+        let mut args = TemplateArgs {
+            vars: vec![("a".into(), "1".into()), ("a".into(), "2".into())],
+            var_files: vec![root.join("env/../env/prod.pkrvars.hcl"), dir.path().join("secret.pkrvars.hcl")],
+            ..args(root.clone())
+        };
+        let inputs = args.read(environment(&[])).unwrap();
+        assert_eq!(inputs.variables["a"], "2", "the later -var wins");
+        assert_eq!(inputs.var_files[0], VarFile::Inside("env/prod.pkrvars.hcl".into()));
+        assert!(matches!(&inputs.var_files[1], VarFile::Outside { text, .. } if text == "b = 2"));
+        assert!(inputs.sources().contains_key("env/prod.pkrvars.hcl"));
+
+        args.path = root.join("web.pkr.hcl");
+        let alone = args.read(environment(&[])).unwrap();
+        assert!(matches!(alone.var_files[0], VarFile::Outside { .. }), "a single file goes without what is beside it");
+    }
+}

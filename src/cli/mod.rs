@@ -1,0 +1,291 @@
+//! The `ingot` command. One file a subcommand; `argv` takes Packer's spellings, `client` talks to a server, `follow`
+//! shows a live log. The commands of a server (`serve`, `migrate`, `config`, …) are only described here: `app` carries
+//! them out, so that a client command loads nothing of theirs.
+
+mod argv;
+mod build;
+mod client;
+mod error;
+pub mod exit;
+mod follow;
+mod git;
+mod images;
+mod inputs;
+mod logs;
+mod pack;
+pub mod problem;
+mod runs;
+mod screen;
+pub mod server;
+mod sse;
+mod summary;
+mod table;
+pub mod token;
+mod validate;
+mod wire;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use self::client::Client;
+use self::error::{CliError, CliResult};
+use self::exit::Exit;
+use self::problem::Sources;
+use crate::domain::clock::Clock;
+
+/// Turns Packer templates into golden machine images.
+#[derive(Debug, Parser)]
+#[command(name = "ingot", version, propagate_version = true, max_term_width = 110)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage, 3 the server can't be reached, 130 interrupted."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every client command knows.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The server's URL.
+    #[arg(
+        long,
+        global = true,
+        env = "INGOT_SERVER",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        help_heading = "Server"
+    )]
+    pub server: String,
+    /// The token. Better given as INGOT_TOKEN or in a file: others on this machine can read arguments.
+    #[arg(
+        long,
+        global = true,
+        env = "INGOT_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        help_heading = "Server"
+    )]
+    pub token: Option<SecretString>,
+    /// A file that holds the token.
+    #[arg(long, global = true, env = "INGOT_TOKEN_FILE", value_name = "FILE", help_heading = "Server")]
+    pub token_file: Option<PathBuf>,
+    /// For people or for programs.
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// `-o`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+/// All subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    #[command(flatten)]
+    Server(server::ServerCommand),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// What needs at most a server's address.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Build a template's images on the server and follow the log.
+    Build(Box<build::BuildArgs>),
+    /// Check a template on this machine, without a server.
+    Validate(validate::ValidateArgs),
+    /// List, show, cancel or retry runs.
+    Runs(runs::RunsArgs),
+    /// Print the log of a run or of one build.
+    Logs(logs::LogsArgs),
+    /// List or show images.
+    Images(images::ImagesArgs),
+    /// Create, list or revoke tokens.
+    Token(token::TokenArgs),
+    /// Print the version.
+    Version,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// The exit code, when there is nothing more to do: help was printed, or the usage is wrong (which was said).
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
+    let args = argv::normalise(args).map_err(|complaint| {
+        eprintln!("error: {complaint}");
+        Exit::Usage
+    })?;
+    Cli::try_parse_from(args).map_err(|error| {
+        // A closed output is nobody's fault.
+        let _ = error.print();
+        if error.use_stderr() { Exit::Usage } else { Exit::Success }
+    })
+}
+
+/// Carries a client command out and says what went wrong.
+#[must_use]
+pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exit {
+    let context = Context { global, clock };
+    let outcome = match command {
+        // Without a runtime: this one has to be quick.
+        ClientCommand::Validate(args) => args.run(&context),
+        ClientCommand::Version => context.version().map(|()| Exit::Success),
+        ClientCommand::Build(args) => {
+            // Kept for quoting when the server finds faults.
+            let mut sources = Sources::new();
+            let outcome = block_on(args.run(&context, &mut sources));
+            return finish(outcome, &sources);
+        }
+        ClientCommand::Runs(args) => block_on(args.run(&context)),
+        ClientCommand::Logs(args) => block_on(args.run(&context)),
+        ClientCommand::Images(args) => block_on(args.run(&context)),
+        ClientCommand::Token(args) => block_on(args.run(&context)),
+    };
+    finish(outcome, &Sources::new())
+}
+
+fn finish(outcome: CliResult<Exit>, sources: &Sources) -> Exit {
+    match outcome {
+        Ok(exit) => exit,
+        Err(error) => {
+            match &error {
+                CliError::OutputClosed => {}
+                CliError::Problem(problem) => eprint!("{}", problem.render(sources)),
+                error => eprintln!("error: {error}"),
+            }
+            error.exit()
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = CliResult<Exit>>) -> CliResult<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| CliError::Local(format!("no runtime: {error}")))?.block_on(work)
+}
+
+/// What commands share.
+pub(crate) struct Context {
+    pub global: Global,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Context {
+    fn client(&self) -> CliResult<Client> {
+        Client::new(&self.global.server, self.token()?)
+    }
+
+    fn token(&self) -> CliResult<Option<SecretString>> {
+        if let Some(token) = self.global.token.as_ref().filter(|token| !token.expose_secret().trim().is_empty()) {
+            return Ok(Some(SecretString::from(token.expose_secret().trim())));
+        }
+        let Some(path) = self.global.token_file.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| CliError::file(path, error))?;
+        Ok(Some(SecretString::from(text.trim())))
+    }
+
+    fn json(&self) -> bool {
+        self.global.output == Output::Json
+    }
+
+    /// Prints to standard output.
+    fn print(&self, text: &str) -> CliResult<()> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| CliError::output(&error))
+    }
+
+    fn print_json(&self, value: &Value) -> CliResult<()> {
+        self.print(&format!("{value:#}\n"))
+    }
+
+    fn version(&self) -> CliResult<()> {
+        let version = env!("CARGO_PKG_VERSION");
+        if self.json() {
+            self.print_json(&serde_json::json!({ "version": version }))
+        } else {
+            self.print(&format!("ingot {version}\n"))
+        }
+    }
+}
+
+/// One message for each Ctrl-C, from now on.
+fn interrupts() -> mpsc::Receiver<()> {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move { while tokio::signal::ctrl_c().await.is_ok() && sender.send(()).await.is_ok() {} });
+    receiver
+}
+
+/// A list of the API, page by page, up to `limit` items.
+async fn list(client: &Client, path: &[&str], filters: &[(String, String)], limit: usize) -> CliResult<Vec<Value>> {
+    const PAGE: usize = 100;
+    let mut items = Vec::new();
+    let mut cursor: Option<String> = None;
+    while items.len() < limit {
+        let mut query: Vec<(&str, String)> =
+            filters.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        query.push(("limit", (limit - items.len()).min(PAGE).to_string()));
+        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let page: wire::Page = client.get(path, &query).await?;
+        items.extend(page.items);
+        match page.next_cursor {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    items.truncate(limit);
+    Ok(items)
+}
+
+/// Reads a part of an answer into its type.
+fn typed<T: serde::de::DeserializeOwned>(client: &Client, value: &Value) -> CliResult<T> {
+    T::deserialize(value)
+        .map_err(|error| CliError::NotIngot { server: client.server().to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn packers_spelling_reaches_the_command() {
+        let line = "ingot -o json build -var a=1 -var-file x -only=a,b -color=false -timestamp-ui web";
+        let cli = parse(line.split(' ').map(OsString::from)).unwrap();
+        let Command::Client(ClientCommand::Build(args)) = cli.command else { panic!("build") };
+        assert_eq!(args.template.vars, [("a".to_owned(), "1".to_owned())]);
+        assert_eq!(args.template.only, ["a", "b"]);
+        assert_eq!(args.template.path, PathBuf::from("web"));
+        assert!(args.timestamp_ui);
+        assert_eq!(args.color, screen::ColorChoice::Never);
+        assert_eq!(cli.global.output, Output::Json);
+    }
+
+    #[test]
+    fn wrong_usage_is_exit_code_two() {
+        for line in ["ingot", "ingot bake", "ingot build -force .", "ingot build -var a .", "ingot runs show"] {
+            assert_eq!(parse(line.split(' ').map(OsString::from)).unwrap_err().code(), 2, "{line}");
+        }
+        assert_eq!(parse(["ingot", "--help"].map(OsString::from)).unwrap_err(), Exit::Success);
+    }
+}

@@ -1,0 +1,260 @@
+//! A template's folder or file as it goes to the server: read into a [`Bundle`], then one tar.gz in memory.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::error::{CliError, CliResult};
+use crate::domain::bundle::Bundle;
+
+/// A folder with more than this is not a template's folder, but somebody's home (bytes and number of files).
+const MAX_BYTES: u64 = 1024 * 1024 * 1024;
+const MAX_FILES: usize = 100_000;
+/// Folders in folders.
+const MAX_DEPTH: usize = 64;
+
+/// What was found at a template's path.
+#[derive(Debug)]
+pub struct Packed {
+    pub bundle: Bundle,
+    /// The folder that the bundle's paths are relative to.
+    pub root: PathBuf,
+    /// The file's name when the path was a single file.
+    pub single: Option<String>,
+}
+
+/// Reads a folder (all files in it but `.git`) or a single file.
+///
+/// # Errors
+/// When something can't be read, is no file or folder, or can't be in a bundle.
+pub fn read(path: &Path) -> CliResult<Packed> {
+    if path == Path::new("-") {
+        return Err(CliError::Usage(
+            "a template from standard input is not supported yet: write it to a file and name that".into(),
+        ));
+    }
+    let meta = fs::metadata(path).map_err(|error| CliError::file(path, error))?;
+    if meta.is_dir() {
+        let mut reader = Reader { bundle: Bundle::default(), bytes: 0, open: Vec::new() };
+        reader.folder(path, "")?;
+        if reader.bundle.is_empty() {
+            return Err(CliError::Local(format!("{}: the folder holds no files", path.display())));
+        }
+        return Ok(Packed { bundle: reader.bundle, root: path.to_owned(), single: None });
+    }
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| CliError::Local(format!("{}: the file's name is not UTF-8 text", path.display())))?;
+    let mut reader = Reader { bundle: Bundle::default(), bytes: 0, open: Vec::new() };
+    reader.file(path, name, &meta)?;
+    let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(Packed { bundle: reader.bundle, root: root.to_owned(), single: Some(name.to_owned()) })
+}
+
+/// The bundle as tar.gz. The same bundle gives the same bytes: no owner, no time stamps, sorted paths.
+///
+/// # Errors
+/// When a path is too long for tar.
+pub fn tar_gz(bundle: &Bundle) -> CliResult<Vec<u8>> {
+    let pack = || -> io::Result<Vec<u8>> {
+        let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for (path, file) in bundle.iter() {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(file.bytes.len() as u64);
+            header.set_mode(if file.executable { 0o755 } else { 0o644 });
+            header.set_mtime(0);
+            archive.append_data(&mut header, path, file.bytes.as_slice())?;
+        }
+        let mut gzip = archive.into_inner()?;
+        gzip.flush()?;
+        gzip.finish()
+    };
+    pack().map_err(|error| CliError::Local(format!("the template's files can't be packed: {error}")))
+}
+
+/// `12 files, 34 kB`.
+#[must_use]
+pub fn size_report(bundle: &Bundle) -> String {
+    let files = bundle.len();
+    format!("{files} file{}, {}", if files == 1 { "" } else { "s" }, human_bytes(bundle.total_bytes() as u64))
+}
+
+/// Decimal units, as people count them: `999 B`, `1.2 kB`, `34 MB`.
+#[must_use]
+pub fn human_bytes(bytes: u64) -> String {
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = bytes / 100;
+    for unit in ["kB", "MB", "GB"] {
+        if tenths < 100 {
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+        if tenths < 10_000 {
+            return format!("{} {unit}", tenths / 10);
+        }
+        tenths /= 1000;
+    }
+    format!("{} TB", tenths / 10)
+}
+
+struct Reader {
+    bundle: Bundle,
+    bytes: u64,
+    /// Real paths of the folders we are within, against links that lead back up.
+    open: Vec<PathBuf>,
+}
+
+impl Reader {
+    fn folder(&mut self, folder: &Path, inside: &str) -> CliResult<()> {
+        let real = fs::canonicalize(folder).map_err(|error| CliError::file(folder, error))?;
+        if self.open.contains(&real) || self.open.len() >= MAX_DEPTH {
+            return Err(CliError::Local(format!(
+                "{}: a symbolic link leads back to a folder above it",
+                folder.display()
+            )));
+        }
+        self.open.push(real);
+        let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut entries = entries.map_err(|error| CliError::file(folder, error))?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            let name = entry.file_name();
+            if name == ".git" {
+                continue;
+            }
+            let name = name
+                .to_str()
+                .ok_or_else(|| CliError::Local(format!("{}: the file's name is not UTF-8 text", path.display())))?;
+            let inside = if inside.is_empty() { name.to_owned() } else { format!("{inside}/{name}") };
+            let meta = fs::metadata(&path).map_err(|error| CliError::file(&path, error))?;
+            if meta.is_dir() {
+                self.folder(&path, &inside)?;
+            } else {
+                self.file(&path, &inside, &meta)?;
+            }
+        }
+        self.open.pop();
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, inside: &str, meta: &fs::Metadata) -> CliResult<()> {
+        if !meta.is_file() {
+            return Err(CliError::Local(format!("{}: neither a file nor a folder", path.display())));
+        }
+        self.bytes = self.bytes.saturating_add(meta.len());
+        if self.bytes > MAX_BYTES || self.bundle.len() >= MAX_FILES {
+            return Err(CliError::Local(format!(
+                "the folder holds more than {} or {MAX_FILES} files; name the template's own folder",
+                human_bytes(MAX_BYTES)
+            )));
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(path)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(|error| CliError::file(path, error))?;
+        let inserted = self.bundle.insert(inside, bytes, is_executable(meta));
+        inserted.map_err(|error| CliError::Local(format!("{}: can't be sent: {error}", path.display())))
+    }
+}
+
+fn is_executable(meta: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    meta.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn template() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("web.pkr.hcl", "source {}");
+        write("scripts/setup.sh", "#!/bin/sh");
+        write(".git/config", "secret");
+        write("vendor/.git", "gitdir: elsewhere");
+        write("vendor/lib", "lib");
+        fs::set_permissions(dir.path().join("scripts/setup.sh"), fs::Permissions::from_mode(0o750)).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_folder_goes_without_git_and_comes_out_the_same() {
+        let dir = template();
+        symlink("scripts", dir.path().join("linked")).unwrap();
+        let packed = read(dir.path()).unwrap();
+        let paths: Vec<_> = packed.bundle.iter().map(|(path, file)| (path.to_owned(), file.executable)).collect();
+        let expected =
+            [("linked/setup.sh", true), ("scripts/setup.sh", true), ("vendor/lib", false), ("web.pkr.hcl", false)];
+        assert_eq!(paths, expected.map(|(path, executable)| (path.to_owned(), executable)));
+
+        let bytes = tar_gz(&packed.bundle).unwrap();
+        assert_eq!(bytes, tar_gz(&read(dir.path()).unwrap().bundle).unwrap(), "the same folder gives the same bytes");
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
+        let mut again = Bundle::default();
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().to_str().unwrap().to_owned();
+            let executable = entry.header().mode().unwrap() & 0o100 != 0;
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            again.insert(&path, content, executable).unwrap();
+        }
+        assert_eq!(again, packed.bundle);
+    }
+
+    #[test]
+    fn paths_longer_than_tars_field_survive() {
+        let path = format!("{}/file", "long-folder-name/".repeat(12).trim_end_matches('/'));
+        let bytes = tar_gz(&Bundle::single(&path, b"x".to_vec()).unwrap()).unwrap();
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
+        let entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(entry.path().unwrap().to_str().unwrap(), path);
+    }
+
+    #[test]
+    fn a_file_goes_alone() {
+        let dir = template();
+        let packed = read(&dir.path().join("web.pkr.hcl")).unwrap();
+        assert_eq!(packed.single.as_deref(), Some("web.pkr.hcl"));
+        assert_eq!(packed.root, dir.path());
+        assert_eq!(size_report(&packed.bundle), "1 file, 9 B");
+    }
+
+    #[test]
+    fn what_can_not_be_sent_is_named() {
+        let dir = template();
+        symlink("..", dir.path().join("scripts/up")).unwrap();
+        assert!(read(dir.path()).unwrap_err().to_string().contains("scripts/up: a symbolic link leads back"));
+        let empty = tempfile::tempdir().unwrap();
+        assert!(read(empty.path()).unwrap_err().to_string().contains("no files"));
+        let missing = read(&empty.path().join("x")).unwrap_err().to_string();
+        assert!(missing.contains("No such file"), "{missing}");
+    }
+
+    #[test]
+    fn sizes_for_people() {
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (12_345, "12 kB"),
+            (1_500_000, "1.5 MB"),
+            (1 << 30, "1.0 GB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(human_bytes(bytes), text);
+        }
+        assert_eq!(human_bytes(999_999), "999 kB");
+    }
+}

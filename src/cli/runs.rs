@@ -1,0 +1,301 @@
+//! `ingot runs`: list, show, cancel, retry.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::client::Client;
+use super::error::CliResult;
+use super::exit::Exit;
+use super::inputs::assignment;
+use super::table::Table;
+use super::wire::{Build, Run};
+use super::{Context, list, typed};
+
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// The newest runs (also without `list`).
+    List(ListArgs),
+    /// One run with its builds.
+    Show {
+        id: String,
+        /// The steps of each build, too.
+        #[arg(long)]
+        steps: bool,
+    },
+    /// Ask a run to stop; what it made is removed.
+    Cancel { id: String },
+    /// Try the failed and cancelled builds of a run again, for the same image.
+    Retry { id: String },
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// How many at most.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    limit: usize,
+    /// Only runs in this state.
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// Only runs of this template.
+    #[arg(long, value_name = "NAME")]
+    template: Option<String>,
+    /// Only runs in this account.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Only runs of this commit.
+    #[arg(long, value_name = "SHA")]
+    git_sha: Option<String>,
+    /// Only runs with this label; may be repeated.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = assignment)]
+    labels: Vec<(String, String)>,
+}
+
+impl RunsArgs {
+    pub(super) async fn run(self, context: &Context) -> CliResult<Exit> {
+        let client = context.client()?;
+        let action = self.action.unwrap_or(Action::List(ListArgs {
+            limit: 20,
+            state: None,
+            template: None,
+            account: None,
+            git_sha: None,
+            labels: Vec::new(),
+        }));
+        match action {
+            Action::List(args) => args.run(context, &client).await?,
+            Action::Show { id, steps } => show(context, &client, &id, steps).await?,
+            Action::Cancel { id } => change(context, &client, &id, "cancel").await?,
+            Action::Retry { id } => change(context, &client, &id, "retry").await?,
+        }
+        Ok(Exit::Success)
+    }
+}
+
+impl ListArgs {
+    async fn run(self, context: &Context, client: &Client) -> CliResult<()> {
+        let mut filters: Vec<(String, String)> = Vec::new();
+        let options =
+            [("state", self.state), ("template", self.template), ("account", self.account), ("git_sha", self.git_sha)];
+        filters.extend(options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        filters.extend(self.labels.into_iter().map(|(name, value)| (format!("label.{name}"), value)));
+        let items = list(client, &["runs"], &filters, self.limit).await?;
+        if context.json() {
+            return context.print_json(&Value::Array(items));
+        }
+        let runs = items.iter().map(|item| typed(client, item)).collect::<CliResult<Vec<Run>>>()?;
+        context.print(&table(&runs).render())
+    }
+}
+
+async fn show(context: &Context, client: &Client, id: &str, steps: bool) -> CliResult<()> {
+    let answer: Value = client.get(&["runs", id], &[]).await?;
+    if context.json() && !steps {
+        return context.print_json(&answer);
+    }
+    let run: Run = typed(client, &answer)?;
+    let mut steps_of_builds = Vec::new();
+    if steps {
+        for build in &run.builds {
+            let steps: Value = client.get(&["builds", &build.id, "steps"], &[]).await?;
+            steps_of_builds.push((build.name.clone(), steps));
+        }
+    }
+    if context.json() {
+        let mut answer = answer;
+        answer["steps"] = Value::Object(steps_of_builds.into_iter().collect());
+        return context.print_json(&answer);
+    }
+    let mut text = shown(&run);
+    for (name, steps) in &steps_of_builds {
+        let _ = write!(text, "\n{name}\n{}", steps_table(steps).render());
+    }
+    context.print(&text)
+}
+
+async fn change(context: &Context, client: &Client, id: &str, verb: &str) -> CliResult<()> {
+    let answer: Value = client.post(&["runs", id, verb], None, None).await?;
+    if context.json() {
+        return context.print_json(&answer);
+    }
+    let run: Run = typed(client, &answer)?;
+    let what = if verb == "cancel" { "is asked to stop" } else { "is tried again" };
+    context.print(&format!(
+        "Run {} {what}; its state is {}. Follow it with: ingot logs -f {}\n",
+        run.id, run.state, run.id
+    ))
+}
+
+fn table(runs: &[Run]) -> Table {
+    let mut table = Table::new(&["ID", "STATE", "TEMPLATE", "IMAGE", "ACCOUNT", "CREATED", "BUILDS"]);
+    for run in runs {
+        table.row([
+            run.id.clone(),
+            run.state.clone(),
+            template(run),
+            image(run),
+            run.account.clone().unwrap_or_default(),
+            run.created_at.clone().unwrap_or_default(),
+            builds(&run.builds),
+        ]);
+    }
+    table
+}
+
+fn template(run: &Run) -> String {
+    let name = run.template.clone().unwrap_or_default();
+    run.version.map_or_else(|| name.clone(), |version| format!("{name} v{version}"))
+}
+
+fn image(run: &Run) -> String {
+    run.image.as_ref().map_or_else(String::new, |image| format!("{} #{}", image.family, image.number))
+}
+
+/// `2 succeeded, 1 failed`.
+fn builds(builds: &[Build]) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for build in builds {
+        match counts.iter_mut().find(|(state, _)| *state == build.state) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((&build.state, 1)),
+        }
+    }
+    counts.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(run: &Run) -> String {
+    let mut text = String::new();
+    let facts = [
+        ("run", Some(run.id.clone())),
+        ("state", Some(run.state.clone())),
+        ("template", Some(template(run))),
+        (
+            "image",
+            run.image
+                .as_ref()
+                .map(|image| format!("{} #{} {} ({})", image.family, image.number, image.state, image.id)),
+        ),
+        ("account", run.account.clone()),
+        ("git sha", run.git_sha.clone()),
+        ("created", run.created_at.clone()),
+        ("started", run.started_at.clone()),
+        ("finished", run.finished_at.clone()),
+    ];
+    for (name, value) in
+        facts.iter().filter_map(|(name, value)| Some((name, value.as_ref().filter(|value| !value.is_empty())?)))
+    {
+        let _ = writeln!(text, "{name:<9} {value}");
+    }
+    let mut table = Table::new(&["BUILD", "ID", "STATE", "ATTEMPT", "CLEANUP", "ARTIFACTS"]);
+    for build in &run.builds {
+        let artifacts = build.artifacts.iter().map(|artifact| {
+            artifact.region.as_ref().map_or_else(|| artifact.id.clone(), |region| format!("{region}:{}", artifact.id))
+        });
+        table.row([
+            build.name.clone(),
+            build.id.clone(),
+            build.state.clone(),
+            build.attempt.map_or_else(String::new, |attempt| attempt.to_string()),
+            build.cleanup.clone().unwrap_or_default(),
+            artifacts.collect::<Vec<_>>().join(" "),
+        ]);
+    }
+    let _ = write!(text, "\n{}", table.render());
+    for build in &run.builds {
+        if let Some(error) = &build.error {
+            let code = error.code.as_ref().map_or_else(String::new, |code| format!(" ({code})"));
+            let _ = writeln!(text, "\n{}: {}{code}", build.name, error.message);
+            if let Some(advice) = &error.advice {
+                let _ = writeln!(text, "  {advice}");
+            }
+        }
+        if let Some(reason) = &build.stuck_reason {
+            let _ = writeln!(text, "\n{} is stuck: {reason}", build.name);
+        }
+    }
+    text
+}
+
+fn steps_table(steps: &Value) -> Table {
+    let empty = Vec::new();
+    let rows = steps.get("items").unwrap_or(steps).as_array().unwrap_or(&empty);
+    let mut table = Table::new(&["ATTEMPT", "STEP", "STATE", "SECONDS", "FAILURE"]);
+    for step in rows {
+        let text = |name: &str| match &step[name] {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        let seconds =
+            step["duration_ms"].as_u64().map_or_else(String::new, |ms| format!("{}.{}", ms / 1000, ms % 1000 / 100));
+        let failure = step["failure"]["message"].as_str().unwrap_or_default().to_owned();
+        table.row([text("attempt"), text("name"), text("state"), seconds, failure]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run() -> Run {
+        serde_json::from_value(json!({"id": "0190aaaa", "state": "failed", "template": "web", "version": 3, "account": "default",
+            "trigger": "api", "variables": {}, "git_sha": "abc", "created_at": "2026-07-29T10:00:00Z", "started_at": null,
+            "finished_at": null, "error": null, "builds": [
+                {"id": "b1", "name": "amazon-ebs.a", "type": "amazon-ebs", "state": "succeeded", "attempt": 1, "cleanup": "done",
+                 "error": null, "artifacts": [{"kind": "ami", "id": "ami-1", "account": "default", "region": "eu-west-1"}]},
+                {"id": "b2", "name": "amazon-ebs.b", "type": "amazon-ebs", "state": "failed", "attempt": 2, "cleanup": "none",
+                 "error": {"class": "cloud", "code": "Blocked", "message": "EC2 said no.", "advice": "Ask AWS."}, "artifacts": []}],
+            "image": {"id": "i1", "family": "web", "number": 7, "state": "incomplete"}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_list() {
+        insta::assert_snapshot!(table(&[run()]).render(), @"
+        ID        STATE   TEMPLATE  IMAGE   ACCOUNT  CREATED               BUILDS
+        0190aaaa  failed  web v3    web #7  default  2026-07-29T10:00:00Z  1 succeeded, 1 failed
+        ");
+    }
+
+    #[test]
+    fn one_run() {
+        insta::assert_snapshot!(shown(&run()), @"
+        run       0190aaaa
+        state     failed
+        template  web v3
+        image     web #7 incomplete (i1)
+        account   default
+        git sha   abc
+        created   2026-07-29T10:00:00Z
+
+        BUILD         ID  STATE      ATTEMPT  CLEANUP  ARTIFACTS
+        amazon-ebs.a  b1  succeeded  1        done     eu-west-1:ami-1
+        amazon-ebs.b  b2  failed     2        none
+
+        amazon-ebs.b: EC2 said no. (Blocked)
+          Ask AWS.
+        ");
+    }
+
+    #[test]
+    fn steps() {
+        let steps = json!({"items": [
+            {"attempt": 1, "name": "launch", "state": "succeeded", "duration_ms": 1234},
+            {"attempt": 1, "name": "connect", "state": "failed", "duration_ms": null, "failure": {"message": "no answer"}}]});
+        insta::assert_snapshot!(steps_table(&steps).render(), @"
+        ATTEMPT  STEP     STATE      SECONDS  FAILURE
+        1        launch   succeeded  1.2
+        1        connect  failed              no answer
+        ");
+    }
+}

@@ -1,0 +1,128 @@
+//! What came of a run, in Packer's words.
+
+use super::error::CliResult;
+use super::screen::Screen;
+use super::wire::{Build, Run};
+
+/// Writes errors, artifacts and the image, as `packer build` ends.
+///
+/// # Errors
+/// When the output is closed or full.
+pub fn write(run: &Run, screen: &mut Screen) -> CliResult<()> {
+    let bad: Vec<&Build> = run.builds.iter().filter(|build| build.state != "succeeded").collect();
+    let good: Vec<&Build> = run.builds.iter().filter(|build| build.state == "succeeded").collect();
+    screen.say("")?;
+    if !bad.is_empty() {
+        screen.say("Some builds didn't complete successfully and had errors:")?;
+        for build in bad {
+            failure(build, screen)?;
+        }
+        screen.say("")?;
+    }
+    if good.iter().all(|build| build.artifacts.is_empty()) {
+        screen.say("Builds finished but no artifacts were created.")?;
+    } else {
+        screen.say("Builds finished. The artifacts of successful builds are:")?;
+        for build in good {
+            artifacts(build, screen)?;
+        }
+    }
+    screen.say("")?;
+    let image = run.image.as_ref().map_or_else(String::new, |image| {
+        format!("; image {} #{} is {} ({})", image.family, image.number, image.state, image.id)
+    });
+    screen.say(&format!("Run {} {}{image}", run.id, run.state))
+}
+
+fn failure(build: &Build, screen: &mut Screen) -> CliResult<()> {
+    let Some(error) = &build.error else {
+        let text = match (build.state.as_str(), &build.stuck_reason) {
+            ("stuck", Some(reason)) => format!("stuck, waits for an operator: {reason}"),
+            ("stuck", None) => "stuck, waits for an operator".to_owned(),
+            (state, _) => state.to_owned(),
+        };
+        return screen.result(&build.name, &text, true);
+    };
+    let facts = [("class", &error.class), ("code", &error.code), ("step", &error.step)];
+    let facts: Vec<String> =
+        facts.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?))).collect();
+    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
+    screen.result(&build.name, &format!("{}{facts}", error.message), true)?;
+    for line in [error.advice.as_deref(), build.stuck_reason.as_deref()].into_iter().flatten() {
+        screen.plain(&format!("    {line}"))?;
+    }
+    Ok(())
+}
+
+fn artifacts(build: &Build, screen: &mut Screen) -> CliResult<()> {
+    if build.artifacts.is_empty() {
+        return screen.result(&build.name, "no artifacts (skip_create_ami)", false);
+    }
+    screen.result(&build.name, "AMIs were created:", false)?;
+    for artifact in &build.artifacts {
+        match &artifact.region {
+            Some(region) => screen.plain(&format!("{region}: {}", artifact.id))?,
+            None => screen.plain(&format!("{}: {}", artifact.kind, artifact.id))?,
+        }
+    }
+    screen.plain("")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::screen::Look;
+    use super::super::screen::tests::Paper;
+    use super::*;
+
+    fn written(run: serde_json::Value) -> String {
+        let paper = Paper::default();
+        write(&serde_json::from_value(run).unwrap(), &mut paper.screen(Look::default())).unwrap();
+        paper.text()
+    }
+
+    #[test]
+    fn one_succeeded_and_one_failed() {
+        let text = written(json!({"id": "0190", "state": "failed", "builds": [
+            {"id": "1", "name": "amazon-ebs.web", "state": "succeeded",
+             "artifacts": [{"kind": "ami", "id": "ami-1", "account": "default", "region": "eu-west-1"},
+                           {"kind": "ami", "id": "ami-2", "account": "default", "region": "us-east-1"}]},
+            {"id": "2", "name": "amazon-ebs.db", "state": "failed", "artifacts": [],
+             "error": {"class": "user", "code": "script-failed", "message": "Script exited with 3.",
+                       "advice": "See the log above.", "step": "provision:2"}},
+        ], "image": {"id": "img", "family": "web", "number": 12, "state": "incomplete"}}));
+        insta::assert_snapshot!(text, @"
+
+        ==> Some builds didn't complete successfully and had errors:
+        --> amazon-ebs.db: Script exited with 3. (class user, code script-failed, step provision:2)
+            See the log above.
+
+        ==> Builds finished. The artifacts of successful builds are:
+        --> amazon-ebs.web: AMIs were created:
+        eu-west-1: ami-1
+        us-east-1: ami-2
+
+
+        ==> Run 0190 failed; image web #12 is incomplete (img)
+        ");
+    }
+
+    #[test]
+    fn nothing_came_of_it() {
+        let text = written(json!({"id": "0190", "state": "stuck", "builds": [
+            {"id": "1", "name": "a", "state": "stuck", "stuck_reason": "nobody knows whether ami-1 is ours"},
+            {"id": "2", "name": "b", "state": "cancelled"},
+        ]}));
+        insta::assert_snapshot!(text, @"
+
+        ==> Some builds didn't complete successfully and had errors:
+        --> a: stuck, waits for an operator: nobody knows whether ami-1 is ours
+        --> b: cancelled
+
+        ==> Builds finished but no artifacts were created.
+
+        ==> Run 0190 stuck
+        ");
+    }
+}
