@@ -1,0 +1,16 @@
+//! Tests of the whole program: the real binary against the sandbox, over HTTP and SSH. Start at `support` (a server, the
+//! sandbox, EC2's own API), then read the module of what interests you.
+//!
+//! `tests/run` starts the sandbox and runs all of this. Tests share one sandbox and run beside each other, so each looks
+//! only at what carries its own builds' tags, and faults are asked for in a region that no other test uses.
+
+mod architecture;
+mod command_line;
+mod crash;
+mod failures;
+mod features;
+mod one_call;
+mod private_cluster;
+mod seeds;
+mod support;
+mod zz_nothing_is_left;

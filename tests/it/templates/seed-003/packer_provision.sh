@@ -1,0 +1,5 @@
+set -x
+
+sudo apt update
+
+sudo apt -y install nginx
