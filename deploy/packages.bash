@@ -1,4 +1,5 @@
-# Installing what is missing, on Debian and its relatives. Read by deploy/quickstart, tests/run and .ci/run.
+# Installing what is missing, on Debian and its relatives, and what needs root. Read by deploy/quickstart, tests/run
+# and .ci/run, which set `root` (of the repository) and have `say` and `die`.
 #
 # A program or file that is there counts, whatever package it is of: a machine with Docker's own packages, or with a
 # PostgreSQL from elsewhere, is left as it is.
@@ -9,6 +10,10 @@ as_root() {
     else die "this needs root, and sudo is not installed: run it as root, or install sudo"
     fi
 }
+
+# The sandbox as root, keeping the variables: what it does (a Docker engine, ports below 1024, users) is root's.
+sandbox() { as_root_here "$root/deploy/sandbox/sandbox" "$@"; }
+as_root_here() { if [ "$(id -u)" = 0 ]; then "$@"; else as_root --preserve-env env "PATH=$PATH" "$@"; fi; }
 
 # /usr/sbin is not on every user's PATH.
 has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }

@@ -15,7 +15,7 @@ use super::problem::Problem;
 /// For a connection to come about.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// For a whole answer that is not a stream: a bundle of the largest size over a slow link takes its time.
-const REQUEST_LIMIT: Duration = Duration::from_secs(300);
+const REQUEST_LIMIT: Duration = Duration::from_mins(5);
 /// Pauses before the repetitions.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 /// What is read of an answer that is not Ingot's, in bytes.

@@ -19,7 +19,7 @@ const SILENCE: Duration = Duration::from_secs(45);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// How long the server may be away.
-const GIVE_UP: Duration = Duration::from_secs(10 * 60);
+const GIVE_UP: Duration = Duration::from_mins(10);
 
 /// Where the log is and what an interrupt does.
 #[derive(Debug, Clone, Copy)]
@@ -368,7 +368,7 @@ mod tests {
         let cancelled = ResponseTemplate::new(202).set_body_json(json!({"id": "r1", "state": "running"}));
         Mock::given(method("POST")).respond_with(cancelled).expect(1).mount(&server).await;
         // A log that never begins.
-        Mock::given(method("GET")).respond_with(stream("").set_delay(Duration::from_secs(3600))).mount(&server).await;
+        Mock::given(method("GET")).respond_with(stream("").set_delay(Duration::from_hours(1))).mount(&server).await;
         assert!(matches!(followed(&server, &Paper::default(), 2).await.unwrap(), Ending::Left));
     }
 

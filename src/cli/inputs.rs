@@ -27,7 +27,7 @@ const OUTSIDE: &str = ".ingot-var-files";
 pub struct TemplateArgs {
     /// The template's folder (all its files are used, but .git) or a single template file.
     pub path: PathBuf,
-    /// A variable's value; may be repeated. Variables are also taken from the environment, as PKR_VAR_NAME.
+    /// A variable's value; may be repeated. Variables are also taken from the environment, as `PKR_VAR_NAME`.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment, allow_hyphen_values = true)]
     pub vars: Vec<(String, String)>,
     /// A file of variables (.pkrvars.hcl or .json); may be repeated, later ones win.
@@ -39,7 +39,7 @@ pub struct TemplateArgs {
     /// All builds (and post-processors) but those whose names match; comma-separated, `*` as wildcard.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub except: Vec<String>,
-    /// A variable of the run's environment, for the template's env(); without a value it is taken from this environment.
+    /// A variable of the run's environment, for the template's `env()`; without a value it is taken from this environment.
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
     /// The commit that the template is of; by default what git says of its folder, with -dirty when it was changed.

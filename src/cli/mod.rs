@@ -66,7 +66,7 @@ pub struct Global {
         help_heading = "Server"
     )]
     pub server: String,
-    /// The token. Better given as INGOT_TOKEN or in a file: others on this machine can read arguments.
+    /// The token. Better given as `INGOT_TOKEN` or in a file: others on this machine can read arguments.
     #[arg(
         long,
         global = true,
@@ -204,6 +204,7 @@ impl Context {
     }
 
     /// Prints to standard output.
+    #[expect(clippy::unused_self, reason = "beside print_json, so that commands have one place to print with")]
     fn print(&self, text: &str) -> CliResult<()> {
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| CliError::output(&error))

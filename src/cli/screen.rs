@@ -17,7 +17,7 @@ const STATUS_WIDTH: usize = 79;
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum ColorChoice {
-    /// When the output is a terminal and NO_COLOR and PACKER_NO_COLOR are not set.
+    /// When the output is a terminal and `NO_COLOR` and `PACKER_NO_COLOR` are not set.
     #[default]
     Auto,
     #[value(alias = "true", alias = "1")]
@@ -59,8 +59,6 @@ struct Doing {
     state: String,
     step: Option<String>,
     since: Duration,
-    /// The AMI that its log named last.
-    ami: Option<String>,
 }
 
 /// Writes lines, and keeps the status line below them.
@@ -69,6 +67,7 @@ pub struct Screen {
     look: Look,
     colors: BTreeMap<String, u8>,
     doing: BTreeMap<String, Doing>,
+    /// The AMI that each build's log named last.
     amis: BTreeMap<String, String>,
     shown: String,
 }
@@ -146,15 +145,10 @@ impl Screen {
     pub fn progress(&mut self, builds: &[BuildProgress], now: Duration) {
         for build in builds {
             self.color_of(&build.name);
-            let ami = self.amis.get(&build.name).cloned();
-            let same =
-                self.doing.get_mut(&build.name).filter(|doing| doing.state == build.state && doing.step == build.step);
-            match same {
-                Some(doing) => doing.ami = ami,
-                None => {
-                    let doing = Doing { state: build.state.clone(), step: build.step.clone(), since: now, ami };
-                    self.doing.insert(build.name.clone(), doing);
-                }
+            let same = |doing: &Doing| doing.state == build.state && doing.step == build.step;
+            if !self.doing.get(&build.name).is_some_and(same) {
+                let doing = Doing { state: build.state.clone(), step: build.step.clone(), since: now };
+                self.doing.insert(build.name.clone(), doing);
             }
         }
     }
@@ -169,7 +163,7 @@ impl Screen {
         }
         let mut parts = Vec::new();
         for (name, doing) in &self.doing {
-            let ami = self.amis.get(name).or(doing.ami.as_ref());
+            let ami = self.amis.get(name);
             if let Some(words) = in_words(&doing.state, doing.step.as_deref(), ami.map(String::as_str)) {
                 parts.push(format!("{name}: {words} {} s", now.saturating_sub(doing.since).as_secs()));
             }

@@ -17,14 +17,14 @@ pub enum ServerCommand {
     Migrate(ConfigFile),
     /// Check or show the server's configuration.
     Config(ConfigArgs),
-    /// Print the API's description (OpenAPI 3.1, YAML).
+    /// Print the API's description (`OpenAPI` 3.1, YAML).
     Openapi,
 }
 
 /// Where the configuration is.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigFile {
-    /// The configuration file (TOML); INGOT__SECTION__KEY variables win over it.
+    /// The configuration file (TOML); `INGOT__SECTION__KEY` variables win over it.
     #[arg(long = "config", env = "INGOT_CONFIG", value_name = "FILE")]
     pub path: Option<PathBuf>,
 }

@@ -32,7 +32,7 @@ impl ValidateArgs {
                         context,
                         "Syntax-only check passed. Everything looks okay.",
                         &[],
-                        builds.collect(),
+                        &builds.collect::<Vec<_>>(),
                         &Sources::new(),
                     )
                 }
@@ -49,7 +49,7 @@ impl ValidateArgs {
         match &checked.outcome {
             Ok(evaluated) => {
                 let warnings = checked.complaints(&evaluated.warnings);
-                valid(context, "The configuration is valid.", &warnings, builds(evaluated), &checked.sources)
+                valid(context, "The configuration is valid.", &warnings, &builds(evaluated), &checked.sources)
             }
             Err(diagnostics) => invalid(context, &inputs, checked.complaints(diagnostics), &checked.sources),
         }
@@ -68,7 +68,7 @@ fn valid(
     context: &Context,
     words: &str,
     warnings: &[Complaint],
-    builds: Vec<Value>,
+    builds: &[Value],
     sources: &Sources,
 ) -> CliResult<Exit> {
     if context.json() {

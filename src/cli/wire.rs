@@ -81,6 +81,7 @@ pub struct ImageRef {
 
 /// An image of the registry.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 pub struct Image {
     pub id: String,
     pub family: String,
@@ -130,6 +131,7 @@ pub struct Copy {
 
 /// A token without its secret.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 pub struct Token {
     pub id: String,
     pub name: String,

@@ -1,6 +1,8 @@
 //! The temporary key pair. Made here, kept encrypted; only the public half goes to the cloud.
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,15 @@ async fn find(context: &StepContext, region: &str) -> StepResult<Vec<KeyPair>> {
     retry::call(context, || context.cloud.find_key_pairs(region, &own)).await
 }
 
+/// The bytes of a fingerprint: EC2 writes an Ed25519 key's in Base64, others in hexadecimal digits with colons.
+fn digest(fingerprint: &str) -> Option<Vec<u8>> {
+    let hexadecimal: String = fingerprint.chars().filter(|c| *c != ':').collect();
+    if hexadecimal.len() == 64 && hexadecimal.chars().all(|c| c.is_ascii_hexdigit()) {
+        return hex::decode(hexadecimal).ok();
+    }
+    STANDARD_NO_PAD.decode(fingerprint.trim_start_matches("SHA256:").trim_end_matches('=')).ok()
+}
+
 /// The pair of this name, if it is ours and has our key.
 async fn adopt(context: &StepContext, intent: &Intent, public_key: &str) -> StepResult<Option<KeyPair>> {
     let by_name = [Filter::new("key-name", [&intent.key_name])];
@@ -93,8 +104,22 @@ async fn adopt(context: &StepContext, intent: &Intent, public_key: &str) -> Step
         return Err(StepError::Failed(Failure::cloud("key-pair-taken", format!("a key pair named {} exists and is not this build's", intent.key_name))));
     }
     let expected = ssh::ec2_fingerprint(public_key).map_err(|error| Failure::ours("key-broken", error.to_string()))?;
-    if pair.fingerprint.trim_end_matches('=') != expected.trim_end_matches('=') {
+    if digest(&pair.fingerprint).is_none() || digest(&pair.fingerprint) != digest(&expected) {
         return Err(StepError::Failed(Failure::cloud("key-pair-differs", format!("key pair {} has another key than this build's", intent.key_name))));
     }
     Ok(Some(pair))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digest;
+
+    #[test]
+    fn fingerprints_are_compared_by_their_bytes() {
+        let base64 = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+        let colons = (1..=32).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
+        assert_eq!(digest(base64), digest(&colons));
+        assert_eq!(digest(base64).unwrap().len(), 32);
+        assert_eq!(digest("not a fingerprint"), None);
+    }
 }

@@ -12,12 +12,22 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+/// Libraries whose debug output holds requests as they are sent, user data and keys included: they stay at `info`.
+const TALKATIVE: &[&str] = &[
+    "aws_config", "aws_runtime", "aws_sdk_ec2", "aws_sdk_sts", "aws_smithy_runtime", "aws_smithy_runtime_api",
+    "aws_smithy_http_client", "aws_sigv4", "hyper", "hyper_util", "h2", "reqwest", "russh", "russh_sftp", "rustls", "sqlx",
+];
+
 /// Sends the log to standard error in the configured form.
 ///
 /// # Errors
 /// When the level can't be read, or a log was started already.
 pub fn start_log(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| format!("log.level: {error}"))?;
+    let mut filter = EnvFilter::try_new(&log.level).map_err(|error| format!("log.level: {error}"))?;
+    for library in TALKATIVE {
+        let cap = format!("{library}=info").parse().map_err(|error| format!("log.level: {error}"))?;
+        filter = filter.add_directive(cap);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

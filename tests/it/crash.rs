@@ -20,7 +20,10 @@ async fn only_image(run: &Run<'_>, region: &str, attempt: u32) -> (Value, Image)
     assert_eq!(images.len(), 1, "{images:?}");
     let image = images.remove(0);
     assert_eq!(image.id, run.ami(region).await);
-    assert_eq!((image.state.as_str(), image.tags["ingot:attempt"].as_str()), ("available", attempt.to_string().as_str()));
+    assert_eq!(
+        (image.state.as_str(), image.tags["ingot:attempt"].as_str()),
+        ("available", attempt.to_string().as_str())
+    );
     assert!(!image.tags.contains_key("ingot:temporary"));
     sandbox::only_artifacts_are_left(&run.builds).await;
     let left = sandbox::left_of(&run.builds).await;

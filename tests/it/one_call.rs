@@ -29,10 +29,13 @@ struct Event {
 
 fn events(stream: &str) -> Vec<Event> {
     let event = |block: &str| {
-        let field = |name: &str| {
-            block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)
-        };
-        Some(Event { name: field("event")?, id: field("id"), data: serde_json::from_str(&field("data")?).expect("JSON") })
+        let field =
+            |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned);
+        Some(Event {
+            name: field("event")?,
+            id: field("id"),
+            data: serde_json::from_str(&field("data")?).expect("JSON"),
+        })
     };
     stream.split("\n\n").filter_map(event).collect()
 }
@@ -57,19 +60,28 @@ async fn curl_posts_a_template_and_follows_the_log() {
     let (run, status) = answer.rsplit_once('\n').expect("a body and a status");
     assert_eq!(status, "201", "{run}");
     let run: Value = serde_json::from_str(run).expect("JSON");
-    assert_eq!((&run["template"], &run["image"]["family"], &run["image"]["number"]), (&"web".into(), &"web".into(), &1.into()));
+    assert_eq!(
+        (&run["template"], &run["image"]["family"], &run["image"]["number"]),
+        (&"web".into(), &"web".into(), &1.into())
+    );
 
     let log = format!("{}/v1/runs/{}/log", server.url(), run["id"].as_str().expect("an id"));
     let live = events(&curl(&["-N", "-H", "Accept: text/event-stream", &log]));
     let last = live.last().expect("events");
     assert_eq!((last.name.as_str(), &last.data["state"]), ("end", &"succeeded".into()), "{last:?}");
-    assert!(live.iter().any(|event| event.name == "state" && event.data["run_state"] == "running"), "it was followed live");
+    assert!(
+        live.iter().any(|event| event.name == "state" && event.data["run_state"] == "running"),
+        "it was followed live"
+    );
     let lines = log_of(&live);
     let numbers: Vec<i64> = lines.iter().filter_map(|line| line.data["seq"].as_i64()).collect();
-    assert_eq!(numbers, (1..=i64::try_from(lines.len()).expect("few")).collect::<Vec<_>>(), "nothing lost, nothing twice");
-    let said = |text: &str, stream: &str| {
-        lines.iter().any(|line| line.data["text"] == text && line.data["stream"] == stream)
-    };
+    assert_eq!(
+        numbers,
+        (1..=i64::try_from(lines.len()).expect("few")).collect::<Vec<_>>(),
+        "nothing lost, nothing twice"
+    );
+    let said =
+        |text: &str, stream: &str| lines.iter().any(|line| line.data["text"] == text && line.data["stream"] == stream);
     assert!(said("line 1", "stdout") && said("line 20", "stdout") && said("to stderr", "stderr"), "{lines:?}");
 
     // Whoever was cut off in the middle gets the rest.
@@ -104,6 +116,10 @@ async fn without_a_token_nothing_is_told() {
         }
         let answer = server.send(request).await;
         assert_eq!(answer.status, status, "{token:?}: {}", answer.text);
-        assert!(answer.json()["type"].as_str().is_some_and(|kind| kind.starts_with("urn:ingot:problem:token-")), "{token:?}: {}", answer.text);
+        assert!(
+            answer.json()["type"].as_str().is_some_and(|kind| kind.starts_with("urn:ingot:problem:token-")),
+            "{token:?}: {}",
+            answer.text
+        );
     }
 }

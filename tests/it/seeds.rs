@@ -153,7 +153,10 @@ async fn seed_000_ubuntu_with_nginx() {
     let server = Server::start().await;
     let run = server.accepted(&post_raw(&server, "seed-000", "ubuntu.pkr.hcl", &[]).await);
     let ec2 = Ec2::new("us-east-1");
-    let id = { run.succeeded().await; run.ami("us-east-1").await };
+    let id = {
+        run.succeeded().await;
+        run.ami("us-east-1").await
+    };
     let seconds = seconds_of(&ec2.image(&id).await);
     let tags = [("OS", "Ubuntu"), ("Ver", "22.04"), ("Build", seconds.as_str())];
     let image = checked_image(&server, &run, "us-east-1", "Ubuntu 22.04", &tags).await;
@@ -223,7 +226,10 @@ async fn seed_003_json_with_a_script() {
     let server = Server::start().await;
     let run = server.accepted(&post_bundle(&server, "seed-003").await);
     let ec2 = Ec2::new("us-east-1");
-    let id = { run.succeeded().await; run.ami("us-east-1").await };
+    let id = {
+        run.succeeded().await;
+        run.ami("us-east-1").await
+    };
     let name = ec2.image(&id).await.name;
     let tags = [("Name", name.as_str()), ("source", "packer")];
     let image = checked_image(&server, &run, "us-east-1", "Ubuntu 22.04", &tags).await;
@@ -245,7 +251,10 @@ async fn seed_004_with_a_manifest_and_the_commit() {
     let sha = "0123456789abcdef0123456789abcdef01234567";
     let run = server.accepted(&post_raw(&server, "seed-004-first", "ubuntu-nginx.pkr.hcl", &[("git_sha", sha)]).await);
     let ec2 = Ec2::new("us-east-1");
-    let id = { run.succeeded().await; run.ami("us-east-1").await };
+    let id = {
+        run.succeeded().await;
+        run.ami("us-east-1").await
+    };
     let seconds = seconds_of(&ec2.image(&id).await);
     let tags = [("Name", "ubuntu-nginx"), ("Built-By", "packer"), ("Git-SHA", sha), ("Build-Time", seconds.as_str())];
     let image = checked_image(&server, &run, "us-east-1", "Ubuntu 22.04", &tags).await;

@@ -1,7 +1,5 @@
 # A sandbox for tests: own port, own address range, own folder, so that it disturbs no quickstart beside it.
-# Read by tests/run and tests/bench/run, which set `root`, `state`, `say` and `die`.
-
-sandbox=$root/deploy/sandbox/sandbox
+# Read by tests/run after deploy/packages.bash; uses its `state` folder.
 
 # Starts it and sets INGOT_SANDBOX_URL. Further arguments go to `sandbox up`.
 start_sandbox() { # port arguments…
@@ -9,11 +7,11 @@ start_sandbox() { # port arguments…
     # Follows from the port; a value for somebody else's sandbox would collide with that one.
     unset INGOT_SANDBOX_SUBRANGE
     shift
-    "$sandbox" up "$@" </dev/null || die "the sandbox did not start"
+    sandbox up "$@" </dev/null || die "the sandbox did not start"
     export INGOT_SANDBOX_URL=http://127.0.0.1:$INGOT_SANDBOX_PORT
 }
 
-stop_sandbox() { [ ! -d "$state/sandbox" ] || "$sandbox" down </dev/null || say "the sandbox did not stop; see deploy/sandbox/sandbox status"; }
+stop_sandbox() { [ ! -d "$state/sandbox" ] || sandbox down </dev/null || say "the sandbox did not stop; see deploy/sandbox/sandbox status"; }
 
 # Prints what should not be there, one line each. Finished images and their snapshots are results, not leftovers.
 leftovers() {

@@ -93,10 +93,10 @@ pub struct TestWorld {
     pub cloud: FakeCloud,
     pub row: Arc<Mutex<Row>>,
     pub dialer: FakeDialer,
-    clock: Arc<VirtualClock>,
-    facts: BuildFacts,
+    pub clock: Arc<VirtualClock>,
+    pub facts: BuildFacts,
     pub plan: Plan,
-    config: BuildConfig,
+    pub config: BuildConfig,
 }
 
 impl TestWorld {

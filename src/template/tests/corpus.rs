@@ -30,7 +30,9 @@ fn about_components(complaint: &str) -> bool {
         "var_files",
         // Cases that are only parsed there have no builders; AMI names are "%s", filled in by Packer's tests.
         "the template has no builders",
-        "ami_name",
+        "ami_name must have 3 to 128 characters, \"%s\"",
+        "ami_name \"%s\" holds",
+        "source_ami_filter is missing",
     ]
     .iter()
     .any(|part| complaint.contains(part))

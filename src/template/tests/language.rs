@@ -192,6 +192,26 @@ fn evaluation_is_bounded() {
     assert!(bad.contains("too large") || bad.contains("too much work"), "{bad}");
 }
 
+/// Test threads have the same 2 MiB of stack as a server's workers.
+#[test]
+fn the_deepest_expressions_that_parse_fit_the_stack() {
+    for (open, close) in
+        [("max(", ")"), ("[for x in ", " : x][0]"), ("\"${", "}\""), ("true ? (", ") : 0"), ("1 + (", ")")]
+    {
+        let mut deepest = 0;
+        for depth in 1..80 {
+            let expression = format!("{}[1]{}", open.repeat(depth), close.repeat(depth));
+            if let Err(complaints) = with_options(&format!("  tags = {{ x = {expression} }}")).run()
+                && complaints.iter().any(|complaint| complaint.summary.starts_with("syntax error"))
+            {
+                break;
+            }
+            deepest = depth;
+        }
+        assert!(deepest >= 10, "{open} {deepest}");
+    }
+}
+
 fn minimal() -> String {
     String::from_utf8(with_options("").files[0].1.clone()).unwrap()
 }

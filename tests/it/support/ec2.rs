@@ -52,7 +52,8 @@ impl Ec2 {
         let authorization = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
         let mut form = vec![("Action", action), ("Version", version)];
         form.extend_from_slice(more);
-        let encoded: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
+        let encoded: Vec<String> =
+            form.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
         let request = sandbox::http()
             .post(format!("{}/", sandbox::url()))
             .header("authorization", authorization)

@@ -136,6 +136,13 @@ impl Machine {
         Ok(Output { code: answer["exit_code"].as_i64().unwrap_or(-1), stdout })
     }
 
+    /// The machine dies, and EC2 says that it is terminated.
+    pub async fn kill(&self) {
+        let url = format!("{}/_sandbox/instances/{}/kill", url(), self.id);
+        let answer = http().post(url).json(&json!({})).send().await.expect("the sandbox answers");
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
+    }
+
     /// The output of a command that succeeds.
     pub async fn run(&self, command: &str) -> String {
         let output = self.try_run(command).await.expect("the machine is there");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -65,13 +66,20 @@ impl Server {
 
     /// A running server that makes its own database.
     pub async fn start_with_private_cluster() -> Self {
-        let mut server = Self::prepare(None, &[]);
+        Self::start_with_private_cluster_and(&[]).await
+    }
+
+    /// The same with further settings; an empty value takes a setting away.
+    pub async fn start_with_private_cluster_and(settings: &[(&str, &str)]) -> Self {
+        let mut server = Self::prepare(None, settings);
         server.start_again().await;
         server
     }
 
     fn prepare(database: Option<SecretString>, settings: &[(&str, &str)]) -> Self {
         let data = tempfile::Builder::new().prefix("ingot-it-").tempdir().expect("a data directory");
+        // A private cluster is another user's, who has to pass.
+        fs::set_permissions(data.path(), fs::Permissions::from_mode(0o711)).expect("its mode can be set");
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let http = sandbox::http();
         Self { data, database, settings, process: None, starts: 0, url: String::new(), http }
@@ -89,7 +97,13 @@ impl Server {
         command.env("INGOT__AUTH__BOOTSTRAP_TOKEN", TOKEN).env("INGOT__LOG__LEVEL", "info,ingot=debug");
         command.env("INGOT__AWS__REGION", "us-east-1").env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-        command.envs(&self.settings);
+        for (name, value) in &self.settings {
+            if value.is_empty() {
+                command.env_remove(name);
+            } else {
+                command.env(name, value);
+            }
+        }
         let file = |name: &str| File::create(self.output(name)).expect("a file for the server's output");
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
         let mut process = command.spawn().expect("the server can be started");
@@ -122,9 +136,11 @@ impl Server {
         let mut process = self.process.take().expect("it runs");
         let pid = Pid::from_child(&process);
         kill_process(pid, Signal::TERM).expect("it can be told to stop");
-        eventually("the server stops", Duration::from_mins(1), async || process.try_wait().expect("it can be waited for"))
-            .await
-            .code()
+        eventually("the server stops", Duration::from_mins(1), async || {
+            process.try_wait().expect("it can be waited for")
+        })
+        .await
+        .code()
     }
 
     pub fn url(&self) -> &str {
@@ -138,6 +154,14 @@ impl Server {
     /// Where to connect for a look into its database.
     pub fn database(&self) -> &SecretString {
         self.database.as_ref().expect("it was given a database")
+    }
+
+    /// What another command needs to work on the same database and secrets.
+    pub fn settings_of_its_database(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("INGOT__DATABASE__URL", self.database().expose_secret().to_owned()),
+            ("INGOT__DATA_DIR", self.data_dir().display().to_string()),
+        ]
     }
 
     fn output(&self, name: &str) -> PathBuf {
@@ -314,7 +338,10 @@ impl Run<'_> {
         let run = self.now().await;
         let artifacts = run["builds"][0]["artifacts"].as_array().expect("artifacts").clone();
         let found = artifacts.iter().find(|artifact| artifact["region"] == region);
-        found.and_then(|artifact| artifact["id"].as_str()).unwrap_or_else(|| panic!("no AMI in {region}: {run:#}")).to_owned()
+        found
+            .and_then(|artifact| artifact["id"].as_str())
+            .unwrap_or_else(|| panic!("no AMI in {region}: {run:#}"))
+            .to_owned()
     }
 }
 

@@ -38,7 +38,7 @@ fn go_json(json: &serde_json::Value) -> String {
         match character {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
                 text.extend(['\\', 'u']);
-                text.extend(hex::encode(u16::try_from(u32::from(character)).unwrap_or(0).to_be_bytes()).chars());
+                text.push_str(&hex::encode(u16::try_from(u32::from(character)).unwrap_or(0).to_be_bytes()));
             }
             _ => text.push(character),
         }
