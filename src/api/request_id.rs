@@ -21,6 +21,7 @@ tokio::task_local! {
 pub struct RequestId(pub String);
 
 /// A problem's `instance`: the id of the request being served by this task.
+#[must_use]
 pub fn current() -> Option<String> {
     CURRENT.try_with(|id| format!("urn:request:{id}")).ok()
 }

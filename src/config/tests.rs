@@ -96,10 +96,8 @@ fn toml_that_does_not_parse_says_where() {
 fn the_commented_example_is_right() {
     let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/ingot.toml")).unwrap();
     // Every setting stands there as a comment that only needs its `# ` taken off.
-    let set: String = example
-        .lines()
-        .map(|line| format!("{}\n", line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line)))
-        .collect();
+    let lines = example.lines().map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line));
+    let set = lines.collect::<Vec<_>>().join("\n");
     let config = load(&set, &[]).unwrap_or_else(|found| panic!("{}", found.join("\n")));
     assert!(config.accounts.contains_key("prod"));
 }

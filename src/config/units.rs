@@ -64,8 +64,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 pub fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let text: String =
-        parts.iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number}{unit}")).collect();
+    let given = parts.iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number}{unit}"));
+    let text = given.collect::<Vec<_>>().concat();
     if text.is_empty() { format!("{}ms", duration.as_millis()) } else { text }
 }
 
@@ -75,7 +75,7 @@ pub fn show_bytes(bytes: usize) -> String {
     let units = [(1_usize << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     units
         .iter()
-        .find(|(size, _)| bytes >= *size && bytes % size == 0)
+        .find(|(size, _)| bytes >= *size && bytes.is_multiple_of(*size))
         .map_or_else(|| format!("{bytes} bytes"), |(size, unit)| format!("{}{unit}", bytes / size))
 }
 

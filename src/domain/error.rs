@@ -81,14 +81,22 @@ impl Error {
 
     /// A fault of ours. The client learns only that it happened.
     pub fn internal(internal: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Internal, "internal", "Something went wrong on the server; its log has the details under this request id.")
-            .with_internal(internal)
+        Self::new(
+            ErrorKind::Internal,
+            "internal",
+            "Something went wrong on the server; its log has the details under this request id.",
+        )
+        .with_internal(internal)
     }
 
     /// The database is away or too slow.
     pub fn database_unavailable(internal: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Unavailable, "database-unavailable", "The database can't be reached at the moment; try again in a few seconds.")
-            .with_internal(internal)
+        Self::new(
+            ErrorKind::Unavailable,
+            "database-unavailable",
+            "The database can't be reached at the moment; try again in a few seconds.",
+        )
+        .with_internal(internal)
     }
 
     #[must_use]

@@ -29,17 +29,33 @@ pub struct JournalEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum JournalEvent {
-    Started { intent: Value },
-    Succeeded { output: Value },
+    Started {
+        intent: Value,
+    },
+    Succeeded {
+        output: Value,
+    },
     /// `effect_unknown`: no answer came to the call that makes the step's resource, so it may be there.
-    Failed { failure: Failure, effect_unknown: bool },
+    Failed {
+        failure: Failure,
+        effect_unknown: bool,
+    },
     /// The attempt is given up; everything it started gets undone.
-    Unwinding { reason: UnwindReason, failure: Option<Failure> },
+    Unwinding {
+        reason: UnwindReason,
+        failure: Option<Failure>,
+    },
     /// `found`: ids that are about to be removed and could not be found again by what remains (an image's snapshots).
-    UndoStarted { found: Vec<String> },
+    UndoStarted {
+        found: Vec<String>,
+    },
     /// `removed`: ids of what was found and removed.
-    Undone { removed: Vec<String> },
-    UndoFailed { failure: Failure },
+    Undone {
+        removed: Vec<String>,
+    },
+    UndoFailed {
+        failure: Failure,
+    },
     /// Image, copies and tags are there: from here on the build has succeeded.
     Committed,
 }
@@ -96,7 +112,9 @@ impl StepRecord {
     #[must_use]
     pub fn intent(&self) -> Option<&Value> {
         match &self.progress {
-            Progress::Started { intent } | Progress::Succeeded { intent, .. } | Progress::Failed { intent, .. } => Some(intent),
+            Progress::Started { intent } | Progress::Succeeded { intent, .. } | Progress::Failed { intent, .. } => {
+                Some(intent)
+            }
             Progress::Undone => None,
         }
     }
@@ -148,16 +166,22 @@ impl Fold {
     fn apply_step(&mut self, step: &StepName, event: &JournalEvent) {
         if let JournalEvent::Started { intent } = event {
             let progress = Progress::Started { intent: intent.clone() };
-            self.steps.insert(step.clone(), StepRecord { progress, undo_failures: 0, last_undo_failure: None, found: Vec::new() });
+            self.steps.insert(
+                step.clone(),
+                StepRecord { progress, undo_failures: 0, last_undo_failure: None, found: Vec::new() },
+            );
             return;
         }
         // An event without its `Started` would be a hole in the journal; there is nothing it could refer to.
         let Some(record) = self.steps.get_mut(step) else { return };
         let intent = record.intent().cloned().unwrap_or(Value::Null);
         match event {
-            JournalEvent::Succeeded { output } => record.progress = Progress::Succeeded { intent, output: output.clone() },
+            JournalEvent::Succeeded { output } => {
+                record.progress = Progress::Succeeded { intent, output: output.clone() }
+            }
             JournalEvent::Failed { failure, effect_unknown } => {
-                record.progress = Progress::Failed { intent, failure: failure.clone(), effect_unknown: *effect_unknown };
+                record.progress =
+                    Progress::Failed { intent, failure: failure.clone(), effect_unknown: *effect_unknown };
             }
             JournalEvent::UndoStarted { found } => record.found.extend(found.iter().cloned()),
             JournalEvent::Undone { .. } => record.progress = Progress::Undone,
@@ -225,8 +249,13 @@ super::state::text_enum! {
 pub enum Ending {
     /// The same build is queued again as the next attempt; nothing of this one is left.
     NextAttempt,
-    Over { state: BuildState, failure: Option<Failure> },
-    Stuck { reason: String },
+    Over {
+        state: BuildState,
+        failure: Option<Failure>,
+    },
+    Stuck {
+        reason: String,
+    },
 }
 
 /// Where the owner of one build writes. Every write is fenced by the owner's epoch and fails with

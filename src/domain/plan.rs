@@ -34,7 +34,9 @@ pub enum StepKind {
     WaitRunning,
     /// Connects over SSH and reads `/etc/os-release`.
     Connect,
-    Provision { index: usize },
+    Provision {
+        index: usize,
+    },
     /// Takes keys, history and machine identity out of the image.
     Clean,
     Stop,
@@ -43,10 +45,16 @@ pub enum StepKind {
     ModifyInstance,
     CreateImage,
     WaitImage,
-    Copy { region: String },
-    WaitCopy { region: String },
+    Copy {
+        region: String,
+    },
+    WaitCopy {
+        region: String,
+    },
     /// Launch permissions and IMDS of the AMI in one region.
-    Share { region: String },
+    Share {
+        region: String,
+    },
 }
 
 /// What a step leaves in the world.
@@ -131,7 +139,8 @@ impl Plan {
             waves.push(vec![StepKind::WaitImage]);
             if !ebs.ami_regions.is_empty() {
                 waves.push(ebs.ami_regions.iter().map(|region| StepKind::Copy { region: region.clone() }).collect());
-                waves.push(ebs.ami_regions.iter().map(|region| StepKind::WaitCopy { region: region.clone() }).collect());
+                waves
+                    .push(ebs.ami_regions.iter().map(|region| StepKind::WaitCopy { region: region.clone() }).collect());
             }
             if !ebs.ami_users.is_empty() || ebs.imds_support.is_some() {
                 let regions = std::iter::once(&ebs.region).chain(&ebs.ami_regions).cloned();
@@ -146,6 +155,7 @@ impl Plan {
     }
 
     /// All steps, in order.
+    #[must_use = "an iterator does nothing by itself"]
     pub fn steps(&self) -> impl DoubleEndedIterator<Item = &PlannedStep> {
         self.waves.iter().flatten()
     }

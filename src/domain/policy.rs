@@ -43,21 +43,43 @@ impl Policy {
         }
         for user in &ebs.ami_users {
             if !self.share_accounts.iter().any(|allowed| allowed == "*" || allowed == user) {
-                complaints.add("ami_users", format!("sharing with account {user:?} is not allowed"), "Have an administrator add it to `[policy] share_accounts`.");
+                complaints.add(
+                    "ami_users",
+                    format!("sharing with account {user:?} is not allowed"),
+                    "Have an administrator add it to `[policy] share_accounts`.",
+                );
             }
         }
-        if !self.instance_types.is_empty() && !self.instance_types.iter().any(|allowed| type_matches(allowed, &ebs.instance_type)) {
-            complaints.add("instance_type", format!("instance type {:?} is not allowed in this account", ebs.instance_type), &format!("Allowed: {}.", self.instance_types.join(", ")));
+        if !self.instance_types.is_empty()
+            && !self.instance_types.iter().any(|allowed| type_matches(allowed, &ebs.instance_type))
+        {
+            complaints.add(
+                "instance_type",
+                format!("instance type {:?} is not allowed in this account", ebs.instance_type),
+                &format!("Allowed: {}.", self.instance_types.join(", ")),
+            );
         }
         for region in std::iter::once(&ebs.region).chain(&ebs.ami_regions) {
             if !self.regions.is_empty() && !self.regions.contains(region) {
                 let attribute = if *region == ebs.region { "region" } else { "ami_regions" };
-                complaints.add(attribute, format!("region {region:?} is not configured for this account"), &format!("Allowed: {}.", self.regions.join(", ")));
+                complaints.add(
+                    attribute,
+                    format!("region {region:?} is not configured for this account"),
+                    &format!("Allowed: {}.", self.regions.join(", ")),
+                );
             }
         }
         if let Some(limit) = self.max_volume_size {
-            for device in ebs.launch_block_device_mappings.iter().filter(|device| device.volume_size.is_some_and(|size| size > limit)) {
-                complaints.add("launch_block_device_mappings", format!("volume {} is larger than this account allows", device.device_name), &format!("The limit is {limit} GiB."));
+            for device in ebs
+                .launch_block_device_mappings
+                .iter()
+                .filter(|device| device.volume_size.is_some_and(|size| size > limit))
+            {
+                complaints.add(
+                    "launch_block_device_mappings",
+                    format!("volume {} is larger than this account allows", device.device_name),
+                    &format!("The limit is {limit} GiB."),
+                );
             }
         }
         complaints.found

@@ -111,15 +111,23 @@ fn undo_next<'p>(plan: &'p Plan, fold: &Fold, wanted: impl Fn(Effect) -> bool) -
             return UndoNext::Wave(steps);
         }
     }
-    if stuck.is_empty() { UndoNext::Nothing } else { UndoNext::Stuck(format!("could not remove everything: {}", stuck.join("; "))) }
+    if stuck.is_empty() {
+        UndoNext::Nothing
+    } else {
+        UndoNext::Stuck(format!("could not remove everything: {}", stuck.join("; ")))
+    }
 }
 
 fn after_unwinding<'p>(reason: UnwindReason, failure: Option<Failure>, control: &Control) -> Decision<'p> {
     match reason {
-        UnwindReason::Interrupted if control.cancel_requested => Decision::Finish(BuildState::Cancelled, Some(cancelled())),
+        UnwindReason::Interrupted if control.cancel_requested => {
+            Decision::Finish(BuildState::Cancelled, Some(cancelled()))
+        }
         UnwindReason::Interrupted if control.attempts_left => Decision::NextAttempt,
         UnwindReason::Cancelled => Decision::Finish(BuildState::Cancelled, failure),
-        UnwindReason::Failed | UnwindReason::TimedOut | UnwindReason::Interrupted => Decision::Finish(BuildState::Failed, failure),
+        UnwindReason::Failed | UnwindReason::TimedOut | UnwindReason::Interrupted => {
+            Decision::Finish(BuildState::Failed, failure)
+        }
     }
 }
 
@@ -138,8 +146,11 @@ fn timed_out() -> Failure {
 }
 
 fn interrupted(step: &StepName) -> Failure {
-    let mut failure = Failure::ours("interrupted", format!("The server stopped while step {step} was half done, and no attempts are left."))
-        .with_advice("Retry the run.");
+    let mut failure = Failure::ours(
+        "interrupted",
+        format!("The server stopped while step {step} was half done, and no attempts are left."),
+    )
+    .with_advice("Retry the run.");
     failure.step = Some(step.to_string());
     failure
 }

@@ -20,7 +20,9 @@ use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
 use crate::domain::failure::Failure;
 use crate::domain::ids::StepName;
-use crate::domain::journal::{Control, Ending, Fold, Journal, JournalError, JournalEvent, LogStream, Progress, UnwindReason};
+use crate::domain::journal::{
+    Control, Ending, Fold, Journal, JournalError, JournalEvent, LogStream, Progress, UnwindReason,
+};
 use crate::domain::plan::{PLAN_FORMAT, Plan, PlannedStep};
 use crate::domain::recovery::{Decision, decide};
 use crate::domain::run::BuildFacts;
@@ -125,7 +127,8 @@ impl<'s> Owner<'s> {
         let redactor = Redactor::new(work.sensitive.iter().map(String::as_str));
         let log = BuildLog::start(work.journal.clone(), surroundings.clock.clone(), redactor);
         let journal =
-            BuildJournal::open(work.journal.clone(), lease.clone(), surroundings.clock.clone(), work.facts.attempt).await?;
+            BuildJournal::open(work.journal.clone(), lease.clone(), surroundings.clock.clone(), work.facts.attempt)
+                .await?;
         let cloud = surroundings.accounts.account(&work.facts.account);
         Ok(Self {
             surroundings,
@@ -172,7 +175,10 @@ impl<'s> Owner<'s> {
 
     async fn until_over(&self) -> Result<Departure, Stop> {
         if self.plan.format > PLAN_FORMAT {
-            return Err(Stop::Broken(format!("its plan has form {}, this server knows {PLAN_FORMAT}", self.plan.format)));
+            return Err(Stop::Broken(format!(
+                "its plan has form {}, this server knows {PLAN_FORMAT}",
+                self.plan.format
+            )));
         }
         loop {
             if self.lease.lost().is_cancelled() {
@@ -261,8 +267,11 @@ impl<'s> Owner<'s> {
 
     fn context(&self, step: &StepName, fold: &Fold, cancel: CancellationToken) -> Result<StepContext, Failure> {
         let cloud = self.cloud.clone().ok_or_else(|| {
-            Failure::ours("unknown-account", format!("account {:?} is not configured on this server", self.facts.account))
-                .with_advice("Put the account back into the configuration, then let the build try again.")
+            Failure::ours(
+                "unknown-account",
+                format!("account {:?} is not configured on this server", self.facts.account),
+            )
+            .with_advice("Put the account back into the configuration, then let the build try again.")
         })?;
         let outputs: BTreeMap<_, _> =
             fold.steps.iter().filter_map(|(name, record)| Some((name.clone(), record.output()?.clone()))).collect();
@@ -313,8 +322,12 @@ impl<'s> Owner<'s> {
         context.log.finish_lines().await;
         let event = match result {
             Ok(output) => JournalEvent::Succeeded { output },
-            Err(StepError::Failed(failure)) => JournalEvent::Failed { failure: self.redacted(failure), effect_unknown: false },
-            Err(StepError::FailedUnknown(failure)) => JournalEvent::Failed { failure: self.redacted(failure), effect_unknown: true },
+            Err(StepError::Failed(failure)) => {
+                JournalEvent::Failed { failure: self.redacted(failure), effect_unknown: false }
+            }
+            Err(StepError::FailedUnknown(failure)) => {
+                JournalEvent::Failed { failure: self.redacted(failure), effect_unknown: true }
+            }
             Err(StepError::Interrupted) => return Ok(()),
             Err(StepError::LeaseLost) => return Err(Stop::Lost),
         };
@@ -336,8 +349,9 @@ impl<'s> Owner<'s> {
         let name = &step.name;
         let Some(record) = fold.steps.get(name) else { return Ok(()) };
         let (intent, made) = match &record.progress {
-            Progress::Started { intent } => (intent, Made::Unknown),
-            Progress::Failed { intent, effect_unknown: true, .. } => (intent, Made::Unknown),
+            Progress::Started { intent } | Progress::Failed { intent, effect_unknown: true, .. } => {
+                (intent, Made::Unknown)
+            }
             Progress::Failed { intent, .. } => (intent, Made::No),
             Progress::Succeeded { intent, output } => (intent, Made::Yes(output.clone())),
             Progress::Undone => return Ok(()),
@@ -348,7 +362,10 @@ impl<'s> Owner<'s> {
         }
         let never = CancellationToken::new();
         let result = match self.context(name, fold, never) {
-            Ok(context) => self.undo_with(&*self.surroundings.registry.step(&step.kind), &context, intent, made, &record.found).await,
+            Ok(context) => {
+                self.undo_with(&*self.surroundings.registry.step(&step.kind), &context, intent, made, &record.found)
+                    .await
+            }
             Err(failure) => Err(StepError::Failed(failure)),
         };
         match result {

@@ -25,7 +25,7 @@ pub fn failure(error: &CloudError) -> Failure {
     };
     let mut message = format!("{} failed: {}: {}", error.operation, error.code, error.message);
     if let Some(id) = &error.request_id {
-        message.push_str(&format!(" (request {id})"));
+        message = format!("{message} (request {id})");
     }
     let failure = Failure::new(class, error.code.clone(), message);
     match advice(error) {
@@ -36,14 +36,26 @@ pub fn failure(error: &CloudError) -> Failure {
 
 fn advice(error: &CloudError) -> Option<&'static str> {
     Some(match error.code.as_str() {
-        "InsufficientInstanceCapacity" => "Try another instance type, subnet or availability zone, or start the run again later.",
-        "VcpuLimitExceeded" | "InstanceLimitExceeded" => "Ask AWS to raise the account's quota for this instance family, or use a smaller type.",
+        "InsufficientInstanceCapacity" => {
+            "Try another instance type, subnet or availability zone, or start the run again later."
+        }
+        "VcpuLimitExceeded" | "InstanceLimitExceeded" => {
+            "Ask AWS to raise the account's quota for this instance family, or use a smaller type."
+        }
         "InsufficientFreeAddressesInSubnet" => "Use a subnet with free addresses.",
-        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => "Allow this call in the policy of the account's build role.",
-        "AuthFailure" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "ExpiredToken" | "RequestExpired" => "Check the server's identity, its clock, and the trust policy of the account's role.",
+        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
+            "Allow this call in the policy of the account's build role."
+        }
+        "AuthFailure" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "ExpiredToken" | "RequestExpired" => {
+            "Check the server's identity, its clock, and the trust policy of the account's role."
+        }
         "InvalidAMIName.Duplicate" => "Give the image another name, for instance with {{timestamp}} in ami_name.",
-        "RequestLimitExceeded" | "Throttling" => "The account makes too many API calls; start the run again when it is quieter.",
-        _ if error.class == CloudErrorClass::UnknownOutcome => "The call got no answer. What it may have made is searched for and removed; start the run again.",
+        "RequestLimitExceeded" | "Throttling" => {
+            "The account makes too many API calls; start the run again when it is quieter."
+        }
+        _ if error.class == CloudErrorClass::UnknownOutcome => {
+            "The call got no answer. What it may have made is searched for and removed; start the run again."
+        }
         _ => return None,
     })
 }

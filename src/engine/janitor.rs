@@ -149,7 +149,8 @@ impl Janitor {
     }
 
     async fn look(&self, cloud: &dyn Cloud, region: &str) -> CloudResult<Vec<Found>> {
-        let filters = vec![Filter::tag(tags::DEPLOYMENT, &self.deployment.to_string()), Filter::tag(tags::TEMPORARY, "true")];
+        let filters =
+            vec![Filter::tag(tags::DEPLOYMENT, &self.deployment.to_string()), Filter::tag(tags::TEMPORARY, "true")];
         let images = ImageQuery { owners: vec!["self".into()], filters: filters.clone(), include_deprecated: true };
         let (instances, images, snapshots, volumes, interfaces, groups, keys) = tokio::try_join!(
             cloud.find_instances(region, &filters),
@@ -168,12 +169,24 @@ impl Janitor {
         for instance in instances.into_iter().filter(|instance| instance.state != InstanceState::Terminated) {
             add(Kind::Instance, instance.id, &instance.tags);
         }
-        images.into_iter().for_each(|image| add(Kind::Image, image.id, &image.tags));
-        snapshots.into_iter().for_each(|snapshot| add(Kind::Snapshot, snapshot.id, &snapshot.tags));
-        volumes.into_iter().for_each(|volume| add(Kind::Volume, volume.id, &volume.tags));
-        interfaces.into_iter().for_each(|interface| add(Kind::Interface, interface.id, &interface.tags));
-        groups.into_iter().for_each(|group| add(Kind::SecurityGroup, group.id, &group.tags));
-        keys.into_iter().for_each(|key| add(Kind::KeyPair, key.id, &key.tags));
+        for image in images {
+            add(Kind::Image, image.id, &image.tags);
+        }
+        for snapshot in snapshots {
+            add(Kind::Snapshot, snapshot.id, &snapshot.tags);
+        }
+        for volume in volumes {
+            add(Kind::Volume, volume.id, &volume.tags);
+        }
+        for interface in interfaces {
+            add(Kind::Interface, interface.id, &interface.tags);
+        }
+        for group in groups {
+            add(Kind::SecurityGroup, group.id, &group.tags);
+        }
+        for key in keys {
+            add(Kind::KeyPair, key.id, &key.tags);
+        }
         Ok(found)
     }
 }
@@ -192,7 +205,12 @@ async fn remove(cloud: &dyn Cloud, region: &str, thing: &Found) -> CloudResult<(
 
 fn report(account: &str, region: &str, sweep: &Sweep) {
     if !sweep.removed.is_empty() {
-        tracing::warn!(account, region, removed = sweep.removed.join(" "), "removed what builds that are over had left behind");
+        tracing::warn!(
+            account,
+            region,
+            removed = sweep.removed.join(" "),
+            "removed what builds that are over had left behind"
+        );
     }
     if !sweep.unknown.is_empty() {
         tracing::warn!(

@@ -87,7 +87,8 @@ pub fn start(parts: EngineParts) -> EngineHandle {
         network: Arc::new(Network { source_cidrs: settings.source_cidrs.clone() }),
         drain: soft_stop.clone(),
     });
-    let pool = worker::Pool::new(store.clone(), surroundings, clock.clone(), &settings, tasks.clone(), soft_stop.clone());
+    let pool =
+        worker::Pool::new(store.clone(), surroundings, clock.clone(), &settings, tasks.clone(), soft_stop.clone());
     tasks.spawn(pool.clone().claim_queued(wake.clone()));
     tasks.spawn(pool.claim_orphaned());
     let janitor = janitor::Janitor::new(store, accounts, settings.deployment);

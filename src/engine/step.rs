@@ -109,7 +109,13 @@ pub trait AnyStep: Send + Sync {
     /// As [`Step::intent`].
     fn intent(&self, context: &StepContext) -> Result<Value, Failure>;
     async fn act(&self, context: &StepContext, intent: &Value) -> StepResult<Value>;
-    async fn undo(&self, context: &StepContext, intent: &Value, made: Made<Value>, found: &[String]) -> StepResult<Vec<String>>;
+    async fn undo(
+        &self,
+        context: &StepContext,
+        intent: &Value,
+        made: Made<Value>,
+        found: &[String],
+    ) -> StepResult<Vec<String>>;
 }
 
 #[async_trait]
@@ -123,7 +129,13 @@ impl<S: Step> AnyStep for S {
         Ok(to_value(&Step::act(self, context, &intent).await?)?)
     }
 
-    async fn undo(&self, context: &StepContext, intent: &Value, made: Made<Value>, found: &[String]) -> StepResult<Vec<String>> {
+    async fn undo(
+        &self,
+        context: &StepContext,
+        intent: &Value,
+        made: Made<Value>,
+        found: &[String],
+    ) -> StepResult<Vec<String>> {
         let intent = from_value(intent)?;
         let made = match made {
             Made::Yes(output) => Made::Yes(from_value(&output)?),
@@ -135,12 +147,14 @@ impl<S: Step> AnyStep for S {
 }
 
 fn to_value(value: &impl Serialize) -> Result<Value, Failure> {
-    serde_json::to_value(value).map_err(|error| Failure::ours("journal-form", format!("a step's record can't be written: {error}")))
+    serde_json::to_value(value)
+        .map_err(|error| Failure::ours("journal-form", format!("a step's record can't be written: {error}")))
 }
 
 fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
-    serde_json::from_value(value.clone())
-        .map_err(|error| Failure::ours("journal-form", format!("a step's record in the journal can't be read: {error}")))
+    serde_json::from_value(value.clone()).map_err(|error| {
+        Failure::ours("journal-form", format!("a step's record in the journal can't be read: {error}"))
+    })
 }
 
 /// The steps that exist; `steps/` implements it, so that the engine does not depend on any one step.
@@ -201,7 +215,9 @@ impl StepContext {
     /// # Errors
     /// When the build's secrets are deleted.
     pub fn config(&self) -> Result<&BuildConfig, Failure> {
-        self.config.as_deref().ok_or_else(|| Failure::ours("secrets-gone", "the build's configuration is deleted already"))
+        self.config
+            .as_deref()
+            .ok_or_else(|| Failure::ours("secrets-gone", "the build's configuration is deleted already"))
     }
 
     /// The configuration of the `amazon-ebs` builder.
@@ -223,8 +239,12 @@ impl StepContext {
     /// # Errors
     /// When the plan has no such step before this one; a fault of ours.
     pub fn output<T: DeserializeOwned>(&self, step: &str) -> Result<T, Failure> {
-        self.output_if_any(step)?
-            .ok_or_else(|| Failure::ours("plan-order", format!("step {} needs the output of {step}, which has not succeeded", self.step)))
+        self.output_if_any(step)?.ok_or_else(|| {
+            Failure::ours(
+                "plan-order",
+                format!("step {} needs the output of {step}, which has not succeeded", self.step),
+            )
+        })
     }
 
     /// As [`StepContext::output`], `None` when the plan has no such step.

@@ -51,6 +51,6 @@ mod tests {
         assert_eq!(redactor.redact("use password1 or pass"), "use <sensitive> or <sensitive>");
         assert_eq!(redactor.redact("it says: second line!"), "it says: <sensitive>!");
         assert_eq!(redactor.redact("a  b"), "a  b", "white space is no secret");
-        assert_eq!(format!("{redactor:?}"), "Redactor(4 secrets)");
+        assert_eq!(format!("{redactor:?}"), "Redactor(5 secrets)");
     }
 }

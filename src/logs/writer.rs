@@ -199,7 +199,11 @@ async fn save(journal: &dyn Journal, next_seq: &mut Option<i64>, mut lines: Vec<
     }
 }
 
-async fn try_save(journal: &dyn Journal, next_seq: &mut Option<i64>, lines: &mut [LogLine]) -> Result<(), JournalError> {
+async fn try_save(
+    journal: &dyn Journal,
+    next_seq: &mut Option<i64>,
+    lines: &mut [LogLine],
+) -> Result<(), JournalError> {
     let first = match *next_seq {
         Some(seq) => seq,
         None => journal.last_log_seq().await? + 1,

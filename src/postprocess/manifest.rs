@@ -50,7 +50,12 @@ mod tests {
 
     #[test]
     fn an_entry_has_packers_keys_in_packers_order() {
-        let options = Manifest { output: "packer-manifest.json".into(), strip_path: true, strip_time: false, custom_data: IndexMap::new() };
+        let options = Manifest {
+            output: "packer-manifest.json".into(),
+            strip_path: true,
+            strip_time: false,
+            custom_data: IndexMap::new(),
+        };
         let outcome = BuildOutcome {
             name: "ubuntu".into(),
             builder_type: "amazon-ebs".into(),

@@ -98,9 +98,14 @@ async fn name_is_free(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
         let found = retry::call(context, || context.cloud.find_images(region, &query)).await?;
         // The name filter reads `*` and `?` as wildcards; only the very name counts.
         if let Some(image) = found.iter().find(|image| image.name == ebs.ami_name) {
-            return Err(Failure::user("InvalidAMIName.Duplicate", format!("AMI name {:?} is taken in {region} by {}.", ebs.ami_name, image.id))
-                .with_advice("Give the image another name, for instance with {{timestamp}} in ami_name, or deregister the old one.")
-                .into());
+            return Err(Failure::user(
+                "InvalidAMIName.Duplicate",
+                format!("AMI name {:?} is taken in {region} by {}.", ebs.ami_name, image.id),
+            )
+            .with_advice(
+                "Give the image another name, for instance with {{timestamp}} in ami_name, or deregister the old one.",
+            )
+            .into());
         }
     }
     Ok(())
@@ -109,7 +114,11 @@ async fn name_is_free(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
 async fn source_image(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Image> {
     let image = match &ebs.source {
         SourceAmi::Id(id) => {
-            let query = ImageQuery { filters: vec![Filter::new("image-id", [id])], include_deprecated: true, ..ImageQuery::default() };
+            let query = ImageQuery {
+                filters: vec![Filter::new("image-id", [id])],
+                include_deprecated: true,
+                ..ImageQuery::default()
+            };
             let found = retry::call(context, || context.cloud.find_images(&ebs.region, &query)).await?;
             found.into_iter().next().ok_or_else(|| {
                 Failure::user("source-ami-not-found", format!("source_ami {id} was not found in {}.", ebs.region))
@@ -119,10 +128,21 @@ async fn source_image(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Imag
         SourceAmi::Filter(filter) => by_filter(context, ebs, filter).await?,
     };
     if image.state != ImageState::Available {
-        return Err(Failure::user("source-ami-unavailable", format!("The source image {} is not available.", image.id)).into());
+        return Err(Failure::user(
+            "source-ami-unavailable",
+            format!("The source image {} is not available.", image.id),
+        )
+        .into());
     }
     if image.root_device_type != "ebs" {
-        return Err(Failure::user("source-ami-not-ebs", format!("The source image {} has a root device of type {:?}; amazon-ebs needs \"ebs\".", image.id, image.root_device_type)).into());
+        return Err(Failure::user(
+            "source-ami-not-ebs",
+            format!(
+                "The source image {} has a root device of type {:?}; amazon-ebs needs \"ebs\".",
+                image.id, image.root_device_type
+            ),
+        )
+        .into());
     }
     Ok(image)
 }
@@ -139,16 +159,29 @@ async fn by_filter(context: &StepContext, ebs: &AmazonEbs, filter: &SourceAmiFil
     found.retain(|image| owner_is_named(&filter.owners, image));
     found.retain(|image| image.state == ImageState::Available);
     found.sort_by(|a, b| b.creation_date.cmp(&a.creation_date).then_with(|| b.id.cmp(&a.id)));
-    let wanted = || filter.filters.iter().map(|(name, values)| format!("{name}={}", values.join(","))).collect::<Vec<_>>().join(" ");
+    let wanted = || {
+        filter.filters.iter().map(|(name, values)| format!("{name}={}", values.join(","))).collect::<Vec<_>>().join(" ")
+    };
     let newest = found.first().ok_or_else(|| {
-        Failure::user("source-ami-not-found", format!("source_ami_filter matched no image in {} ({}; owners {}).", ebs.region, wanted(), filter.owners.join(", ")))
-            .with_advice("Check the name pattern, the owners and the region.")
+        Failure::user(
+            "source-ami-not-found",
+            format!(
+                "source_ami_filter matched no image in {} ({}; owners {}).",
+                ebs.region,
+                wanted(),
+                filter.owners.join(", ")
+            ),
+        )
+        .with_advice("Check the name pattern, the owners and the region.")
     })?;
     if found.len() > 1 && !filter.most_recent {
         let names: Vec<&str> = found.iter().take(3).map(|image| image.name.as_str()).collect();
-        return Err(Failure::user("source-ami-ambiguous", format!("source_ami_filter matched {} images in {} ({}, …).", found.len(), ebs.region, names.join(", ")))
-            .with_advice("Add `most_recent = true` to take the newest, or narrow the filter.")
-            .into());
+        return Err(Failure::user(
+            "source-ami-ambiguous",
+            format!("source_ami_filter matched {} images in {} ({}, …).", found.len(), ebs.region, names.join(", ")),
+        )
+        .with_advice("Add `most_recent = true` to take the newest, or narrow the filter.")
+        .into());
     }
     Ok(newest.clone())
 }
@@ -187,7 +220,11 @@ async fn subnets(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<Subne
     if let (Some(subnet), Some(vpc)) = (&ebs.subnet_id, &ebs.vpc_id)
         && found[0].vpc_id != *vpc
     {
-        return Err(Failure::user("subnet-vpc-mismatch", format!("subnet {subnet} is in {}, not in vpc_id {vpc}.", found[0].vpc_id)).into());
+        return Err(Failure::user(
+            "subnet-vpc-mismatch",
+            format!("subnet {subnet} is in {}, not in vpc_id {vpc}.", found[0].vpc_id),
+        )
+        .into());
     }
     // The one with most free addresses first; the rest are tried when that zone has no room.
     found.sort_by(|a, b| b.available_addresses.cmp(&a.available_addresses).then_with(|| a.id.cmp(&b.id)));
@@ -199,13 +236,17 @@ async fn regions_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()>
         return Ok(());
     }
     let regions = retry::call(context, || context.cloud.regions(&ebs.region)).await?;
-    let unknown: Vec<&str> = ebs.ami_regions.iter().filter(|region| !regions.contains(region)).map(String::as_str).collect();
+    let unknown: Vec<&str> =
+        ebs.ami_regions.iter().filter(|region| !regions.contains(region)).map(String::as_str).collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    Err(Failure::user("region-not-found", format!("ami_regions names what this account has no access to: {}.", unknown.join(", ")))
-        .with_advice("Check the spelling, or enable the region for the account.")
-        .into())
+    Err(Failure::user(
+        "region-not-found",
+        format!("ami_regions names what this account has no access to: {}.", unknown.join(", ")),
+    )
+    .with_advice("Check the spelling, or enable the region for the account.")
+    .into())
 }
 
 async fn groups_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> {
@@ -214,25 +255,42 @@ async fn groups_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
     }
     let filters = [Filter::new("group-id", &ebs.security_group_ids)];
     let found = retry::call(context, || context.cloud.find_security_groups(&ebs.region, &filters)).await?;
-    let missing: Vec<&str> =
-        ebs.security_group_ids.iter().filter(|id| !found.iter().any(|group| group.id == **id)).map(String::as_str).collect();
+    let missing: Vec<&str> = ebs
+        .security_group_ids
+        .iter()
+        .filter(|id| !found.iter().any(|group| group.id == **id))
+        .map(String::as_str)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure::user("security-group-not-found", format!("No such security group in {}: {}.", ebs.region, missing.join(", "))).into())
+    Err(Failure::user(
+        "security-group-not-found",
+        format!("No such security group in {}: {}.", ebs.region, missing.join(", ")),
+    )
+    .into())
 }
 
 async fn instance_type_fits(context: &StepContext, ebs: &AmazonEbs, image: &Image) -> StepResult<()> {
     let known = retry::call(context, || context.cloud.instance_type(&ebs.region, &ebs.instance_type)).await?;
     let known = known.ok_or_else(|| {
-        Failure::user("instance-type-not-found", format!("Instance type {:?} does not exist in {}.", ebs.instance_type, ebs.region))
+        Failure::user(
+            "instance-type-not-found",
+            format!("Instance type {:?} does not exist in {}.", ebs.instance_type, ebs.region),
+        )
     })?;
     if known.architectures.is_empty() || known.architectures.contains(&image.architecture) {
         return Ok(());
     }
     Err(Failure::user(
         "architecture-mismatch",
-        format!("Instance type {} runs {}, the source image {} is {}.", ebs.instance_type, known.architectures.join(", "), image.id, image.architecture),
+        format!(
+            "Instance type {} runs {}, the source image {} is {}.",
+            ebs.instance_type,
+            known.architectures.join(", "),
+            image.id,
+            image.architecture
+        ),
     )
     .into())
 }

@@ -36,7 +36,8 @@ impl Step for Clean {
         let machine = connect::machine(context).await?;
         let key: key_pair::Output = context.output("key_pair")?;
         context.log.say("Cleaning the machine before its image is made…").await;
-        let command = Command::new(clean::clean_commands(&context.ebs()?.communicator.username, &key.public_key)).with_timeout(LIMIT);
+        let command = Command::new(clean::clean_commands(&context.ebs()?.communicator.username, &key.public_key))
+            .with_timeout(LIMIT);
         match machine.communicator.run(&command, &context.log, &context.cancel).await {
             Ok(status) if status.success() => Ok(Output {}),
             Ok(status) => Err(StepError::Failed(

@@ -3,8 +3,8 @@
 
 use crate::domain::config::PostProcessorConfig;
 use crate::domain::failure::Failure;
-use crate::domain::image::{CommitRecord, ImageCopy, ManifestEntry};
 use crate::domain::ids::StepName;
+use crate::domain::image::{CommitRecord, ImageCopy, ManifestEntry};
 use crate::domain::plan::StepKind;
 use crate::domain::tags;
 use crate::engine::step::{StepContext, StepResult};
@@ -46,7 +46,8 @@ pub async fn prepare(context: &StepContext) -> StepResult<CommitRecord> {
 }
 
 fn copies(context: &StepContext) -> Result<Vec<ImageCopy>, Failure> {
-    let waits = context.plan.steps().filter(|step| matches!(step.kind, StepKind::WaitImage | StepKind::WaitCopy { .. }));
+    let waits =
+        context.plan.steps().filter(|step| matches!(step.kind, StepKind::WaitImage | StepKind::WaitCopy { .. }));
     let names: Vec<StepName> = waits.map(|step| step.name.clone()).collect();
     names
         .iter()

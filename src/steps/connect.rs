@@ -80,9 +80,10 @@ pub async fn machine(context: &StepContext) -> StepResult<Machine> {
     let connected: Connected = context.output("connect")?;
     open(context, &connected.host, Some(connected.host_key.clone())).await.map_err(|error| match error {
         OpenError::Step(error) => error,
-        OpenError::Unreachable(error) => {
-            StepError::Failed(Failure::cloud("ssh-lost", format!("The machine at {} can't be reached any more: {error}", connected.host)))
-        }
+        OpenError::Unreachable(error) => StepError::Failed(Failure::cloud(
+            "ssh-lost",
+            format!("The machine at {} can't be reached any more: {error}", connected.host),
+        )),
     })
 }
 
@@ -93,8 +94,11 @@ enum OpenError {
 
 async fn open(context: &StepContext, host: &str, expected_host_key: Option<String>) -> Result<Machine, OpenError> {
     let ssh = &context.ebs().map_err(|failure| OpenError::Step(failure.into()))?.communicator;
-    let key = context.records.private_key(context.facts.attempt).await.map_err(|error| OpenError::Step(error.into()))?;
-    let private_key = key.ok_or_else(|| OpenError::Step(Failure::ours("key-missing", "the attempt's private key is not stored").into()))?;
+    let key =
+        context.records.private_key(context.facts.attempt).await.map_err(|error| OpenError::Step(error.into()))?;
+    let private_key = key.ok_or_else(|| {
+        OpenError::Step(Failure::ours("key-missing", "the attempt's private key is not stored").into())
+    })?;
     if expected_host_key.is_some() {
         let_own_address_in(context).await.map_err(OpenError::Step)?;
     }
@@ -110,9 +114,8 @@ async fn open(context: &StepContext, host: &str, expected_host_key: Option<Strin
     let progress = Arc::new(move |progress: ConnectProgress| {
         tracing::debug!(%step, ?progress, "ssh connect");
     });
-    let stop = context.cancel.child_token();
-    let dial = context.session.connect(target, ssh.timeout, progress, &stop);
-    match context.waiting(dial).await.map_err(OpenError::Step)? {
+    let connecting = context.session.connect(target, ssh.timeout, progress, &context.cancel);
+    match context.waiting(connecting).await.map_err(OpenError::Step)? {
         Ok(machine) => Ok(machine),
         Err(error) if context.cancel.is_cancelled() => {
             tracing::debug!(%error, "connecting was cancelled");
@@ -182,7 +185,8 @@ impl OutputSink for Collected {
 
 async fn ask_os(context: &StepContext, machine: &Machine) -> StepResult<Option<String>> {
     let output = Collected::default();
-    let command = Command::new("cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release").with_timeout(QUESTION_LIMIT);
+    let command =
+        Command::new("cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release").with_timeout(QUESTION_LIMIT);
     match machine.communicator.run(&command, &output, &context.cancel).await {
         Ok(status) if status.success() => {}
         Ok(status) => {
@@ -190,7 +194,9 @@ async fn ask_os(context: &StepContext, machine: &Machine) -> StepResult<Option<S
             return Ok(None);
         }
         Err(_) if context.cancel.is_cancelled() => return Err(StepError::Interrupted),
-        Err(error) => return Err(StepError::Failed(Failure::cloud("ssh-command", format!("The first command failed: {error}")))),
+        Err(error) => {
+            return Err(StepError::Failed(Failure::cloud("ssh-command", format!("The first command failed: {error}"))));
+        }
     }
     let text = String::from_utf8_lossy(&output.0.lock().await).into_owned();
     let os = os_release::parse(&text);

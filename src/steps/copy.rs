@@ -38,19 +38,26 @@ impl Step for Copy {
         context.log.say(&format!("Copying AMI {} to {}", request.source_image_id, intent.region)).await;
         // The token makes asking again the same copy.
         let lost = |error: &CloudError| error.class == CloudErrorClass::UnknownOutcome;
-        let image_id = match retry::passing(context, lost, || context.cloud.copy_image(&intent.region, &request)).await? {
-            Ok(id) => id,
-            Err(error) if error.class == CloudErrorClass::Duplicate => {
-                let own = removal::own_images(context, &intent.region).await?;
-                own.into_iter().find(|image| image.name == request.name).map(|image| image.id).ok_or(error)?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let image_id =
+            match retry::passing(context, lost, || context.cloud.copy_image(&intent.region, &request)).await? {
+                Ok(id) => id,
+                Err(error) if error.class == CloudErrorClass::Duplicate => {
+                    let own = removal::own_images(context, &intent.region).await?;
+                    own.into_iter().find(|image| image.name == request.name).map(|image| image.id).ok_or(error)?
+                }
+                Err(error) => return Err(error.into()),
+            };
         context.log.say(&format!("AMI in {}: {image_id}", intent.region)).await;
         Ok(Output { image_id })
     }
 
-    async fn undo(&self, context: &StepContext, intent: &Intent, made: Made<Output>, found: &[String]) -> StepResult<Vec<String>> {
+    async fn undo(
+        &self,
+        context: &StepContext,
+        intent: &Intent,
+        made: Made<Output>,
+        found: &[String],
+    ) -> StepResult<Vec<String>> {
         let id = match &made {
             Made::Yes(output) => Some(output.image_id.as_str()),
             _ => None,

@@ -58,7 +58,13 @@ impl Step for CreateImage {
         Ok(Output { image_id })
     }
 
-    async fn undo(&self, context: &StepContext, intent: &Intent, made: Made<Output>, found: &[String]) -> StepResult<Vec<String>> {
+    async fn undo(
+        &self,
+        context: &StepContext,
+        intent: &Intent,
+        made: Made<Output>,
+        found: &[String],
+    ) -> StepResult<Vec<String>> {
         let id = match &made {
             Made::Yes(output) => Some(output.image_id.as_str()),
             _ => None,

@@ -18,7 +18,8 @@ use super::finding;
 /// # Errors
 /// When it asks for something that is not there.
 pub fn render(context: &StepContext, text: &LateString) -> Result<String, Failure> {
-    legacy::render_late(&text.0, &late_data(context)?).map_err(|error| Failure::user("late-template", format!("{:?}: {error}", text.0)))
+    legacy::render_late(&text.0, &late_data(context)?)
+        .map_err(|error| Failure::user("late-template", format!("{:?}: {error}", text.0)))
 }
 
 /// What late text may ask for, as far as the build has come.

@@ -53,14 +53,27 @@ impl Step for MakeKeyPair {
         Ok(Output { key_pair_id: pair.id, key_name: intent.key_name.clone(), public_key })
     }
 
-    async fn undo(&self, context: &StepContext, intent: &Intent, made: Made<Output>, _found: &[String]) -> StepResult<Vec<String>> {
+    async fn undo(
+        &self,
+        context: &StepContext,
+        intent: &Intent,
+        made: Made<Output>,
+        _found: &[String],
+    ) -> StepResult<Vec<String>> {
         let mut ids = match &made {
             Made::Yes(output) => vec![output.key_pair_id.clone()],
-            _ => finding::look(context, &made, || find(context, &intent.region)).await?.into_iter().map(|pair| pair.id).collect(),
+            _ => finding::look(context, &made, || find(context, &intent.region))
+                .await?
+                .into_iter()
+                .map(|pair| pair.id)
+                .collect(),
         };
         ids.dedup();
         for id in &ids {
-            retry::call(context, || async { removal::gone_is_fine(context.cloud.delete_key_pair(&intent.region, id).await) }).await?;
+            retry::call(context, || async {
+                removal::gone_is_fine(context.cloud.delete_key_pair(&intent.region, id).await)
+            })
+            .await?;
             context.log.say(&format!("Deleted temporary key pair {id}")).await;
         }
         Ok(ids)
@@ -72,7 +85,8 @@ async fn attempt_key(context: &StepContext) -> StepResult<String> {
     let attempt = context.facts.attempt;
     if context.records.private_key(attempt).await?.is_none() {
         let kind = context.ebs()?.communicator.temporary_key_pair_type;
-        let pair = ssh::generate_key(kind, &mut rand::rng()).map_err(|error| Failure::user("key-pair-type", error.to_string()))?;
+        let pair = ssh::generate_key(kind, &mut rand::rng())
+            .map_err(|error| Failure::user("key-pair-type", error.to_string()))?;
         context.records.store_private_key(attempt, &pair.private_openssh).await?;
     }
     // Read back: a key that was stored before this one stays, and is the one that counts.
@@ -101,11 +115,17 @@ async fn adopt(context: &StepContext, intent: &Intent, public_key: &str) -> Step
     let found = retry::call(context, || context.cloud.find_key_pairs(&intent.region, &by_name)).await?;
     let Some(pair) = found.into_iter().next() else { return Ok(None) };
     if !finding::is_own(context, &pair.tags) {
-        return Err(StepError::Failed(Failure::cloud("key-pair-taken", format!("a key pair named {} exists and is not this build's", intent.key_name))));
+        return Err(StepError::Failed(Failure::cloud(
+            "key-pair-taken",
+            format!("a key pair named {} exists and is not this build's", intent.key_name),
+        )));
     }
     let expected = ssh::ec2_fingerprint(public_key).map_err(|error| Failure::ours("key-broken", error.to_string()))?;
     if digest(&pair.fingerprint).is_none() || digest(&pair.fingerprint) != digest(&expected) {
-        return Err(StepError::Failed(Failure::cloud("key-pair-differs", format!("key pair {} has another key than this build's", intent.key_name))));
+        return Err(StepError::Failed(Failure::cloud(
+            "key-pair-differs",
+            format!("key pair {} has another key than this build's", intent.key_name),
+        )));
     }
     Ok(Some(pair))
 }

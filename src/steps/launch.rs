@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::{CloudError, CloudErrorClass, Filter, Instance, InstanceState, NewInstance};
-use crate::domain::config::amazon_ebs::BlockDevice;
 use crate::domain::config::AmazonEbs;
+use crate::domain::config::amazon_ebs::BlockDevice;
 use crate::domain::failure::Failure;
 use crate::engine::step::{Made, Step, StepContext, StepError, StepResult};
 
@@ -44,9 +44,10 @@ impl Step for Launch {
             client_token: names::client_token(context, subnet_id.as_deref().unwrap_or("any")),
             subnet_id,
         };
-        let places = match checked.subnet_ids.is_empty() {
-            true => vec![place(None)],
-            false => checked.subnet_ids.into_iter().map(|subnet| place(Some(subnet))).collect(),
+        let places = if checked.subnet_ids.is_empty() {
+            vec![place(None)]
+        } else {
+            checked.subnet_ids.into_iter().map(|subnet| place(Some(subnet))).collect()
         };
         Ok(Intent { region: ebs.region.clone(), places })
     }
@@ -68,10 +69,17 @@ impl Step for Launch {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(last_error.map_or_else(|| Failure::ours("no-place", "the plan names no place to launch in").into(), StepError::from))
+        Err(last_error
+            .map_or_else(|| Failure::ours("no-place", "the plan names no place to launch in").into(), StepError::from))
     }
 
-    async fn undo(&self, context: &StepContext, intent: &Intent, made: Made<Output>, _found: &[String]) -> StepResult<Vec<String>> {
+    async fn undo(
+        &self,
+        context: &StepContext,
+        intent: &Intent,
+        made: Made<Output>,
+        _found: &[String],
+    ) -> StepResult<Vec<String>> {
         let mut ids: Vec<String> = match &made {
             Made::Yes(output) => vec![output.instance_id.clone()],
             _ => find(context, &intent.region).await?.into_iter().map(|instance| instance.id).collect(),
@@ -80,7 +88,10 @@ impl Step for Launch {
             ids = spend_tokens(context, intent).await?;
         }
         for id in &ids {
-            retry::call(context, || async { removal::gone_is_fine(context.cloud.terminate_instance(&intent.region, id).await) }).await?;
+            retry::call(context, || async {
+                removal::gone_is_fine(context.cloud.terminate_instance(&intent.region, id).await)
+            })
+            .await?;
             context.log.say(&format!("Terminating the source instance {id}")).await;
         }
         for id in &ids {
@@ -155,18 +166,19 @@ fn block_devices(ebs: &AmazonEbs, checked: &Checked) -> Result<Vec<BlockDevice>,
         return Ok(devices);
     }
     let root = checked.root_device_name.clone().ok_or_else(|| {
-        Failure::user("encrypt-boot", format!("encrypt_boot needs a source image with a named root device; {} has none.", checked.source.ami_id))
+        Failure::user(
+            "encrypt-boot",
+            format!("encrypt_boot needs a source image with a named root device; {} has none.", checked.source.ami_id),
+        )
     })?;
-    let device = match devices.iter_mut().find(|device| device.device_name == root) {
-        Some(device) => device,
-        None => {
-            devices.push(BlockDevice { device_name: root, delete_on_termination: true, ..BlockDevice::default() });
-            devices.last_mut().ok_or_else(|| Failure::ours("encrypt-boot", "a device that was just added is missing"))?
+    if !devices.iter().any(|device| device.device_name == root) {
+        devices.push(BlockDevice { device_name: root.clone(), delete_on_termination: true, ..BlockDevice::default() });
+    }
+    for device in devices.iter_mut().filter(|device| device.device_name == root) {
+        device.encrypted = Some(true);
+        if device.kms_key_id.is_none() {
+            device.kms_key_id.clone_from(&ebs.kms_key_id);
         }
-    };
-    device.encrypted = Some(true);
-    if device.kms_key_id.is_none() {
-        device.kms_key_id.clone_from(&ebs.kms_key_id);
     }
     Ok(devices)
 }
@@ -224,11 +236,17 @@ async fn remove_leftovers(context: &StepContext, region: &str) -> StepResult<Vec
     let mut removed = Vec::new();
     let busy = |error: &CloudError| error.class == CloudErrorClass::Busy;
     for volume in volumes.into_iter().filter(|volume| volume.state != "deleting") {
-        retry::passing(context, busy, || async { removal::gone_is_fine(context.cloud.delete_volume(region, &volume.id).await) }).await??;
+        retry::passing(context, busy, || async {
+            removal::gone_is_fine(context.cloud.delete_volume(region, &volume.id).await)
+        })
+        .await??;
         removed.push(volume.id);
     }
     for interface in interfaces {
-        retry::passing(context, busy, || async { removal::gone_is_fine(context.cloud.delete_network_interface(region, &interface.id).await) }).await??;
+        retry::passing(context, busy, || async {
+            removal::gone_is_fine(context.cloud.delete_network_interface(region, &interface.id).await)
+        })
+        .await??;
         removed.push(interface.id);
     }
     if !removed.is_empty() {

@@ -30,9 +30,15 @@ impl Step for ModifyInstance {
         let ebs = context.ebs()?;
         let launched: launch::Output = context.output("launch")?;
         if let Some(enabled) = ebs.ena_support {
-            context.log.say(&format!("{} enhanced networking (ENA)…", if enabled { "Enabling" } else { "Disabling" })).await;
+            context
+                .log
+                .say(&format!("{} enhanced networking (ENA)…", if enabled { "Enabling" } else { "Disabling" }))
+                .await;
             let lost = |error: &crate::cloud::CloudError| error.class == CloudErrorClass::UnknownOutcome;
-            retry::passing(context, lost, || context.cloud.set_ena_support(&ebs.region, &launched.instance_id, enabled)).await??;
+            retry::passing(context, lost, || {
+                context.cloud.set_ena_support(&ebs.region, &launched.instance_id, enabled)
+            })
+            .await??;
         }
         Ok(Output {})
     }

@@ -55,10 +55,9 @@ impl Step for Provision {
 impl Provision {
     async fn run(&self, context: &StepContext, machine: &Machine) -> StepResult<ProvisionOutcome> {
         let config = context.config()?;
-        let block = config
-            .provisioners
-            .get(self.index)
-            .ok_or_else(|| Failure::ours("plan-order", format!("the configuration has no provisioner {}", self.index + 1)))?;
+        let block = config.provisioners.get(self.index).ok_or_else(|| {
+            Failure::ours("plan-order", format!("the configuration has no provisioner {}", self.index + 1))
+        })?;
         let late = image_tags::late_data(context)?;
         let render = move |text: &str, fields: &std::collections::BTreeMap<String, String>| {
             let mut data = late.clone();

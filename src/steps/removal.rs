@@ -38,7 +38,11 @@ pub async fn remove_images<O>(
     if let Some(id) = image_id
         && !images.iter().any(|image| image.id == id)
     {
-        let query = ImageQuery { owners: vec!["self".into()], filters: vec![Filter::new("image-id", [id])], include_deprecated: true };
+        let query = ImageQuery {
+            owners: vec!["self".into()],
+            filters: vec![Filter::new("image-id", [id])],
+            include_deprecated: true,
+        };
         images.extend(retry::call(context, || context.cloud.find_images(region, &query)).await?);
     }
     let mut snapshots: Vec<String> = found_before.iter().filter(|id| id.starts_with("snap-")).cloned().collect();
@@ -55,13 +59,15 @@ pub async fn remove_images<O>(
     }
     let mut removed = Vec::new();
     for image in images {
-        retry::call(context, || async { gone_is_fine(context.cloud.deregister_image(region, &image.id).await) }).await?;
+        retry::call(context, || async { gone_is_fine(context.cloud.deregister_image(region, &image.id).await) })
+            .await?;
         removed.push(image.id);
     }
     for id in snapshots {
         // A snapshot of an image that was deregistered a moment ago can still count as in use.
         let busy = |error: &crate::cloud::CloudError| error.class == CloudErrorClass::Busy;
-        retry::passing(context, busy, || async { gone_is_fine(context.cloud.delete_snapshot(region, &id).await) }).await??;
+        retry::passing(context, busy, || async { gone_is_fine(context.cloud.delete_snapshot(region, &id).await) })
+            .await??;
         removed.push(id);
     }
     if !removed.is_empty() {

@@ -28,7 +28,8 @@ where
             Err(error) => error,
         };
         tries += 1;
-        let passing = matches!(error.class, CloudErrorClass::Throttled | CloudErrorClass::Unavailable) && error.code != "lease-lost";
+        let passing = matches!(error.class, CloudErrorClass::Throttled | CloudErrorClass::Unavailable)
+            && error.code != "lease-lost";
         if tries >= PASSING_TRIES || !(passing || also(&error)) {
             return Ok(Err(error));
         }

@@ -55,15 +55,28 @@ impl Step for MakeSecurityGroup {
         Ok(Output { group_id })
     }
 
-    async fn undo(&self, context: &StepContext, intent: &Intent, made: Made<Output>, _found: &[String]) -> StepResult<Vec<String>> {
+    async fn undo(
+        &self,
+        context: &StepContext,
+        intent: &Intent,
+        made: Made<Output>,
+        _found: &[String],
+    ) -> StepResult<Vec<String>> {
         let ids: Vec<String> = match &made {
             Made::Yes(output) => vec![output.group_id.clone()],
-            _ => finding::look(context, &made, || find(context, &intent.region)).await?.into_iter().map(|group| group.id).collect(),
+            _ => finding::look(context, &made, || find(context, &intent.region))
+                .await?
+                .into_iter()
+                .map(|group| group.id)
+                .collect(),
         };
         for id in &ids {
             // A terminated instance keeps its hold on the group for a moment.
             let busy = |error: &CloudError| error.class == CloudErrorClass::Busy;
-            retry::passing(context, busy, || async { removal::gone_is_fine(context.cloud.delete_security_group(&intent.region, id).await) }).await??;
+            retry::passing(context, busy, || async {
+                removal::gone_is_fine(context.cloud.delete_security_group(&intent.region, id).await)
+            })
+            .await??;
             context.log.say(&format!("Deleted temporary security group {id}")).await;
         }
         Ok(ids)
@@ -80,7 +93,10 @@ async fn adopt(context: &StepContext, intent: &Intent, error: CloudError) -> Ste
     let found = retry::call(context, || context.cloud.find_security_groups(&intent.region, &by_name)).await?;
     match found.into_iter().next() {
         Some(group) if finding::is_own(context, &group.tags) => Ok(group.id),
-        Some(_) => Err(StepError::Failed(Failure::cloud("security-group-taken", format!("a security group named {} exists and is not this build's", intent.name)))),
+        Some(_) => Err(StepError::Failed(Failure::cloud(
+            "security-group-taken",
+            format!("a security group named {} exists and is not this build's", intent.name),
+        ))),
         None => Err(error.into()),
     }
 }
@@ -94,7 +110,10 @@ pub async fn authorize(context: &StepContext, region: &str, group_id: &str) -> S
     let ebs = context.ebs()?;
     let cidrs = source_cidrs(context)?;
     let port = ebs.communicator.port;
-    context.log.say(&format!("Authorizing port {port} from {} on the temporary security group", cidrs.join(", "))).await;
+    context
+        .log
+        .say(&format!("Authorizing port {port} from {} on the temporary security group", cidrs.join(", ")))
+        .await;
     // One rule a call: with several, one that is there already would keep the others out.
     for cidr in cidrs {
         let rule = [cidr];

@@ -33,10 +33,15 @@ impl Step for Share {
         let step = if self.region == ebs.region { "create_image".to_owned() } else { format!("copy:{}", self.region) };
         let image: create_image::Output = context.output(&step)?;
         // Both calls set what may be set already, so a lost answer is asked for again.
-        let lost = |error: &CloudError| matches!(error.class, CloudErrorClass::UnknownOutcome | CloudErrorClass::NotFound);
+        let lost =
+            |error: &CloudError| matches!(error.class, CloudErrorClass::UnknownOutcome | CloudErrorClass::NotFound);
         if !ebs.ami_users.is_empty() {
-            context.log.say(&format!("Sharing {} in {} with {}", image.image_id, self.region, ebs.ami_users.join(", "))).await;
-            retry::passing(context, lost, || context.cloud.share_image(&self.region, &image.image_id, &ebs.ami_users)).await??;
+            context
+                .log
+                .say(&format!("Sharing {} in {} with {}", image.image_id, self.region, ebs.ami_users.join(", ")))
+                .await;
+            retry::passing(context, lost, || context.cloud.share_image(&self.region, &image.image_id, &ebs.ami_users))
+                .await??;
         }
         if ebs.imds_support.is_some() {
             context.log.say(&format!("Requiring IMDSv2 of instances of {} in {}", image.image_id, self.region)).await;

@@ -85,7 +85,11 @@ async fn until_available(context: &StepContext, region: &str, id: &str) -> StepR
     loop {
         let next = tokio::time::timeout_at(started + LIMIT, watch.next());
         let Ok(observation) = context.waiting(next).await? else {
-            return Err(Failure::cloud("image-wait-timeout", format!("AMI {id} was not available within {} hours.", LIMIT.as_secs() / 3600)).into());
+            return Err(Failure::cloud(
+                "image-wait-timeout",
+                format!("AMI {id} was not available within {} hours.", LIMIT.as_secs() / 3600),
+            )
+            .into());
         };
         let observation = observation.map_err(|_| StepError::Interrupted)?;
         if let Some(error) = observation.error {
@@ -128,7 +132,13 @@ async fn complete_tags(context: &StepContext, region: &str, image: &Image) -> St
     Ok(())
 }
 
-async fn add_missing(context: &StepContext, region: &str, id: &str, present: &TagList, wanted: &TagList) -> StepResult<()> {
+async fn add_missing(
+    context: &StepContext,
+    region: &str,
+    id: &str,
+    present: &TagList,
+    wanted: &TagList,
+) -> StepResult<()> {
     let missing: TagList = wanted.iter().filter(|tag| !present.contains(tag)).cloned().collect();
     if missing.is_empty() {
         return Ok(());

@@ -66,7 +66,11 @@ pub async fn wait_for(context: &StepContext, id: &str, wanted: InstanceState, li
     loop {
         let next = tokio::time::timeout_at(deadline, watch.next());
         let Ok(observation) = context.waiting(next).await? else {
-            return Err(Failure::cloud("instance-wait-timeout", format!("Instance {id} did not reach {wanted:?} within {} seconds.", limit.as_secs())).into());
+            return Err(Failure::cloud(
+                "instance-wait-timeout",
+                format!("Instance {id} did not reach {wanted:?} within {} seconds.", limit.as_secs()),
+            )
+            .into());
         };
         let observation = observation.map_err(|_| StepError::Interrupted)?;
         if let Some(error) = observation.error {
@@ -83,18 +87,27 @@ pub async fn wait_for(context: &StepContext, id: &str, wanted: InstanceState, li
         if matches!(instance.state, InstanceState::Terminated | InstanceState::ShuttingDown) {
             return Err(StepError::Failed(ended(id, instance.state_reason.as_deref())));
         }
-        if wanted == InstanceState::Running && matches!(instance.state, InstanceState::Stopped | InstanceState::Stopping) {
-            return Err(StepError::Failed(Failure::cloud("instance-stopped", format!("Instance {id} stopped instead of running."))));
+        if wanted == InstanceState::Running
+            && matches!(instance.state, InstanceState::Stopped | InstanceState::Stopping)
+        {
+            return Err(StepError::Failed(Failure::cloud(
+                "instance-stopped",
+                format!("Instance {id} stopped instead of running."),
+            )));
         }
     }
 }
 
 fn ended(id: &str, reason: Option<&str>) -> Failure {
     let reason = reason.unwrap_or("no reason given");
-    let class = if reason.contains("InsufficientInstanceCapacity") { FailureClass::Capacity } else { FailureClass::Cloud };
-    let failure = Failure::new(class, "instance-terminated", format!("Instance {id} ended in state terminated: {reason}"));
+    let class =
+        if reason.contains("InsufficientInstanceCapacity") { FailureClass::Capacity } else { FailureClass::Cloud };
+    let failure =
+        Failure::new(class, "instance-terminated", format!("Instance {id} ended in state terminated: {reason}"));
     if reason.contains("KMS") {
-        return failure.with_advice("The launch could not use the KMS key: check that it is enabled and that the build role may use it.");
+        return failure.with_advice(
+            "The launch could not use the KMS key: check that it is enabled and that the build role may use it.",
+        );
     }
     failure
 }

@@ -14,8 +14,22 @@ use crate::config::{Log, LogFormat};
 
 /// Libraries whose debug output holds requests as they are sent, user data and keys included: they stay at `info`.
 const TALKATIVE: &[&str] = &[
-    "aws_config", "aws_runtime", "aws_sdk_ec2", "aws_sdk_sts", "aws_smithy_runtime", "aws_smithy_runtime_api",
-    "aws_smithy_http_client", "aws_sigv4", "hyper", "hyper_util", "h2", "reqwest", "russh", "russh_sftp", "rustls", "sqlx",
+    "aws_config",
+    "aws_runtime",
+    "aws_sdk_ec2",
+    "aws_sdk_sts",
+    "aws_smithy_runtime",
+    "aws_smithy_runtime_api",
+    "aws_smithy_http_client",
+    "aws_sigv4",
+    "hyper",
+    "hyper_util",
+    "h2",
+    "reqwest",
+    "russh",
+    "russh_sftp",
+    "rustls",
+    "sqlx",
 ];
 
 /// Sends the log to standard error in the configured form.

@@ -30,7 +30,9 @@ pub(super) async fn read(request: Request, limits: &Limits) -> Result<Form> {
         match place {
             Place::Request if described.is_none() => described = Some(bytes),
             Place::Archive if archive.is_none() => archive = Some(bytes),
-            Place::Request | Place::Archive => return Err(invalid("\"request\" and \"bundle\" can each be there once")),
+            Place::Request | Place::Archive => {
+                return Err(invalid("\"request\" and \"bundle\" can each be there once"));
+            }
             Place::File(path) => {
                 if bundle.len() >= limits.max_files {
                     return Err(too_many_files(limits.max_files));

@@ -88,15 +88,15 @@ fn is_file<R: Read>(entry: &Entry<'_, R>, path: &str) -> Result<bool> {
         EntryType::GNUSparse => "a sparse file",
         _ => "neither a file nor a folder",
     };
-    Err(refused(format!("{path:?} is {what}; a bundle holds only files and folders")))
+    Err(refused(&format!("{path:?} is {what}; a bundle holds only files and folders")))
 }
 
-fn refused(what: String) -> Error {
+fn refused(what: &str) -> Error {
     Error::unprocessable("bundle-refused", format!("The bundle is refused: {what}."))
 }
 
 pub(super) fn refused_path(error: &BundlePathError) -> Error {
-    refused(error.to_string())
+    refused(&error.to_string())
 }
 
 pub(super) fn too_many_files(limit: usize) -> Error {
@@ -109,7 +109,8 @@ fn too_large(limits: &Limits) -> Error {
 }
 
 fn unreadable(error: &io::Error, limits: &Limits) -> Error {
-    if error.get_ref().is_some_and(|inner| inner.is::<OverBudget>()) || error.kind() == io::ErrorKind::QuotaExceeded {
+    let over_budget = matches!(error.get_ref(), Some(inner) if inner.is::<OverBudget>());
+    if over_budget || error.kind() == io::ErrorKind::QuotaExceeded {
         return too_large(limits);
     }
     Error::bad_request("bundle-unreadable", "The body is not a readable tar.gz archive; make one with `tar -czf`.")
@@ -163,7 +164,7 @@ mod tests {
             header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_entry_type(*kind);
             header.set_size(content.len() as u64);
-            header.set_mode(if path.ends_with(".sh") { 0o755 } else { 0o644 });
+            header.set_mode(if path.contains(".sh") { 0o755 } else { 0o644 });
             header.set_cksum();
             builder.append(&header, *content).unwrap();
         }
@@ -223,7 +224,7 @@ mod tests {
         header.set_cksum();
         bomb.write_all(header.as_bytes()).unwrap();
         for _ in 0..64 {
-            bomb.write_all(&[0; 1 << 20]).unwrap();
+            bomb.write_all(&vec![0; 1 << 20]).unwrap();
         }
         assert_eq!(tar_gz(&bomb.finish().unwrap(), &LIMITS).unwrap_err().code, "bundle-too-large");
     }

@@ -1,4 +1,5 @@
 //! Version 1 of the API: one folder a resource, one file an endpoint.
+#![expect(clippy::missing_errors_doc, reason = "what an endpoint answers is in its OpenAPI description")]
 
 pub mod audit;
 pub mod builds;
@@ -13,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::ApiState;
 
 /// Everything below `/v1` that is answered at once or not at all.
+#[must_use]
 pub fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(runs::routes())
@@ -25,6 +27,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
 }
 
 /// Everything below `/v1` whose answer may go on for as long as a build does.
+#[must_use]
 pub fn streaming_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().merge(runs::streaming_routes()).merge(builds::streaming_routes())
 }

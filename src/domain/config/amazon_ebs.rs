@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LateString, LateTags, Locations, SshConfig};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own in Packer")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AmazonEbs {
     pub region: String,

@@ -44,6 +44,7 @@ impl ProvisionerConfig {
 }
 
 /// The `shell` provisioner. Exactly one of `inline` and `scripts` is not empty (`script` is a `scripts` of one).
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own in Packer")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shell {
     pub inline: Vec<LateString>,

@@ -28,7 +28,13 @@ fn fold(story: &[&str]) -> Fold {
     let mut entries = Vec::new();
     let mut push = |step: Option<&str>, event| {
         let seq = i64::try_from(entries.len()).unwrap() + 1;
-        entries.push(JournalEntry { seq, attempt: Attempt::FIRST, step: step.map(Into::into), event, at: DateTime::UNIX_EPOCH });
+        entries.push(JournalEntry {
+            seq,
+            attempt: Attempt::FIRST,
+            step: step.map(Into::into),
+            event,
+            at: DateTime::UNIX_EPOCH,
+        });
     };
     let broken = || Failure::cloud("broken", "it broke");
     for line in story {
@@ -157,7 +163,13 @@ fn other_attempts_only_advance_the_numbering() {
         event: JournalEvent::Started { intent: json!({}) },
         at: DateTime::UNIX_EPOCH,
     }];
-    entries.push(JournalEntry { seq: 9, attempt: Attempt(2), step: Some("check".into()), event: JournalEvent::Started { intent: json!({}) }, at: DateTime::UNIX_EPOCH });
+    entries.push(JournalEntry {
+        seq: 9,
+        attempt: Attempt(2),
+        step: Some("check".into()),
+        event: JournalEvent::Started { intent: json!({}) },
+        at: DateTime::UNIX_EPOCH,
+    });
     let fold = Fold::of(&entries, Attempt(2));
     assert_eq!((fold.steps.len(), fold.next_seq), (1, 10));
 }

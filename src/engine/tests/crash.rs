@@ -25,10 +25,12 @@ fn plans() -> Vec<(&'static str, String, usize, bool)> {
 fn world(template: &str, failing: bool) -> TestWorld {
     let world = TestWorld::new(template);
     if failing {
-        world.dialer.machine.state().answers.extend([
-            Answer::Exit(ExitStatus::Code(0)),
-            Answer::Exit(ExitStatus::Code(1)),
-        ]);
+        world
+            .dialer
+            .machine
+            .state()
+            .answers
+            .extend([Answer::Exit(ExitStatus::Code(0)), Answer::Exit(ExitStatus::Code(1))]);
     }
     world
 }

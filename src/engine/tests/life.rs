@@ -22,7 +22,13 @@ async fn a_build_makes_one_image_with_its_facts_and_nothing_else() {
     let row = world.row.lock().unwrap();
     let record = row.record.as_ref().unwrap();
     let (_, image) = &world.cloud.images_of(&row.build.to_string())[0];
-    for (key, value) in [("ingot:family", "web"), ("ingot:number", "1"), ("ingot:sha", "unknown"), ("ingot:builder", "ingot/test"), ("Team", "web")] {
+    for (key, value) in [
+        ("ingot:family", "web"),
+        ("ingot:number", "1"),
+        ("ingot:sha", "unknown"),
+        ("ingot:builder", "ingot/test"),
+        ("Team", "web"),
+    ] {
         assert!(image.tags.contains(&(key.into(), value.into())), "{key}={value} in {:?}", image.tags);
     }
     let from = image.tags.iter().find(|(key, _)| key == "From").unwrap();
@@ -45,7 +51,8 @@ async fn the_group_lets_in_the_server_and_nobody_else() {
         }
     });
     world.serve_until_over().await;
-    let authorized: Vec<_> = world.cloud.calls().into_iter().filter(|call| call.operation == "AuthorizeSecurityGroupIngress").collect();
+    let authorized: Vec<_> =
+        world.cloud.calls().into_iter().filter(|call| call.operation == "AuthorizeSecurityGroupIngress").collect();
     assert_eq!(authorized.len(), 1, "{authorized:?}");
     assert!(world.log_text().contains("192.0.2.7/32"), "{}", world.log_text());
 }
@@ -135,7 +142,15 @@ async fn throttling_is_waited_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_of_any_making_call_leads_to_one_thing() {
-    for operation in ["ImportKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "RunInstances", "StopInstances", "CreateImage", "CopyImage"] {
+    for operation in [
+        "ImportKeyPair",
+        "CreateSecurityGroup",
+        "AuthorizeSecurityGroupIngress",
+        "RunInstances",
+        "StopInstances",
+        "CreateImage",
+        "CopyImage",
+    ] {
         for fault in [FaultKind::lose_reply(), FaultKind::lose_request()] {
             let world = TestWorld::new(&plain_with(r#"ami_regions = ["us-west-2"]"#));
             world.cloud.fail_next(operation, fault.clone(), 1);

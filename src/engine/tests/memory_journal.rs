@@ -71,7 +71,10 @@ impl MemoryJournal {
         if row.epoch == self.epoch { Ok(row) } else { Err(JournalError::LeaseLost) }
     }
 
-    async fn write<T>(&self, change: impl FnOnce(&mut Row) -> Result<T, JournalError> + Send) -> Result<T, JournalError> {
+    async fn write<T>(
+        &self,
+        change: impl FnOnce(&mut Row) -> Result<T, JournalError> + Send,
+    ) -> Result<T, JournalError> {
         let number = {
             let mut row = self.row();
             row.writes += 1;
@@ -196,7 +199,10 @@ impl Journal for MemoryJournal {
     async fn commit(&self, entry: &JournalEntry, record: &CommitRecord) -> Result<(), JournalError> {
         self.write(|row| {
             let again = row.entries.contains(entry);
-            assert!(again || !row.entries.iter().any(|entry| entry.event == JournalEvent::Committed), "a build commits once");
+            assert!(
+                again || !row.entries.iter().any(|entry| entry.event == JournalEvent::Committed),
+                "a build commits once"
+            );
             row.add(entry)?;
             row.record = Some(record.clone());
             row.cleanup = CleanupState::Pending;

@@ -1,5 +1,6 @@
 //! One build, an EC2 world and a machine in memory, and a server that can die.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use uuid::Uuid;
 
 use super::memory_journal::{Landed, MemoryJournal, Row};
 use crate::cloud::fake::FakeCloud;
+use crate::communicator::CommunicatorError;
 use crate::communicator::fake::FakeCommunicator;
 use crate::communicator::ssh::SshTarget;
-use crate::communicator::CommunicatorError;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
@@ -228,10 +229,10 @@ impl TestWorld {
         let mut story = format!("{} (cleanup {}, {:?})\n", row.state, row.cleanup, row.failure);
         for entry in &row.entries {
             let step = entry.step.as_ref().map_or("", |step| step.0.as_str());
-            story.push_str(&format!("  {} #{} {} {step}\n", entry.seq, entry.attempt, entry.event.name()));
+            let _ = writeln!(story, "  {} #{} {} {step}", entry.seq, entry.attempt, entry.event.name());
         }
         for line in &row.log {
-            story.push_str(&format!("  | {}\n", line.text));
+            let _ = writeln!(story, "  | {}", line.text);
         }
         story
     }

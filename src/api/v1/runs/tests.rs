@@ -330,7 +330,7 @@ async fn a_log_is_read_whole_and_resumed_where_a_listener_stopped() {
     let mut events = api.open(listen).await;
     let mut heard = String::new();
     while !heard.contains("event: state") {
-        heard.push_str(&String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap());
+        heard.push_str(std::str::from_utf8(&events.next().await.unwrap().unwrap()).unwrap());
     }
     drain.cancel();
     assert!(!heard.contains("\"seq\":2498") && heard.contains("\"seq\":2499"), "{heard}");

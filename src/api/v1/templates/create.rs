@@ -51,9 +51,10 @@ impl NewTemplate {
                 let bundle = unpack::check_files(request.files, limits)?;
                 Ok(Self { name: request.name, description: request.description, account: request.account, bundle })
             }
-            Form::Described { .. } => {
-                Err(Error::bad_request("request-invalid", "A template takes no \"request\" part; use ?name=… in the URL."))
-            }
+            Form::Described { .. } => Err(Error::bad_request(
+                "request-invalid",
+                "A template takes no \"request\" part; use ?name=… in the URL.",
+            )),
             Form::Bundle(bundle) => {
                 let name = query.one("name")?.ok_or_else(|| {
                     Error::bad_request("request-invalid", "The template needs a name: add ?name=… to the URL.")
