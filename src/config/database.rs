@@ -26,7 +26,7 @@ impl Database {
         });
         let connections = section.integer("max_connections", 2..=1_000, found);
         section.finish(found);
-        Self { url, max_connections: connections.and_then(|count| u32::try_from(count).ok()).unwrap_or(20) }
+        Self { url, max_connections: connections.and_then(|count| u32::try_from(count).ok()).unwrap_or(40) }
     }
 
     pub(super) fn describe(&self, lines: &mut Lines) {

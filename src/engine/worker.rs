@@ -13,6 +13,7 @@ use super::executor::{Departure, Surroundings, Workload, drive};
 use super::lease::LEASE_TTL;
 use crate::domain::clock::Clock;
 use crate::domain::error::{ErrorKind, Result};
+use crate::domain::journal::Journal as _;
 use crate::store::Store;
 use crate::store::leases::ClaimedBuild;
 
@@ -138,7 +139,14 @@ impl Pool {
     }
 
     async fn drive(&self, build: ClaimedBuild, claimed_at: Duration) -> Result<Departure> {
-        let bundle = self.store.bundle(build.bundle_version).await?;
+        let bundle = match self.store.bundle(build.bundle_version).await {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                // Otherwise the build would wait for its lease to run out.
+                let _ = build.journal.release().await;
+                return Err(error);
+            }
+        };
         let work = Workload {
             journal: Arc::new(build.journal),
             facts: build.facts,

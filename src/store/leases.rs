@@ -14,6 +14,7 @@ use crate::domain::config::BuildConfig;
 use crate::domain::error::{Error, Result};
 use crate::domain::failure::Failure;
 use crate::domain::ids::{Attempt, BuildId, LeaseEpoch, RunId, TemplateVersionId};
+use crate::domain::journal::Journal as _;
 use crate::domain::plan::{PLAN_FORMAT, Plan};
 use crate::domain::run::BuildFacts;
 use crate::domain::state::BuildState;
@@ -59,7 +60,7 @@ impl Store {
         for _ in 0..CLAIM_TRIES {
             match self.try_claim_queued(owner).await? {
                 Try::Claimed(claim) => {
-                    if let Some(claimed) = self.read_claim(claim).await? {
+                    if let Some(claimed) = self.read_or_release(claim).await? {
                         return Ok(Some(claimed));
                     }
                 }
@@ -91,7 +92,7 @@ impl Store {
         for _ in 0..CLAIM_TRIES {
             match self.try_claim_expired(owner, include_expired).await? {
                 Try::Claimed(claim) => {
-                    if let Some(claimed) = self.read_claim(claim).await? {
+                    if let Some(claimed) = self.read_or_release(claim).await? {
                         return Ok(Some(claimed));
                     }
                 }
@@ -208,6 +209,19 @@ impl Store {
         let epoch = take_lease(&mut tx, build, owner).await?;
         tx.commit().await?;
         Ok(Try::Claimed(Claim { build: BuildId(build), run: RunId(run), epoch }))
+    }
+
+    /// As [`Store::read_claim`]; a claim whose reading fails is handed back, so that the build does not wait for its lease
+    /// to run out.
+    async fn read_or_release(&self, claim: Claim) -> Result<Option<ClaimedBuild>> {
+        let journal = PgJournal { store: self.clone(), build: claim.build, run: claim.run, epoch: claim.epoch };
+        let read = self.read_claim(claim).await;
+        if read.is_err()
+            && let Err(error) = journal.release().await
+        {
+            tracing::warn!(build_id = %journal.build_id(), %error, "a claim could be neither read nor handed back");
+        }
+        read
     }
 
     /// Reads what was claimed; `None` when it can't be read and was set aside for a person.

@@ -15,6 +15,7 @@ pub mod packer;
 pub mod runtime;
 pub mod select;
 pub mod source;
+mod stack;
 pub mod types;
 pub mod value;
 mod var_files;
@@ -115,6 +116,10 @@ pub struct BuildOutline {
 /// # Errors
 /// With all complaints, warnings among them, when one of them is an error.
 pub fn evaluate(request: &Request<'_>) -> Result<Evaluated, Vec<Diagnostic>> {
+    stack::with_room(|| evaluate_here(request))
+}
+
+fn evaluate_here(request: &Request<'_>) -> Result<Evaluated, Vec<Diagnostic>> {
     let template = files::load(request.bundle)?;
     let selection = Selection::new(request.only, request.except)?;
     let runtime = Runtime::new(request);
@@ -137,6 +142,10 @@ pub fn evaluate(request: &Request<'_>) -> Result<Evaluated, Vec<Diagnostic>> {
 /// # Errors
 /// With all complaints.
 pub fn outline(bundle: &Bundle) -> Result<Outline, Vec<Diagnostic>> {
+    stack::with_room(|| outline_here(bundle))
+}
+
+fn outline_here(bundle: &Bundle) -> Result<Outline, Vec<Diagnostic>> {
     let template = files::load(bundle)?;
     let nothing = IndexMap::new();
     let variables = IndexMap::new();

@@ -1,9 +1,11 @@
-//! `kill -9` of the server in the middle of a build. Another start on the same database finds the build when its lease has
-//! run out (a minute), and carries it to its end: one image, nothing left over.
+//! What a build must survive: `kill -9` of its server (another start on the same database finds the build when its lease
+//! has run out, a minute later), lost connections to the database, lost answers of EC2. One image, nothing left over.
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::support::ec2::{Ec2, Image};
 use crate::support::server::{Run, Server};
@@ -131,4 +133,104 @@ async fn a_server_that_is_told_to_stop_hands_its_builds_over_at_once() {
     assert_eq!(run.over().await["state"], "cancelled");
     assert!(began.elapsed() < Duration::from_secs(45), "the next server had to wait for the lease to end");
     sandbox::nothing_is_left(&run.builds).await;
+}
+
+#[tokio::test]
+async fn a_server_beside_it_takes_over() {
+    let _turn = turn().await;
+    let region = "eu-south-1";
+    let mut first = Server::start().await;
+    let run = first.build(&debian(region, &unique("beside"), &waits_for_go()).text()).await;
+    sandbox::machine_of(&run.builds[0], 1).await;
+    run.step_is("provision:1", "started").await;
+    // Begun after the build had its owner, so it is not the owner.
+    let second = Server::start_beside(&first).await;
+    let run = same(&second, &run.id.clone(), &run.builds[0].clone());
+    assert_eq!(run.now().await["state"], "running");
+    first.kill();
+
+    sandbox::machine_of(&run.builds[0], 2).await.run("touch /tmp/go").await;
+    let (_, image) = only_image(&run, region, 2).await;
+    removed(&run, region, &image).await;
+}
+
+/// Ends every connection to the server's database.
+async fn cut_connections(server: &Server) {
+    let mut database = PgConnection::connect(server.database().expose_secret()).await.expect("the database answers");
+    let cut: i64 = sqlx::query_scalar(
+        "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    .fetch_one(&mut database)
+    .await
+    .expect("connections can be ended");
+    assert!(cut > 0, "the server has connections");
+}
+
+#[tokio::test]
+async fn lost_database_connections_disturb_no_build() {
+    let _turn = turn().await;
+    let region = "eu-central-2";
+    let server = Server::start().await;
+    let script = shell(&["for i in $(seq 300); do echo line $i; sleep 0.01; done"]) + &waits_for_go();
+    let run = server.build(&debian(region, &unique("cut"), &script).text()).await;
+    for step in ["launch", "connect", "provision:1", "provision:2"] {
+        run.step_begun(step).await;
+        cut_connections(&server).await;
+    }
+    sandbox::machine_of(&run.builds[0], 1).await.run("touch /tmp/go").await;
+    for step in ["stop", "create_image", "wait_image"] {
+        run.step_begun(step).await;
+        cut_connections(&server).await;
+    }
+    let (_, image) = only_image(&run, region, 1).await;
+    let log = run.log().await;
+    let lines: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("amazon-ebs.test: line ")).collect();
+    let expected: Vec<String> = (1..=300).map(|number: u32| number.to_string()).collect();
+    assert_eq!(lines, expected, "no line of the log is lost, none is there twice");
+    removed(&run, region, &image).await;
+}
+
+#[tokio::test]
+async fn lost_answers_make_nothing_twice() {
+    let _turn = turn().await;
+    let region = "ap-northeast-2";
+    let server = Server::start().await;
+    // Each of these calls is carried out, and its answer is lost.
+    let actions = [
+        "ImportKeyPair",
+        "CreateSecurityGroup",
+        "AuthorizeSecurityGroupIngress",
+        "RunInstances",
+        "StopInstances",
+        "CreateImage",
+        "DeleteTags",
+        "TerminateInstances",
+        "DeleteSecurityGroup",
+        "DeleteKeyPair",
+    ];
+    for action in actions {
+        sandbox::fault(json!({"action": action, "region": region, "times": 1, "when": "after"})).await;
+    }
+    let run = server.build(&debian(region, &unique("lost"), &shell(&["echo once"])).text()).await;
+    let (_, image) = only_image(&run, region, 1).await;
+    assert_eq!(sandbox::faults_left(region).await, 0, "each of them was met");
+    let log = run.log().await;
+    assert_eq!(log.matches(": once\n").count(), 1, "{log}");
+    removed(&run, region, &image).await;
+}
+
+#[tokio::test]
+async fn no_room_in_one_zone_is_room_in_another() {
+    let _turn = turn().await;
+    let region = "ap-northeast-3";
+    let server = Server::start().await;
+    let full = json!({"action": "RunInstances", "region": region, "times": 1, "code": "InsufficientInstanceCapacity",
+        "message": "We currently do not have sufficient capacity in the zone you requested.", "status": 500});
+    sandbox::fault(full).await;
+    let run = server.build(&debian(region, &unique("full"), "").text()).await;
+    let (_, image) = only_image(&run, region, 1).await;
+    let log = run.log().await;
+    assert!(log.contains("InsufficientInstanceCapacity"), "it says that it went elsewhere: {log}");
+    removed(&run, region, &image).await;
 }

@@ -89,6 +89,9 @@ async fn an_image_is_shared_with_those_whom_the_configuration_names() {
     run.succeeded().await;
     let ami = run.ami(REGION).await;
     assert_eq!(Ec2::new(REGION).may_launch(&ami).await, ["210987654321"]);
+    for (account, sees) in [("210987654321", true), ("111122223333", false)] {
+        assert_eq!(Ec2::of_account(REGION, account).await.sees(&ami).await, sees, "{account}");
+    }
     remove_images(&run, &[REGION]).await;
 }
 

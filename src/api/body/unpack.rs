@@ -73,7 +73,7 @@ pub fn check_files(files: BTreeMap<String, String>, limits: &Limits) -> Result<B
 fn path_of<R: Read>(entry: &Entry<'_, R>) -> Result<String> {
     let path = entry.path_bytes().into_owned();
     String::from_utf8(path)
-        .map_err(|error| refused(format!("the path {:?} is not UTF-8", String::from_utf8_lossy(error.as_bytes()))))
+        .map_err(|error| refused(&format!("the path {:?} is not UTF-8", String::from_utf8_lossy(error.as_bytes()))))
 }
 
 /// Folders and a tar's own notes are passed over; what is neither file nor folder is refused by name.

@@ -23,7 +23,6 @@ pub struct Image {
     pub snapshots: Vec<String>,
     /// Whether all its volumes are encrypted.
     pub encrypted: bool,
-    pub created: String,
 }
 
 impl Ec2 {
@@ -83,6 +82,11 @@ impl Ec2 {
         found.remove(0)
     }
 
+    /// Whether this account may see an image, its own or not.
+    pub async fn sees(&self, image: &str) -> bool {
+        self.call("DescribeImages", &[("ImageId.1", image)]).await.is_ok()
+    }
+
     /// A snapshot's tags and whether it is encrypted.
     pub async fn snapshot(&self, id: &str) -> (BTreeMap<String, String>, bool) {
         let found = self.call("DescribeSnapshots", &[("SnapshotId.1", id)]).await.expect("the snapshot exists");
@@ -136,7 +140,6 @@ impl Image {
             tags: node.tags(),
             snapshots: volumes.iter().map(|ebs| ebs.text_of("snapshotId").to_owned()).collect(),
             encrypted: !volumes.is_empty() && volumes.iter().all(|ebs| ebs.text_of("encrypted") == "true"),
-            created: node.text_of("creationDate").to_owned(),
         }
     }
 }

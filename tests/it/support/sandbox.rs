@@ -169,3 +169,10 @@ pub async fn fault(specification: Value) {
     let answer = answer.expect("the sandbox answers");
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
 }
+
+/// How many calls the faults of a region will still hit.
+pub async fn faults_left(region: &str) -> i64 {
+    let faults = get("faults").await;
+    let faults = faults["faults"].as_array().expect("faults").iter();
+    faults.filter(|fault| fault["region"] == region).filter_map(|fault| fault["left"].as_i64()).sum()
+}

@@ -64,6 +64,15 @@ impl Server {
         server
     }
 
+    /// A second server on another one's database, with the same key for its secrets.
+    pub async fn start_beside(other: &Self) -> Self {
+        let key = other.data_dir().join("secret.key").display().to_string();
+        let mut server = Self::prepare(other.database.clone(), &[("INGOT__SECRETS__KEY_FILE", &key)]);
+        server.settings.insert("INGOT__AWS__ENDPOINT_URL".into(), sandbox::url());
+        server.start_again().await;
+        server
+    }
+
     /// A running server that makes its own database.
     pub async fn start_with_private_cluster() -> Self {
         Self::start_with_private_cluster_and(&[]).await
@@ -329,6 +338,15 @@ impl Run<'_> {
         eventually(&format!("step {name} is {state}"), RUN_LIMIT, async || {
             let step = self.step(name).await?;
             (step["state"] == state).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a step of the first build has been begun.
+    pub async fn step_begun(&self, name: &str) {
+        eventually(&format!("step {name} has begun"), RUN_LIMIT, async || {
+            let step = self.step(name).await?;
+            (step["state"] != "pending").then_some(())
         })
         .await;
     }
