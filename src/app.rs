@@ -196,12 +196,11 @@ impl Database {
     /// Connects and migrates; starts the private cluster first when no URL is configured.
     async fn open(config: &Config) -> Result<Self> {
         fs::create_dir_all(&config.data_dir).map_err(|error| data_dir_error(&config.data_dir, &error))?;
-        let (url, cluster) = match &config.database.url {
-            Some(url) => (url.clone(), None),
-            None => {
-                let cluster = PrivateCluster::start(&config.data_dir).await?;
-                (cluster.url(), Some(cluster))
-            }
+        let (url, cluster) = if let Some(url) = &config.database.url {
+            (url.clone(), None)
+        } else {
+            let cluster = PrivateCluster::start(&config.data_dir).await?;
+            (cluster.url(), Some(cluster))
         };
         match Self::connect(config, &url).await {
             Ok(store) => Ok(Self { store, cluster }),

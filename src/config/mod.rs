@@ -127,7 +127,6 @@ impl Config {
 /// Lines of [`Config::describe`].
 type Lines = Vec<(String, String)>;
 
-#[expect(clippy::needless_pass_by_value, reason = "callers have values that live only for the call")]
 fn line(lines: &mut Lines, key: &str, value: impl std::fmt::Display) {
     lines.push((key.to_owned(), value.to_string()));
 }

@@ -152,6 +152,14 @@ impl Fold {
         fold
     }
 
+    /// Lets undos that failed for an earlier owner be tried as often again. Whoever takes a build over begins anew, so
+    /// that an operator's "try again" is one.
+    pub fn forgive_undo_failures(&mut self) {
+        for record in self.steps.values_mut() {
+            record.undo_failures = 0;
+        }
+    }
+
     /// Adds one entry of this attempt.
     pub fn apply(&mut self, entry: &JournalEntry) {
         self.next_seq = self.next_seq.max(entry.seq + 1);

@@ -38,8 +38,9 @@ impl BuildJournal {
         attempt: Attempt,
     ) -> Result<Self, JournalError> {
         let entries = persist(&lease, || journal.load()).await?;
-        let fold = Mutex::new(Fold::of(&entries, attempt));
-        Ok(Self { journal, lease, clock, attempt, fold })
+        let mut fold = Fold::of(&entries, attempt);
+        fold.forgive_undo_failures();
+        Ok(Self { journal, lease, clock, attempt, fold: Mutex::new(fold) })
     }
 
     pub async fn fold(&self) -> Fold {

@@ -216,3 +216,22 @@ async fn a_server_that_lost_its_lease_changes_nothing_more() {
     world.check_promise(1, "taken over");
     assert_eq!(world.cloud.count_of("CreateImage"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_keeps_failing_is_stuck_and_a_try_again_removes_the_rest() {
+    let world = TestWorld::new(PLAIN);
+    world.dialer.machine.state().answers.extend([Answer::Exit(ExitStatus::Code(0)), Answer::Exit(ExitStatus::Code(1))]);
+    let refused = || FaultKind::refuse(CloudErrorClass::Unauthorized, "UnauthorizedOperation");
+    world.cloud.fail_next("DeleteSecurityGroup", refused(), 6);
+    world.serve_until_over().await;
+    assert_eq!(world.state(), BuildState::Stuck, "{}", world.story());
+    let reason = world.row.lock().unwrap().stuck_reason.clone().unwrap();
+    assert!(reason.contains("security_group") && reason.contains("UnauthorizedOperation"), "{reason}");
+    assert_eq!(world.cloud.leftovers().len(), 1, "only the group is left: {:?}", world.cloud.leftovers());
+
+    world.row.lock().unwrap().state = BuildState::Unwinding;
+    world.cloud.fail_next("DeleteSecurityGroup", refused(), 2);
+    world.serve_until_over().await;
+    assert_eq!(world.state(), BuildState::Failed, "{}", world.story());
+    world.check_promise(0, "tried again");
+}

@@ -206,6 +206,13 @@ impl Server {
         answer.json()
     }
 
+    /// The same for those who ask again: `None` when the database is away for the moment.
+    async fn try_read(&self, path: &str) -> Option<Value> {
+        let answer = self.get(path).await;
+        assert!(matches!(answer.status, 200 | 503), "{path}: {} {}", answer.status, answer.text);
+        (answer.status == 200).then(|| answer.json())
+    }
+
     /// Posts a raw HCL template, with the query's further parameters.
     pub async fn post_hcl(&self, template: &str, query: &[(&str, &str)]) -> Answer {
         let request = self.request(Method::POST, "/v1/runs").query(query);
@@ -281,7 +288,7 @@ impl Run<'_> {
     /// The run when it is over.
     pub async fn over(&self) -> Value {
         let run = eventually(&format!("run {} is over", self.id), RUN_LIMIT, async || {
-            let run = self.now().await;
+            let run = self.server.try_read(&self.path()).await?;
             let over = ["succeeded", "failed", "cancelled", "stuck"].iter().any(|state| run["state"] == *state);
             over.then_some(run)
         })
@@ -299,7 +306,7 @@ impl Run<'_> {
             panic!("the run did not succeed: {run:#}\n{}", self.log().await);
         }
         eventually(&format!("run {} is cleaned up", self.id), Duration::from_mins(1), async || {
-            let run = self.now().await;
+            let run = self.server.try_read(&self.path()).await?;
             let done = run["builds"].as_array()?.iter().all(|build| build["cleanup"] == "done");
             done.then_some(run)
         })
@@ -329,7 +336,7 @@ impl Run<'_> {
 
     /// A step of the present attempt of the first build.
     pub async fn step(&self, name: &str) -> Option<Value> {
-        let steps = self.server.read(&format!("/v1/builds/{}/steps", self.builds[0])).await;
+        let steps = self.server.try_read(&format!("/v1/builds/{}/steps", self.builds[0])).await?;
         steps["items"].as_array()?.iter().rev().find(|step| step["name"] == name).cloned()
     }
 
