@@ -368,9 +368,7 @@ impl Server {
     /// When the listener fails.
     pub async fn run(self) -> Result<Drained> {
         let Self { listener, state, tasks, lifecycle, database, .. } = self;
-        let serving = axum::serve(listener, api::router(state))
-            .with_graceful_shutdown(lifecycle.soft_stop.clone().cancelled_owned());
-        let mut serving = tokio::spawn(serving.into_future());
+        let mut serving = tokio::spawn(api::serve(listener, state, lifecycle.soft_stop.clone()));
         tokio::select! {
             outcome = &mut serving => {
                 let why = match outcome {

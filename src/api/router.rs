@@ -7,6 +7,8 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::{self, LoggedError};
@@ -27,6 +29,14 @@ pub fn router(state: ApiState) -> Router {
         .layer(from_fn_with_state(state.clone(), access_log::layer))
         .layer(from_fn_with_state(state.clone(), request_id::layer))
         .with_state(state)
+}
+
+/// Answers requests until `stop` fires and those under way are done.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, state: ApiState, stop: CancellationToken) -> std::io::Result<()> {
+    axum::serve(listener, router(state)).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 async fn time_limit(State(state): State<ApiState>, request: Request, next: Next) -> Response {

@@ -340,7 +340,9 @@ fn the_order_itself_has_no_circle() {
         let done: Vec<&str> = left.iter().filter(|(_, uses)| uses.is_empty()).map(|(module, _)| *module).collect();
         assert!(!done.is_empty(), "these use each other: {:?}", left.keys());
         left.retain(|module, _| !done.contains(module));
-        left.values_mut().for_each(|uses| uses.retain(|used| !done.contains(used)));
+        for uses in left.values_mut() {
+            uses.retain(|used| !done.contains(used));
+        }
     }
     for module in ENGINE_ROOM {
         let (_, uses) = MAY_USE.iter().find(|(name, _)| name == module).expect("it has a place");

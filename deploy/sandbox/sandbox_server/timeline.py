@@ -14,7 +14,9 @@ class Timeline:
     """Runs functions after a delay, on a pool of threads. A failing one is logged and forgotten: each piece of
     work turns its own failures into the state a user of EC2 would see."""
 
-    def __init__(self, threads=24):
+    def __init__(self, threads=24, at_once=False):
+        # Without containers nothing takes time but what `timing` says: then no delay means no delay.
+        self._at_once = at_once
         self._pool = ThreadPoolExecutor(threads, "later")
         self._heap = []
         self._order = itertools.count()
@@ -24,6 +26,9 @@ class Timeline:
         threading.Thread(target=self._tick, name="timeline", daemon=True).start()
 
     def after(self, seconds, function, *arguments):
+        if self._at_once and seconds <= 0:
+            self._run(self._epoch, function, arguments)
+            return
         with self._changed:
             heapq.heappush(self._heap, (time.monotonic() + max(0.0, seconds), next(self._order), self._epoch,
                                         function, arguments))

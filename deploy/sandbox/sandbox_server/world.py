@@ -37,7 +37,7 @@ class World:
         self.machines_kind = machines.make(settings)
         self.base_disks = machines.base_disks(settings.base_version)
         self.addresses = Addresses(settings.subrange)
-        self.timeline = Timeline()
+        self.timeline = Timeline(at_once=settings.instances != "docker")
         self.calls = Calls()
         self.faults = Faults()
         self.machines = {}          # instance id -> Machine

@@ -101,6 +101,14 @@ impl Ec2 {
         found.items("launchPermission").map(|item| item.text_of("userId").to_owned()).collect()
     }
 
+    /// The ids of all instances of a build, those that are gone included.
+    pub async fn instances_ever(&self, build: &str) -> Vec<String> {
+        let parameters = [("Filter.1.Name", "tag:ingot:build-id"), ("Filter.1.Value.1", build)];
+        let found = self.call("DescribeInstances", &parameters).await.expect("instances can be described");
+        let reservations = found.items("reservationSet");
+        reservations.flat_map(|one| one.items("instancesSet")).map(|one| one.text_of("instanceId").to_owned()).collect()
+    }
+
     /// Boots a machine of an image, without a key.
     pub async fn boot(&self, image: &str) -> sandbox::Machine {
         let parameters = [("ImageId", image), ("InstanceType", "t3.micro"), ("MinCount", "1"), ("MaxCount", "1")];

@@ -90,9 +90,10 @@ pub struct Machine {
 
 /// Waits for the running machine of one attempt of a build.
 pub async fn machine_of(build: &str, attempt: u32) -> Machine {
+    let attempt = attempt.to_string();
     let is_it = |instance: &Value| {
         instance["tags"]["ingot:build-id"] == build
-            && instance["tags"]["ingot:attempt"] == attempt.to_string()
+            && instance["tags"]["ingot:attempt"] == attempt
             && instance["state"] == "running"
     };
     let what = format!("a machine of build {build}, attempt {attempt}");

@@ -293,18 +293,14 @@ impl Run<'_> {
             over.then_some(run)
         })
         .await;
-        if run["state"] == "stuck" {
-            panic!("the run is stuck: {run:#}\n{}", self.log().await);
-        }
+        assert!(run["state"] != "stuck", "the run is stuck: {run:#}\n{}", self.log().await);
         run
     }
 
     /// The run when it is over and has ended well, its temporary things removed.
     pub async fn succeeded(&self) -> Value {
         let run = self.over().await;
-        if run["state"] != "succeeded" {
-            panic!("the run did not succeed: {run:#}\n{}", self.log().await);
-        }
+        assert!(run["state"] == "succeeded", "the run did not succeed: {run:#}\n{}", self.log().await);
         eventually(&format!("run {} is cleaned up", self.id), Duration::from_mins(1), async || {
             let run = self.server.try_read(&self.path()).await?;
             let done = run["builds"].as_array()?.iter().all(|build| build["cleanup"] == "done");
@@ -316,9 +312,7 @@ impl Run<'_> {
     /// The run when it is over and has failed; everything it made is gone.
     pub async fn failed(&self) -> Value {
         let run = self.over().await;
-        if run["state"] != "failed" {
-            panic!("the run did not fail: {run:#}\n{}", self.log().await);
-        }
+        assert!(run["state"] == "failed", "the run did not fail: {run:#}\n{}", self.log().await);
         run
     }
 
