@@ -1,6 +1,7 @@
 //! The server dies: at every journal write, before or after it lands, and in every call to the cloud, before or after its
 //! effect. Another server takes over. Afterwards either the build succeeded with exactly its images, or nothing is left.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory_journal::Landed;
 use super::world::{PLAIN, TestWorld, plain_with};
-use crate::cloud::fake::{Phase, Then};
+use crate::cloud::CloudErrorClass;
+use crate::cloud::fake::{FaultKind, Phase, Then};
 use crate::communicator::ExitStatus;
 use crate::communicator::fake::Answer;
+use crate::domain::state::CleanupState;
 
 /// The plans that the matrix goes through: a template, how many images success makes, and whether its script fails.
 fn plans() -> Vec<(&'static str, String, usize, bool)> {
@@ -111,5 +114,63 @@ async fn a_second_death_while_recovering() {
             world.serve_until_over().await;
             world.check_promise(images, &format!("died in calls {first} and then {second}"));
         }
+    }
+}
+
+/// Every operation of a build, refused once or for good, in every class: the build succeeds or is undone.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_any_operation() {
+    for (name, template, images, failing) in plans() {
+        let whole = world(&template, failing);
+        whole.serve_until_over().await;
+        let operations: BTreeSet<&str> = whole.cloud.calls().iter().map(|call| call.operation).collect();
+        assert!(operations.len() > 12, "{operations:?}");
+        for operation in operations {
+            for class in [
+                CloudErrorClass::Invalid,
+                CloudErrorClass::Unavailable,
+                CloudErrorClass::Throttled,
+                CloudErrorClass::NotFound,
+            ] {
+                // A removal that hears "not found" has every right to believe it.
+                let removes = ["Delete", "Terminate", "Deregister"].iter().any(|verb| operation.starts_with(verb));
+                if removes && class == CloudErrorClass::NotFound {
+                    continue;
+                }
+                let world = world(&template, failing);
+                world.cloud.fail_next(operation, FaultKind::refuse(class, "Refused"), 1);
+                world.serve_until_over().await;
+                world.check_promise(images, &format!("{name}: {operation} refused once as {class:?}"));
+            }
+        }
+    }
+}
+
+/// Each step done twice and undone twice, by a server that forgets after each write what it has done.
+#[tokio::test(start_paused = true)]
+async fn every_step_is_done_twice_and_undone_twice() {
+    for (name, template, images, failing) in plans() {
+        let world = world(&template, failing);
+        // Each server lives for one write, so every step and every undo is done by one and again by the next.
+        let mut write = 1;
+        loop {
+            let over = {
+                let row = world.row.lock().unwrap();
+                row.state.is_over() && row.cleanup != CleanupState::Pending
+            };
+            if over {
+                break;
+            }
+            world.die_at(write, Landed::No);
+            world.serve_once(CancellationToken::new()).await;
+            // What was not written is done again by the next server, which dies once it is written.
+            let next = world.row.lock().unwrap().writes + 1;
+            world.die_at(next, Landed::Yes);
+            world.serve_once(CancellationToken::new()).await;
+            write = world.row.lock().unwrap().writes + 1;
+            assert!(write < 600, "{name} never ends: {}", world.story());
+        }
+        world.check_promise(images, &format!("{name}: everything twice"));
+        assert!(world.cloud.count_of("RunInstances") > 1, "{name}: the launch was to be repeated");
     }
 }

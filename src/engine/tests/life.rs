@@ -235,3 +235,24 @@ async fn an_undo_that_keeps_failing_is_stuck_and_a_try_again_removes_the_rest() 
     assert_eq!(world.state(), BuildState::Failed, "{}", world.story());
     world.check_promise(0, "tried again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_stops_itself_is_still_there_for_its_image() {
+    let world = TestWorld::new(&plain_with("disable_stop_instance = true"));
+    let guest = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let waiting =
+                world.row.lock().unwrap().entries.iter().any(|entry| entry.step == Some("wait_stopped".into()));
+            if waiting {
+                let (region, instance) = world.cloud.instances().remove(0);
+                world.cloud.guest_shutdown(&region, &instance.id);
+                return;
+            }
+        }
+    };
+    tokio::join!(world.serve_until_over(), guest);
+    assert_eq!(world.state(), BuildState::Succeeded, "{}", world.story());
+    assert_eq!(world.cloud.count_of("StopInstances"), 0);
+    world.check_promise(1, "self-stopping guest");
+}

@@ -32,6 +32,7 @@ pub fn decode(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
         }
     }
     let devices = decoder.blocks("launch_block_device_mappings");
+    let disable_stop_instance = decoder.flag("disable_stop_instance").unwrap_or(false);
     let config = AmazonEbs {
         ami_name: ami_name(decoder, skip_create_ami),
         ami_description: decoder.late("ami_description", SOURCE_AMI).unwrap_or_default(),
@@ -50,9 +51,9 @@ pub fn decode(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
         launch_block_device_mappings: devices.iter().map(|device| block_device(decoder, device)).collect(),
         ebs_optimized: decoder.flag("ebs_optimized").unwrap_or(false),
         ena_support: decoder.flag("ena_support"),
-        shutdown_behavior: shutdown_behavior(decoder),
+        shutdown_behavior: shutdown_behavior(decoder, disable_stop_instance && !skip_create_ami),
         metadata_options: metadata_options(decoder),
-        disable_stop_instance: decoder.flag("disable_stop_instance").unwrap_or(false),
+        disable_stop_instance,
         skip_create_ami,
         ami_regions,
         ami_users: ami_users.into_iter().map(|user| user.value).filter(|user| !user.is_empty()).collect(),
@@ -195,10 +196,19 @@ fn user_data(decoder: &Decoder<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn shutdown_behavior(decoder: &Decoder<'_>) -> ShutdownBehavior {
-    let Some(behavior) = decoder.text("shutdown_behavior") else { return ShutdownBehavior::Terminate };
+/// A guest that shuts itself down for its image to be made must still be there afterwards.
+fn shutdown_behavior(decoder: &Decoder<'_>, guest_stops_itself: bool) -> ShutdownBehavior {
+    let Some(behavior) = decoder.text("shutdown_behavior") else {
+        return if guest_stops_itself { ShutdownBehavior::Stop } else { ShutdownBehavior::Terminate };
+    };
     match behavior.value.as_str() {
         "stop" => ShutdownBehavior::Stop,
+        "terminate" if guest_stops_itself => {
+            let detail =
+                "the machine would be gone when its image is made: leave shutdown_behavior out, or let Ingot stop it";
+            decoder.error(&behavior.at, "shutdown_behavior \"terminate\" excludes disable_stop_instance", detail);
+            ShutdownBehavior::Terminate
+        }
         "terminate" => ShutdownBehavior::Terminate,
         other => {
             let summary = format!("shutdown_behavior must be \"stop\" or \"terminate\", this is {other:?}");
