@@ -41,11 +41,15 @@ pub fn decode(decoder: &Decoder<'_>) -> SshConfig {
     if let Some(kind) = decoder.text("temporary_key_pair_type") {
         match kind.value.as_str() {
             "ed25519" => config.temporary_key_pair_type = KeyPairType::Ed25519,
-            "rsa" => config.temporary_key_pair_type = KeyPairType::Rsa,
+            "rsa" => decoder.error(
+                &kind.at,
+                "temporary_key_pair_type \"rsa\" is not supported yet",
+                "leave it out: EC2 takes ed25519 keys for every Linux image",
+            ),
             other => decoder.error(
                 &kind.at,
                 format!("temporary_key_pair_type {other:?} is no type EC2 imports"),
-                "use ed25519 or rsa",
+                "use ed25519",
             ),
         }
     }
