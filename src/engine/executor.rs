@@ -320,6 +320,8 @@ impl<'s> Owner<'s> {
         };
         let result = implementation.act(&context, &intent).await;
         context.log.finish_lines().await;
+        // What is journaled as done has its log saved: a server that dies right after loses no line of it.
+        self.log.flush().await;
         let event = match result {
             Ok(output) => JournalEvent::Succeeded { output },
             Err(StepError::Failed(failure)) => {

@@ -98,8 +98,10 @@ impl Server {
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs");
         self.starts += 1;
-        let mut command = ingot();
-        command.arg("serve").env("INGOT__DATA_DIR", self.data_dir()).env("INGOT__SERVER__LISTEN", "127.0.0.1:0");
+        // A test program that is killed takes its servers along.
+        let mut command = without_settings("setpriv");
+        command.args(["--pdeathsig=KILL", "--", INGOT, "serve"]);
+        command.env("INGOT__DATA_DIR", self.data_dir()).env("INGOT__SERVER__LISTEN", "127.0.0.1:0");
         if let Some(url) = &self.database {
             command.env("INGOT__DATABASE__URL", url.expose_secret());
         }
@@ -366,7 +368,11 @@ impl Run<'_> {
 
 /// The command without anything that is configured on this machine.
 pub fn ingot() -> Command {
-    let mut command = Command::new(INGOT);
+    without_settings(INGOT)
+}
+
+fn without_settings(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/nonexistent");
     command
 }

@@ -1,12 +1,25 @@
 """Key pairs by name or by id, with filters; moto knows names alone."""
 
+import base64
+import hashlib
+
 from moto.core.responses import ActionResult
+from moto.ec2.responses import EC2Response
 
 from .. import matching
 from .common import fail, filters_of
 
 
 class KeyActions:
+    def import_key_pair(self):
+        answer = EC2Response.import_key_pair(self)
+        pair = self.ec2_backend.key_pairs[self._get_param("KeyName")]
+        if pair.key_type == "ed25519":
+            # EC2 shows what `ssh-keygen -l` does, in Base64; moto hashes another form of the key.
+            key = base64.b64decode(pair.public_key.split()[1])
+            pair.key_fingerprint = base64.b64encode(hashlib.sha256(key).digest()).decode()
+        return answer
+
     def delete_key_pair(self):
         name, identifier = self._get_param("KeyName"), self._get_param("KeyPairId")
         self.error_on_dryrun()
