@@ -296,7 +296,7 @@ pub trait Journal: Send + Sync {
     /// Journals `Unwinding` and moves the build to `unwinding`, in one transaction.
     async fn begin_unwinding(&self, entry: &JournalEntry, failure: Option<&Failure>) -> Result<(), JournalError>;
     /// Journals `Committed`, writes the image's copies and run files and moves the build to `succeeded` with
-    /// `cleanup: pending`, in one transaction. Deletes the build's secrets but for the key needed to clean up: none.
+    /// `cleanup: pending`, in one transaction. Deletes the build's secrets.
     async fn commit(&self, entry: &JournalEntry, record: &CommitRecord) -> Result<(), JournalError>;
     /// Ends an attempt that did not succeed.
     async fn end(&self, ending: &Ending, cleanup: CleanupState) -> Result<(), JournalError>;

@@ -31,7 +31,7 @@ pub enum Decision<'p> {
     Stuck(String),
 }
 
-/// Decides the next move. `fresh_owner`: this server has just taken the build over and nothing of it runs here.
+/// Decides the next move. Nothing of the build may be running here when it is asked.
 #[must_use]
 pub fn decide<'p>(plan: &'p Plan, fold: &Fold, control: &Control, now: DateTime<Utc>) -> Decision<'p> {
     if fold.committed {
