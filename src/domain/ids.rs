@@ -50,6 +50,8 @@ id! {
     ImageId,
     /// A bearer token (never its secret).
     TokenId,
+    /// What starts runs at its times.
+    ScheduleId,
 }
 
 /// The lease's fencing number: each new owner of a build has a higher one.

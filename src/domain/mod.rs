@@ -16,5 +16,8 @@ pub mod policy;
 pub mod recovery;
 pub mod role;
 pub mod run;
+pub mod schedule;
+pub mod server_role;
+pub mod stage;
 pub mod state;
 pub mod tags;
