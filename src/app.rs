@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
@@ -20,7 +21,7 @@ use crate::api::{self, ApiState, Limits};
 use crate::auth::{Authenticator, PlainToken};
 use crate::cli::exit::Exit;
 use crate::cli::problem::{Complaint, Sources};
-use crate::cli::server::{ConfigAction, ConfigFile, ServerCommand};
+use crate::cli::server::{ConfigAction, ConfigFile, ServeArgs, ServerCommand};
 use crate::cli::token::CreateArgs;
 use crate::cli::{self, ClientCommand, Command, Output};
 use crate::cloud::Accounts;
@@ -29,11 +30,13 @@ use crate::config::{Config, units};
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::ids::{DeploymentId, TokenId};
+use crate::domain::server_role::ServerRole;
 use crate::engine::accept::{AcceptSettings, Random, new_id};
 use crate::engine::session::SshDialer;
-use crate::engine::{self, EngineParts, EngineSettings};
+use crate::engine::{self, EngineHandle, EngineParts, EngineSettings, pipeline_metrics};
 use crate::lifecycle::{Drained, GRACE, Lifecycle, SystemClock};
 use crate::steps::Steps;
+use crate::store::approved::ApprovedImages;
 use crate::store::private_cluster::PrivateCluster;
 use crate::store::tokens::NewToken;
 use crate::store::{Actor, Sealer, Store};
@@ -66,10 +69,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn server_command(command: ServerCommand) -> Exit {
     match command {
-        ServerCommand::Serve(file) => with_config(&file, |config| match telemetry::start_log(&config.log) {
-            Ok(()) => block_on(serve(config)),
-            Err(complaint) => failed(&complaint),
-        }),
+        ServerCommand::Serve(ServeArgs { config: file, role }) => with_config(&file, |config| serve_as(config, role)),
+        ServerCommand::Worker(file) => with_config(&file, |config| serve_as(config, Some(ServerRole::Worker))),
         ServerCommand::Migrate(file) => with_config(&file, |config| block_on(migrate(config))),
         ServerCommand::Config(args) => match args.action {
             ConfigAction::Check(file) => with_config(&file, |_| printed("The configuration is valid.\n")),
@@ -174,6 +175,15 @@ async fn create_token(config: Config, args: CreateArgs, output: Output) -> Resul
     Ok(printed(&format!("{}\n", token.expose())))
 }
 
+/// Serves, with the role that the command line gives, if it does.
+fn serve_as(mut config: Config, role: Option<ServerRole>) -> Exit {
+    config.server.role = role.unwrap_or(config.server.role);
+    match telemetry::start_log(&config.log) {
+        Ok(()) => block_on(serve(config)),
+        Err(complaint) => failed(&complaint),
+    }
+}
+
 async fn serve(config: Config) -> Result<Exit> {
     let lifecycle = Lifecycle::from_signals().map_err(|error| Error::internal(format!("signals: {error}")))?;
     let server = Server::start(config, lifecycle.clone(), Arc::new(SystemClock)).await?;
@@ -242,6 +252,7 @@ pub struct Server {
     lifecycle: Lifecycle,
     database: Database,
     deployment: DeploymentId,
+    role: ServerRole,
     max_builds: usize,
     admin_token: Option<PathBuf>,
 }
@@ -263,8 +274,8 @@ impl Server {
         let database = Database::open(&config).await?;
         match Self::assemble(&config, &lifecycle, clock, random, &database.store).await {
             Ok((state, tasks, deployment, admin_token)) => {
-                let max_builds = config.workers.max_builds;
-                Ok(Self { listener, state, tasks, lifecycle, database, deployment, max_builds, admin_token })
+                let (role, max_builds) = (config.server.role, config.workers.max_builds);
+                Ok(Self { listener, state, tasks, lifecycle, database, deployment, role, max_builds, admin_token })
             }
             Err(error) => {
                 database.close().await;
@@ -281,47 +292,51 @@ impl Server {
         store: &Store,
     ) -> Result<(ApiState, TaskTracker, DeploymentId, Option<PathBuf>)> {
         let deployment = store.deployment().await?;
-        let admin_token = first_token::make(config, store, &*clock, &random).await?;
-        let metrics = telemetry::metrics::install().map_err(Error::internal)?;
-        let version = env!("CARGO_PKG_VERSION");
-        metrics::gauge!(names::INFO, "version" => version, "deployment" => deployment.to_string()).set(1);
-        metrics::gauge!(names::MAX_BUILDS).set(f64::from(u32::try_from(config.workers.max_builds).unwrap_or(u32::MAX)));
-        metrics::gauge!(names::DRAINING).set(0);
-        tokio::spawn(telemetry::metrics::upkeep(metrics.clone()));
+        let role = config.server.role;
+        // A worker lets nobody in, so it leaves this to a server that does.
+        let admin_token = if role.answers() { first_token::make(config, store, &*clock, &random).await? } else { None };
+        let metrics = start_metrics(config, deployment)?;
         tokio::spawn(watch_database(store.clone()));
+        tokio::spawn(pipeline_metrics::report(store.clone(), clock.clone(), lifecycle.soft_stop.clone()));
 
         let tasks = TaskTracker::new();
-        let accounts: Arc<dyn Accounts> = Arc::new(AwsAccounts::from_config(aws_config(config, deployment)).await);
-        let engine = engine::start(EngineParts {
-            store: store.clone(),
-            accounts,
-            registry: Arc::new(Steps),
-            dialer: Arc::new(SshDialer),
-            clock: clock.clone(),
-            settings: EngineSettings {
-                deployment,
-                server_name: config.server.name.clone().unwrap_or_else(host_name),
-                max_builds: config.workers.max_builds,
-                source_cidrs: config.network.source_cidrs.iter().map(ToString::to_string).collect(),
-            },
-            tasks: tasks.clone(),
-            soft_stop: lifecycle.soft_stop.clone(),
+        let accept = Arc::new(AcceptSettings {
+            policies: config.policies(),
+            builder_identity: format!("ingot/{} ({deployment})", env!("CARGO_PKG_VERSION")),
+            evaluation_time_limit: EVALUATION_LIMIT,
+            random: random.clone(),
         });
+        let stages = Arc::new(config.stages.order.clone());
+        let engine = if role.works() {
+            let accounts: Arc<dyn Accounts> = Arc::new(AwsAccounts::from_config(aws_config(config, deployment)).await);
+            engine::start(EngineParts {
+                store: store.clone(),
+                accounts,
+                registry: Arc::new(Steps),
+                dialer: Arc::new(SshDialer),
+                clock: clock.clone(),
+                accept: accept.clone(),
+                stages: stages.clone(),
+                settings: engine_settings(config, deployment),
+                tasks: tasks.clone(),
+                soft_stop: lifecycle.soft_stop.clone(),
+            })
+        } else {
+            EngineHandle::none()
+        };
         let drain = lifecycle.soft_stop.clone();
         let draining = drain.clone();
         let state = ApiState {
             store: store.clone(),
-            accept: Arc::new(AcceptSettings {
-                policies: config.policies(),
-                builder_identity: format!("ingot/{version} ({deployment})"),
-                evaluation_time_limit: EVALUATION_LIMIT,
-                random: random.clone(),
-            }),
+            accept,
+            stage_order: stages,
+            approved: Arc::new(ApprovedImages::new(store.clone())),
             limits: Limits {
                 max_bundle_bytes: config.server.max_bundle_bytes,
                 max_unpacked_bytes: config.server.max_unpacked_bytes,
                 max_files: config.server.max_files,
                 request_timeout: config.server.request_timeout,
+                max_requests: config.server.max_requests,
             },
             clock,
             random,
@@ -339,16 +354,18 @@ impl Server {
     pub fn ready_line(&self) -> String {
         let address = self.listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
         let builds = match self.max_builds {
+            _ if !self.role.works() => "answers requests only".to_owned(),
             0 => "no builds (API only)".to_owned(),
             1 => "1 build at once".to_owned(),
             count => format!("up to {count} builds at once"),
         };
+        let role = if self.role.answers() { "" } else { "worker, " };
         let token = self
             .admin_token
             .as_ref()
             .map_or_else(String::new, |path| format!("; the first admin token is in {}", path.display()));
         format!(
-            "Ingot {} is ready on http://{address}: deployment {}, {builds}{token}",
+            "Ingot {} is ready on http://{address}: deployment {}, {role}{builds}{token}",
             env!("CARGO_PKG_VERSION"),
             self.deployment
         )
@@ -367,8 +384,9 @@ impl Server {
     /// # Errors
     /// When the listener fails.
     pub async fn run(self) -> Result<Drained> {
-        let Self { listener, state, tasks, lifecycle, database, .. } = self;
-        let mut serving = tokio::spawn(api::serve(listener, state, lifecycle.soft_stop.clone()));
+        let Self { listener, state, tasks, lifecycle, database, role, .. } = self;
+        let routes = if role.answers() { api::router(state) } else { api::worker_router(state) };
+        let mut serving = tokio::spawn(api::serve(listener, routes, lifecycle.soft_stop.clone()));
         tokio::select! {
             outcome = &mut serving => {
                 let why = match outcome {
@@ -409,6 +427,28 @@ impl Server {
         }
         Ok(drained)
     }
+}
+
+fn engine_settings(config: &Config, deployment: DeploymentId) -> EngineSettings {
+    EngineSettings {
+        deployment,
+        server_name: config.server.name.clone().unwrap_or_else(host_name),
+        max_builds: config.workers.max_builds,
+        build_limits: config.build_limits(),
+        source_cidrs: config.network.source_cidrs.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Installs the recorder, with what does not change.
+fn start_metrics(config: &Config, deployment: DeploymentId) -> Result<PrometheusHandle> {
+    let metrics = telemetry::metrics::install().map_err(Error::internal)?;
+    let version = env!("CARGO_PKG_VERSION");
+    metrics::gauge!(names::INFO, "version" => version, "deployment" => deployment.to_string()).set(1);
+    let max_builds = if config.server.role.works() { config.workers.max_builds } else { 0 };
+    metrics::gauge!(names::MAX_BUILDS).set(f64::from(u32::try_from(max_builds).unwrap_or(u32::MAX)));
+    metrics::gauge!(names::DRAINING).set(0);
+    tokio::spawn(telemetry::metrics::upkeep(metrics.clone()));
+    Ok(metrics)
 }
 
 fn aws_config(config: &Config, deployment: DeploymentId) -> AwsConfig {

@@ -1,13 +1,14 @@
 //! `Idempotency-Key`: the same POST sent twice is done once, and answered twice with the same words.
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::ApiState;
 use super::principal::Caller;
 use crate::domain::error::{Error, Result};
+use crate::store::idempotency::JUST_USED;
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer is a kept one.
@@ -39,6 +40,37 @@ impl Key {
             hash.update(part);
         }
         Ok(Some(Self { key: key.to_owned(), request_sha256: hash.finalize().into() }))
+    }
+
+    /// The key of a request with this body.
+    ///
+    /// # Errors
+    /// When the key is empty or too long.
+    pub fn of_body(headers: &HeaderMap, uri: &Uri, body: &[u8]) -> Result<Option<Self>> {
+        Self::of(headers, &[b"POST", uri.path().as_bytes(), uri.query().unwrap_or_default().as_bytes(), body])
+    }
+
+    /// Does the work of a request that has a key once: an answer that was given before is given again. The work has to keep
+    /// its answer under the key, in its own transaction.
+    ///
+    /// # Errors
+    /// Those of the work, and of [`Key::replay`].
+    pub async fn once(
+        key: Option<&Self>,
+        state: &ApiState,
+        caller: &Caller,
+        location: (&str, &str),
+        work: impl Future<Output = Result<Response>>,
+    ) -> Result<Response> {
+        let Some(key) = key else { return work.await };
+        if let Some(answer) = key.replay(state, caller, location).await? {
+            return Ok(answer);
+        }
+        match work.await {
+            // The same request came twice at the same time, and the other one won.
+            Err(error) if error.code == JUST_USED => key.replay(state, caller, location).await?.ok_or(error),
+            outcome => outcome,
+        }
     }
 
     /// The answer that was given before. `location`: what its `Location` begins with, and the field that goes on.

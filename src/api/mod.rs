@@ -19,7 +19,7 @@ mod state;
 pub mod v1;
 
 pub use openapi::{openapi, openapi_yaml};
-pub use router::{router, serve};
+pub use router::{router, serve, worker_router};
 pub use state::{ApiState, Limits};
 
 #[cfg(test)]

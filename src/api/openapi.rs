@@ -23,6 +23,8 @@ use super::{ApiState, v1};
         (name = "builds", description = "The sources of a run"),
         (name = "templates", description = "Templates and their immutable versions"),
         (name = "images", description = "What runs made"),
+        (name = "stages", description = "What each environment may run, and the moves of images through them"),
+        (name = "schedules", description = "What starts runs at given times"),
         (name = "tokens", description = "Bearer tokens"),
         (name = "audit", description = "Who did what"),
         (name = "server", description = "The server itself"),

@@ -1,4 +1,4 @@
-//! Who is asking, as an argument of a handler: [`Viewer`], [`Builder`] and [`Admin`] take the bearer token, and refuse
+//! Who is asking, as an argument of a handler: [`Viewer`], [`Builder`], [`Promoter`] and [`Admin`] take the bearer token, and refuse
 //! one whose role does not reach.
 
 use axum::extract::FromRequestParts;
@@ -18,6 +18,8 @@ use crate::store::Actor;
 pub struct Viewer(pub Caller);
 /// Somebody who may change templates and runs.
 pub struct Builder(pub Caller);
+/// Somebody who may move images through the stages.
+pub struct Promoter(pub Caller);
 /// Somebody who may do all.
 pub struct Admin(pub Caller);
 
@@ -49,6 +51,7 @@ macro_rules! extractor {
 }
 extractor!(Viewer, Role::Viewer);
 extractor!(Builder, Role::Builder);
+extractor!(Promoter, Role::Promoter);
 extractor!(Admin, Role::Admin);
 
 async fn caller(parts: &Parts, state: &ApiState, needed: Role) -> Result<Caller> {

@@ -1,27 +1,40 @@
 //! All routes with what surrounds them: request id, access log, time-outs, panics, and problems for wrong paths.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::{self, LoggedError};
 use super::{ApiState, access_log, openapi, operations, request_id, v1};
 
+/// What a worker answers: whether it is well.
+pub fn worker_router(state: ApiState) -> Router {
+    let timed = operations::routes().layer(from_fn_with_state(state.clone(), time_limit));
+    surrounded(timed.fallback(no_api_here), state)
+}
+
 /// The API as a service.
 pub fn router(state: ApiState) -> Router {
     let (answers, _) = openapi::documented().merge(v1::routes()).split_for_parts();
     let (streams, _) = openapi::documented().merge(v1::streaming_routes()).split_for_parts();
-    let timed = answers.merge(operations::routes()).layer(from_fn_with_state(state.clone(), time_limit));
-    timed
-        .merge(streams)
-        .fallback(no_such_path)
+    let places = Arc::new(Semaphore::new(state.limits.max_requests));
+    // Probes are served however many requests there are.
+    let limited = answers.layer(from_fn(move |request, next| take_place(places.clone(), request, next)));
+    let timed = limited.merge(operations::routes()).layer(from_fn_with_state(state.clone(), time_limit));
+    surrounded(timed.merge(streams).fallback(no_such_path), state)
+}
+
+fn surrounded(routes: Router<ApiState>, state: ApiState) -> Router {
+    routes
         .method_not_allowed_fallback(no_such_method)
         // Bodies are limited where they are read, by the configuration.
         .layer(DefaultBodyLimit::disable())
@@ -35,8 +48,23 @@ pub fn router(state: ApiState) -> Router {
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, state: ApiState, stop: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router(state)).with_graceful_shutdown(stop.cancelled_owned()).await
+pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) -> std::io::Result<()> {
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// Refuses what is beyond the limit at once: a queue would only let more clients time out.
+async fn take_place(places: Arc<Semaphore>, request: Request, next: Next) -> Response {
+    if let Ok(_place) = places.try_acquire() {
+        return next.run(request).await;
+    }
+    let detail = "The server is serving as many requests as it may at once; try again in a moment.";
+    problem::document(StatusCode::SERVICE_UNAVAILABLE, "too-many-requests", detail.to_owned(), &[])
+}
+
+async fn no_api_here(uri: Uri) -> Response {
+    let detail =
+        format!("This server is a worker and does not answer {}; ask one with the role api or all.", uri.path());
+    problem::document(StatusCode::NOT_FOUND, "path-not-found", detail, &[])
 }
 
 async fn time_limit(State(state): State<ApiState>, request: Request, next: Next) -> Response {

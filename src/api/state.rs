@@ -8,8 +8,10 @@ use uuid::Uuid;
 
 use crate::auth::Authenticator;
 use crate::domain::clock::Clock;
+use crate::domain::stage::StageOrder;
 use crate::engine::accept::{AcceptSettings, Random, new_id};
 use crate::store::Store;
+use crate::store::approved::ApprovedImages;
 
 /// What one request may cost.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +24,8 @@ pub struct Limits {
     pub max_files: usize,
     /// Requests that take longer are answered 503. Live logs have no limit.
     pub request_timeout: Duration,
+    /// Requests that are served at once; more are answered 503.
+    pub max_requests: usize,
 }
 
 /// See the module's text.
@@ -29,6 +33,8 @@ pub struct Limits {
 pub struct ApiState {
     pub store: Store,
     pub accept: Arc<AcceptSettings>,
+    pub stage_order: Arc<StageOrder>,
+    pub approved: Arc<ApprovedImages>,
     pub limits: Limits,
     pub clock: Arc<dyn Clock>,
     pub random: Random,

@@ -21,6 +21,7 @@ use crate::domain::policy::Policy;
 use crate::domain::role::Role;
 use crate::engine::accept::{AcceptSettings, Random};
 use crate::store::Actor;
+use crate::store::approved::ApprovedImages;
 use crate::store::test_support::{TestClock, TestDatabase};
 use crate::store::tokens::NewToken;
 
@@ -111,13 +112,16 @@ impl TestApi {
             random: random.clone(),
         };
         let state = ApiState {
-            store,
+            store: store.clone(),
             accept: Arc::new(accept),
+            stage_order: Arc::default(),
+            approved: Arc::new(ApprovedImages::new(store)),
             limits: Limits {
                 max_bundle_bytes: 64 * 1024,
                 max_unpacked_bytes: 128 * 1024,
                 max_files: 20,
                 request_timeout: Duration::from_secs(20),
+                max_requests: 100,
             },
             clock: clock.clone(),
             random,

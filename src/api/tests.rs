@@ -132,3 +132,52 @@ async fn templates_get_a_version_for_each_change() {
         api.post_json(&token, "/v1/runs", &json!({"template": "web", "version": 1, "variables": {"base": "x"}})).await;
     assert_eq!(run.problem(422), "policy-violation");
 }
+
+#[tokio::test]
+async fn a_rotated_token_has_a_new_secret_and_the_old_one_ends() {
+    let api = TestApi::new().await;
+    let made = api.post_json(BOOTSTRAP, "/v1/tokens", &json!({"name": "ci", "role": "builder"})).await.json();
+    let old = made["token"].as_str().unwrap().to_owned();
+    let rotate = async |body: serde_json::Value| api.post_json(BOOTSTRAP, "/v1/tokens/ci/rotate", &body).await;
+    let rotated = rotate(json!({"keep_old_for": "1h", "expires_in": "90d"})).await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text());
+    let rotated = rotated.json();
+    let new = rotated["token"].as_str().unwrap().to_owned();
+    assert_eq!((&rotated["id"], &rotated["expires_at"]), (&made["id"], &json!("2026-04-02T12:00:00Z")));
+    assert_eq!(rotated["previous_valid_until"], "2026-01-02T13:00:00Z");
+    for secret in [&old, &new] {
+        assert_eq!(api.get(secret, "/v1/tokens/self").await.json()["name"], "ci");
+    }
+    api.clock.advance(Duration::from_hours(1));
+    assert_eq!(api.get(&old, "/v1/runs").await.problem(401), "token-rotated");
+    assert_eq!(api.get(&new, "/v1/runs").await.status, 200);
+    // Without a time the secret ends at once.
+    let newest = rotate(json!({})).await.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(api.get(&new, "/v1/runs").await.problem(401), "token-unknown");
+    assert_eq!(api.get(&newest, "/v1/runs").await.status, 200);
+    assert_eq!(rotate(json!({"keep_old_for": "soon"})).await.problem(422), "expiry-invalid");
+    assert_eq!(api.post_json(BOOTSTRAP, "/v1/tokens/nobody/rotate", &json!({})).await.problem(404), "token-not-found");
+    let delete = request("DELETE", BOOTSTRAP, &format!("/v1/tokens/{}", made["id"].as_str().unwrap()));
+    assert_eq!(api.send(delete.body(Body::empty()).unwrap()).await.status, 204);
+    let by_id = format!("/v1/tokens/{}/rotate", made["id"].as_str().unwrap());
+    assert_eq!(api.post_json(BOOTSTRAP, &by_id, &json!({})).await.problem(409), "token-not-live");
+}
+
+#[tokio::test]
+async fn requests_beyond_the_limit_are_refused_and_probes_are_not() {
+    let mut api = TestApi::new().await;
+    api.state.limits.max_requests = 0;
+    let router = super::router(api.state.clone());
+    let send = async |path: &str| {
+        let request = request("GET", BOOTSTRAP, path).body(Body::empty()).unwrap();
+        tower::ServiceExt::oneshot(router.clone(), request).await.unwrap()
+    };
+    let refused = send("/v1/runs").await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(send("/healthz").await.status(), 200);
+    let worker = super::worker_router(api.state.clone());
+    let ask = request("GET", BOOTSTRAP, "/v1/runs").body(Body::empty()).unwrap();
+    assert_eq!(tower::ServiceExt::oneshot(worker.clone(), ask).await.unwrap().status(), 404);
+    let ready = request("GET", BOOTSTRAP, "/readyz").body(Body::empty()).unwrap();
+    assert_eq!(tower::ServiceExt::oneshot(worker, ready).await.unwrap().status(), 200);
+}

@@ -13,7 +13,7 @@ use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::ids::TokenId;
 use crate::domain::role::Role;
 use crate::store::Store;
-use crate::store::tokens::TokenRow;
+use crate::store::tokens::TokenBySecret;
 
 /// How long a token's row is believed without asking the database: so long at most does a revoked token live on.
 const CACHED_FOR: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ pub struct Authenticator {
 
 #[derive(Clone)]
 struct Cached {
-    row: TokenRow,
+    token: TokenBySecret,
     read_at: Duration,
     touched_at: Option<Duration>,
 }
@@ -65,11 +65,12 @@ impl Authenticator {
             return Self::bootstrap_principal(store).await;
         }
         let now = clock.since_boot();
-        let row = match self.cached(&hash, now) {
-            Some(row) => row,
+        let token = match self.cached(&hash, now) {
+            Some(token) => token,
             None => self.look_up(store, hash, now).await?,
         };
-        check(&row, clock)?;
+        check(&token, clock)?;
+        let row = token.row;
         if self.wants_touch(&hash, now)
             && let Err(error) = store.touch_token(row.id, clock.now()).await
         {
@@ -94,14 +95,14 @@ impl Authenticator {
         Ok(Principal { name: BOOTSTRAP.to_owned(), role: Role::Admin, token: None })
     }
 
-    fn cached(&self, hash: &TokenHash, now: Duration) -> Option<TokenRow> {
+    fn cached(&self, hash: &TokenHash, now: Duration) -> Option<TokenBySecret> {
         let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = cache.get(hash).filter(|entry| now.saturating_sub(entry.read_at) < CACHED_FOR)?;
-        Some(entry.row.clone())
+        Some(entry.token.clone())
     }
 
-    async fn look_up(&self, store: &Store, hash: TokenHash, now: Duration) -> Result<TokenRow> {
-        let Some(row) = store.token_by_hash(hash.0).await? else {
+    async fn look_up(&self, store: &Store, hash: TokenHash, now: Duration) -> Result<TokenBySecret> {
+        let Some(token) = store.token_by_hash(hash.0).await? else {
             return Err(unauthenticated(
                 "token-unknown",
                 "This token is unknown: it was never made here, or it is mistyped.".to_owned(),
@@ -112,8 +113,8 @@ impl Authenticator {
             cache.clear();
         }
         let touched_at = cache.get(&hash).and_then(|entry| entry.touched_at);
-        cache.insert(hash, Cached { row: row.clone(), read_at: now, touched_at });
-        Ok(row)
+        cache.insert(hash, Cached { token: token.clone(), read_at: now, touched_at });
+        Ok(token)
     }
 
     fn wants_touch(&self, hash: &TokenHash, now: Duration) -> bool {
@@ -127,7 +128,13 @@ impl Authenticator {
     }
 }
 
-fn check(row: &TokenRow, clock: &dyn Clock) -> Result<()> {
+fn check(token: &TokenBySecret, clock: &dyn Clock) -> Result<()> {
+    let row = &token.row;
+    if token.previous && row.previous_valid_until.is_none_or(|until| until <= clock.now()) {
+        let public =
+            format!("The token {:?} was rotated, and its secret before counts no longer; use the new one.", row.name);
+        return Err(unauthenticated("token-rotated", public));
+    }
     if let Some(at) = row.revoked_at {
         let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
         return Err(unauthenticated("token-revoked", format!("The token {:?} was revoked on {at}.", row.name)));

@@ -6,17 +6,18 @@ use clap::Args;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Map, Value, json};
 
-use super::client::Client;
+use super::client::{Client, new_idempotency_key};
 use super::error::{CliError, CliResult};
 use super::exit::Exit;
 use super::follow::{Ending, Following, follow};
 use super::inputs::{Inputs, TemplateArgs, VarFile, assignment};
 use super::pack;
 use super::problem::{Problem, Sources};
+use super::runs::how_to_follow;
 use super::screen::{ColorChoice, Look, Screen};
 use super::summary;
 use super::wire::Run;
-use super::{Context, interrupts, typed};
+use super::{Context, given, interrupts, object, typed};
 use crate::domain::clock::Clock;
 
 #[derive(Debug, Args)]
@@ -80,7 +81,7 @@ impl BuildArgs {
         let run: Run = typed(&client, &answer)?;
         screen.say(&started(&run))?;
         if self.detach {
-            screen.say(&format!("Follow it with: ingot logs -f {}", run.id))?;
+            screen.say(&how_to_follow(&run.id))?;
             if context.json() {
                 context.print_json(&answer)?;
             }
@@ -131,35 +132,20 @@ impl BuildArgs {
             let variables = inputs.variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
             (inputs.var_files.iter().filter_map(inside).collect(), variables)
         };
-        let mut request = Map::new();
-        let mut put = |name: &str, value: Value| {
-            let empty = match &value {
-                Value::Null => true,
-                Value::Array(items) => items.is_empty(),
-                Value::Object(members) => members.is_empty(),
-                _ => false,
-            };
-            if !empty {
-                request.insert(name.to_owned(), value);
-            }
-        };
-        put("name", json!(self.name.clone().or_else(|| default_name(inputs))));
-        put("family", json!(self.family));
-        put("account", json!(self.account));
-        put("variables", variables.into());
-        put("env", json!(inputs.environment));
-        put("var_files", json!(var_files));
-        put("only", json!(self.template.only));
-        put("except", json!(self.template.except));
-        put("git_sha", json!(git_sha));
-        put("timeout", json!(self.timeout));
-        put(
-            "labels",
-            self.labels.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, _>>().into(),
-        );
-        if self.no_clean {
-            put("clean_image", json!(false));
-        }
+        let request = given([
+            ("name", json!(self.name.clone().or_else(|| default_name(inputs)))),
+            ("family", json!(self.family)),
+            ("account", json!(self.account)),
+            ("variables", variables.into()),
+            ("env", json!(inputs.environment)),
+            ("var_files", json!(var_files)),
+            ("only", json!(self.template.only)),
+            ("except", json!(self.template.except)),
+            ("git_sha", json!(git_sha)),
+            ("timeout", json!(self.timeout)),
+            ("labels", object(&self.labels)),
+            ("clean_image", json!(self.no_clean.then_some(false))),
+        ]);
         Ok(request.into())
     }
 
@@ -208,10 +194,6 @@ fn default_name(inputs: &Inputs) -> Option<String> {
         .collect();
     Some(name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).chars().take(100).collect::<String>())
         .filter(|name| !name.is_empty())
-}
-
-fn new_idempotency_key() -> String {
-    uuid::Uuid::new_v4().to_string()
 }
 
 fn form(request: &Value, bundle: &[u8]) -> CliResult<Form> {
@@ -274,23 +256,9 @@ fn mentioned_sibling(problem: &Problem, single: &str, root: &Path) -> Option<Str
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
-    use std::time::Duration;
 
-    use chrono::{DateTime, Utc};
-
+    use super::super::test_support::Epoch;
     use super::*;
-
-    struct Epoch;
-
-    impl Clock for Epoch {
-        fn now(&self) -> DateTime<Utc> {
-            DateTime::UNIX_EPOCH
-        }
-
-        fn since_boot(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
 
     #[derive(clap::Parser)]
     struct Line {

@@ -107,6 +107,23 @@ impl Client {
         self.json(self.send(idempotency_key.is_some(), request).await?).await
     }
 
+    /// `POST` of JSON under a key of its own: repeated when the server can't be reached, and done once.
+    ///
+    /// # Errors
+    /// See [`CliError`].
+    pub async fn post_once<T: DeserializeOwned>(&self, path: &[&str], body: Option<&Value>) -> CliResult<T> {
+        self.post(path, body, Some(&new_idempotency_key())).await
+    }
+
+    /// `PATCH` of JSON, repeated when the server can't be reached: what is set twice is the same.
+    ///
+    /// # Errors
+    /// See [`CliError`].
+    pub async fn patch<T: DeserializeOwned>(&self, path: &[&str], body: &Value) -> CliResult<T> {
+        let request = || Ok(self.request(Method::PATCH, path).timeout(REQUEST_LIMIT).json(body));
+        self.json(self.send(true, request).await?).await
+    }
+
     /// `POST` of a multipart form, repeated when the server can't be reached.
     ///
     /// # Errors
@@ -233,6 +250,11 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// A key that no other request has.
+pub(super) fn new_idempotency_key() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
 fn with_key(request: RequestBuilder, key: Option<&str>) -> RequestBuilder {
     match key {
         Some(key) => request.header("idempotency-key", key),
@@ -243,7 +265,7 @@ fn with_key(request: RequestBuilder, key: Option<&str>) -> RequestBuilder {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wiremock::matchers::{header, method, path};
+    use wiremock::matchers::{body_json, header, method, path};
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     use super::*;
@@ -282,6 +304,22 @@ mod tests {
         let client = Client::new(&server.uri(), None).unwrap().impatient();
         let error = client.post::<Value>(&["tokens"], Some(&json!({})), None).await.unwrap_err();
         assert!(matches!(&error, CliError::NotIngot { reason, .. } if reason.contains("<html>")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_change_of_fields_is_repeated() {
+        let server = MockServer::start().await;
+        let away = ResponseTemplate::new(503).set_body_json(json!({"title": "Service Unavailable", "status": 503}));
+        Mock::given(method("PATCH")).respond_with(away).up_to_n_times(1).mount(&server).await;
+        Mock::given(method("PATCH"))
+            .and(path("/v1/schedules/web"))
+            .and(body_json(json!({"cron": "0 6 * * 1"})))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({"fine": true})))
+            .mount(&server)
+            .await;
+        let client = Client::new(&server.uri(), None).unwrap().impatient();
+        let answer: Value = client.patch(&["schedules", "web"], &json!({"cron": "0 6 * * 1"})).await.unwrap();
+        assert_eq!(answer, json!({"fine": true}));
     }
 
     #[tokio::test]

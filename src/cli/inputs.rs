@@ -134,17 +134,7 @@ impl TemplateArgs {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         for text in &self.env {
-            let (name, value) = match assignment(text) {
-                Ok(pair) => pair,
-                Err(complaint) if text.contains('=') => return Err(CliError::Usage(format!("--env {complaint}"))),
-                Err(_) => {
-                    let value = own.get(text).cloned();
-                    let complaint = || {
-                        CliError::Usage(format!("--env {text}: this environment has no such variable (as UTF-8 text)"))
-                    };
-                    (text.clone(), value.ok_or_else(complaint)?)
-                }
-            };
+            let (name, value) = environment_variable(text, |name| own.get(name).cloned())?;
             environment.insert(name, value);
         }
         Ok(environment)
@@ -216,6 +206,20 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
         _ => Err(format!("{text:?} is not of the form NAME=VALUE")),
+    }
+}
+
+/// `--env`: `NAME=VALUE`, or `NAME` alone with its value in our own environment.
+///
+/// # Errors
+/// When it has no name, or our own environment has no such variable.
+pub fn environment_variable(text: &str, own: impl Fn(&str) -> Option<String>) -> CliResult<(String, String)> {
+    match assignment(text) {
+        Ok(pair) => Ok(pair),
+        Err(complaint) if text.contains('=') => Err(CliError::Usage(format!("--env {complaint}"))),
+        Err(_) => own(text).map(|value| (text.to_owned(), value)).ok_or_else(|| {
+            CliError::Usage(format!("--env {text}: this environment has no such variable (as UTF-8 text)"))
+        }),
     }
 }
 

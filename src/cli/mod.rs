@@ -3,23 +3,32 @@
 //! them out, so that a client command loads nothing of theirs.
 
 mod argv;
+mod audit;
 mod build;
 mod client;
 mod error;
 pub mod exit;
 mod follow;
 mod git;
+mod image_name;
 mod images;
 mod inputs;
+mod latest;
+mod lists;
 mod logs;
 mod pack;
 pub mod problem;
+mod promote;
 mod runs;
+mod schedules;
 mod screen;
 pub mod server;
 mod sse;
+mod stages;
 mod summary;
 mod table;
+#[cfg(test)]
+mod test_support;
 pub mod token;
 mod validate;
 mod wire;
@@ -31,7 +40,8 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use self::client::Client;
@@ -112,9 +122,28 @@ pub enum ClientCommand {
     Runs(runs::RunsArgs),
     /// Print the log of a run or of one build.
     Logs(logs::LogsArgs),
-    /// List or show images.
+    /// List or show images, or tell what happened to one.
     Images(images::ImagesArgs),
-    /// Create, list or revoke tokens.
+    /// Print the AMI that a stage approves.
+    #[command(
+        after_help = "In a script: AMI=$(ingot latest --family web --region eu-west-1). The exit code is 1, and \
+        nothing is printed, when no image is approved."
+    )]
+    Latest(latest::LatestArgs),
+    /// Let a stage hold an image.
+    Promote(promote::PromoteArgs),
+    /// Let a stage hold an image no longer.
+    Demote(promote::DemoteArgs),
+    /// Let a stage hold again what it held before.
+    Rollback(promote::RollbackArgs),
+    /// List the stages, or show what one holds or held.
+    Stages(stages::StagesArgs),
+    /// Start runs at times: list, show, create, update, pause, resume, trigger or delete schedules.
+    Schedules(schedules::SchedulesArgs),
+    /// Show who did what.
+    #[command(after_help = "With -o json, what was there before and after each deed, too.")]
+    Audit(audit::AuditArgs),
+    /// Create, list, rotate or revoke tokens.
     Token(token::TokenArgs),
     /// Print the version.
     Version,
@@ -153,6 +182,13 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
         ClientCommand::Runs(args) => block_on(args.run(&context)),
         ClientCommand::Logs(args) => block_on(args.run(&context)),
         ClientCommand::Images(args) => block_on(args.run(&context)),
+        ClientCommand::Latest(args) => block_on(args.run(&context)),
+        ClientCommand::Promote(args) => block_on(args.run(&context)),
+        ClientCommand::Demote(args) => block_on(args.run(&context)),
+        ClientCommand::Rollback(args) => block_on(args.run(&context)),
+        ClientCommand::Stages(args) => block_on(args.run(&context)),
+        ClientCommand::Schedules(args) => block_on(args.run(&context)),
+        ClientCommand::Audit(args) => block_on(args.run(&context)),
         ClientCommand::Token(args) => block_on(args.run(&context)),
     };
     finish(outcome, &Sources::new())
@@ -214,10 +250,20 @@ impl Context {
         self.print(&format!("{value:#}\n"))
     }
 
+    /// Prints an answer: for programs as it is, for people what `text` makes of it.
+    fn print_answer<T: DeserializeOwned>(
+        &self,
+        client: &Client,
+        answer: &Value,
+        text: impl FnOnce(&T) -> String,
+    ) -> CliResult<()> {
+        if self.json() { self.print_json(answer) } else { self.print(&text(&typed(client, answer)?)) }
+    }
+
     fn version(&self) -> CliResult<()> {
         let version = env!("CARGO_PKG_VERSION");
         if self.json() {
-            self.print_json(&serde_json::json!({ "version": version }))
+            self.print_json(&json!({ "version": version }))
         } else {
             self.print(&format!("ingot {version}\n"))
         }
@@ -231,31 +277,27 @@ fn interrupts() -> mpsc::Receiver<()> {
     receiver
 }
 
-/// A list of the API, page by page, up to `limit` items.
-async fn list(client: &Client, path: &[&str], filters: &[(String, String)], limit: usize) -> CliResult<Vec<Value>> {
-    const PAGE: usize = 100;
-    let mut items = Vec::new();
-    let mut cursor: Option<String> = None;
-    while items.len() < limit {
-        let mut query: Vec<(&str, String)> =
-            filters.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        query.push(("limit", (limit - items.len()).min(PAGE).to_string()));
-        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let page: wire::Page = client.get(path, &query).await?;
-        items.extend(page.items);
-        match page.next_cursor {
-            Some(next) => cursor = Some(next),
-            None => break,
-        }
-    }
-    items.truncate(limit);
-    Ok(items)
-}
-
 /// Reads a part of an answer into its type.
-fn typed<T: serde::de::DeserializeOwned>(client: &Client, value: &Value) -> CliResult<T> {
+fn typed<T: DeserializeOwned>(client: &Client, value: &Value) -> CliResult<T> {
     T::deserialize(value)
         .map_err(|error| CliError::NotIngot { server: client.server().to_owned(), reason: error.to_string() })
+}
+
+/// A request's fields. What is null or empty was not given, and is left out.
+fn given<'n>(fields: impl IntoIterator<Item = (&'n str, Value)>) -> Map<String, Value> {
+    let is_given = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    };
+    let fields = fields.into_iter().filter(|(_, value)| is_given(value));
+    fields.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Pairs of the command line as an object; of equals the later one.
+fn object(pairs: &[(String, String)]) -> Value {
+    pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, _>>().into()
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use super::client::Client;
 use super::error::CliResult;
 use super::exit::Exit;
 use super::inputs::assignment;
-use super::table::Table;
+use super::lists::{Filters, Limit, print_list};
+use super::table::{Table, facts, number};
 use super::wire::{Build, Run};
-use super::{Context, list, typed};
+use super::{Context, typed};
 
 #[derive(Debug, Args)]
 pub struct RunsArgs {
@@ -36,11 +37,10 @@ enum Action {
     Retry { id: String },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct ListArgs {
-    /// How many at most.
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    limit: usize,
+    #[command(flatten)]
+    limit: Limit,
     /// Only runs in this state.
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
@@ -61,15 +61,7 @@ struct ListArgs {
 impl RunsArgs {
     pub(super) async fn run(self, context: &Context) -> CliResult<Exit> {
         let client = context.client()?;
-        let action = self.action.unwrap_or(Action::List(ListArgs {
-            limit: 20,
-            state: None,
-            template: None,
-            account: None,
-            git_sha: None,
-            labels: Vec::new(),
-        }));
-        match action {
+        match self.action.unwrap_or_else(|| Action::List(ListArgs::default())) {
             Action::List(args) => args.run(context, &client).await?,
             Action::Show { id, steps } => show(context, &client, &id, steps).await?,
             Action::Cancel { id } => change(context, &client, &id, "cancel").await?,
@@ -81,17 +73,10 @@ impl RunsArgs {
 
 impl ListArgs {
     async fn run(self, context: &Context, client: &Client) -> CliResult<()> {
-        let mut filters: Vec<(String, String)> = Vec::new();
         let options =
             [("state", self.state), ("template", self.template), ("account", self.account), ("git_sha", self.git_sha)];
-        filters.extend(options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        filters.extend(self.labels.into_iter().map(|(name, value)| (format!("label.{name}"), value)));
-        let items = list(client, &["runs"], &filters, self.limit).await?;
-        if context.json() {
-            return context.print_json(&Value::Array(items));
-        }
-        let runs = items.iter().map(|item| typed(client, item)).collect::<CliResult<Vec<Run>>>()?;
-        context.print(&table(&runs).render())
+        let filters = Filters::new(options).with("label.", self.labels);
+        print_list(context, client, &["runs"], (&filters, self.limit.count), table).await
     }
 }
 
@@ -122,15 +107,15 @@ async fn show(context: &Context, client: &Client, id: &str, steps: bool) -> CliR
 
 async fn change(context: &Context, client: &Client, id: &str, verb: &str) -> CliResult<()> {
     let answer: Value = client.post(&["runs", id, verb], None, None).await?;
-    if context.json() {
-        return context.print_json(&answer);
-    }
-    let run: Run = typed(client, &answer)?;
     let what = if verb == "cancel" { "is asked to stop" } else { "is tried again" };
-    context.print(&format!(
-        "Run {} {what}; its state is {}. Follow it with: ingot logs -f {}\n",
-        run.id, run.state, run.id
-    ))
+    context.print_answer(client, &answer, |run: &Run| {
+        format!("Run {} {what}; its state is {}. {}\n", run.id, run.state, how_to_follow(&run.id))
+    })
+}
+
+/// The sentence for whoever has started a run.
+pub(super) fn how_to_follow(run: &str) -> String {
+    format!("Follow it with: ingot logs -f {run}")
 }
 
 fn table(runs: &[Run]) -> Table {
@@ -171,8 +156,7 @@ fn builds(builds: &[Build]) -> String {
 }
 
 fn shown(run: &Run) -> String {
-    let mut text = String::new();
-    let facts = [
+    let mut text = facts(&[
         ("run", Some(run.id.clone())),
         ("state", Some(run.state.clone())),
         ("template", Some(template(run))),
@@ -187,12 +171,7 @@ fn shown(run: &Run) -> String {
         ("created", run.created_at.clone()),
         ("started", run.started_at.clone()),
         ("finished", run.finished_at.clone()),
-    ];
-    for (name, value) in
-        facts.iter().filter_map(|(name, value)| Some((name, value.as_ref().filter(|value| !value.is_empty())?)))
-    {
-        let _ = writeln!(text, "{name:<9} {value}");
-    }
+    ]);
     let mut table = Table::new(&["BUILD", "ID", "STATE", "ATTEMPT", "CLEANUP", "ARTIFACTS"]);
     for build in &run.builds {
         let artifacts = build.artifacts.iter().map(|artifact| {
@@ -202,7 +181,7 @@ fn shown(run: &Run) -> String {
             build.name.clone(),
             build.id.clone(),
             build.state.clone(),
-            build.attempt.map_or_else(String::new, |attempt| attempt.to_string()),
+            number(build.attempt),
             build.cleanup.clone().unwrap_or_default(),
             artifacts.collect::<Vec<_>>().join(" "),
         ]);

@@ -4,21 +4,35 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::domain::server_role::ServerRole;
+
+const ENDING: &str = "SIGTERM or SIGINT once: no new builds are begun, requests and running builds get the configured grace; what \
+    is not done by then is carried on by the next server. Twice: stop at once.";
+
 /// What reads the server's configuration.
 #[derive(Debug, Subcommand)]
 pub enum ServerCommand {
     /// Run the server.
-    #[command(
-        after_help = "SIGTERM or SIGINT once: no new builds are begun, requests and running builds get the configured \
-        grace; what is not done by then is carried on by the next server. Twice: stop at once."
-    )]
-    Serve(ConfigFile),
+    #[command(after_help = ENDING)]
+    Serve(ServeArgs),
+    /// Run a server that only works on what others accept: the same as `serve --role worker`.
+    #[command(after_help = ENDING)]
+    Worker(ConfigFile),
     /// Bring the database to this version's schema, and stop.
     Migrate(ConfigFile),
     /// Check or show the server's configuration.
     Config(ConfigArgs),
     /// Print the API's description (`OpenAPI` 3.1, YAML).
     Openapi,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// What of the work is this server's; by default what the configuration says.
+    #[arg(long, value_name = "all|api|worker")]
+    pub role: Option<ServerRole>,
 }
 
 /// Where the configuration is.
@@ -41,4 +55,33 @@ pub enum ConfigAction {
     Check(ConfigFile),
     /// Print what the server would use, secrets hidden.
     Show(ConfigFile),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::{Command, parse};
+
+    fn command(line: &str) -> ServerCommand {
+        match parse(line.split(' ').map(OsString::from)).unwrap().command {
+            Command::Server(command) => command,
+            Command::Client(command) => panic!("{command:?}"),
+        }
+    }
+
+    #[test]
+    fn a_server_has_a_role() {
+        let role = |line: &str| match command(line) {
+            ServerCommand::Serve(args) => args.role,
+            command => panic!("{command:?}"),
+        };
+        assert_eq!(role("ingot serve --config x.toml"), None);
+        assert_eq!(role("ingot serve --role worker"), Some(ServerRole::Worker));
+        assert_eq!(role("ingot serve --role=api"), Some(ServerRole::Api));
+        assert_eq!(role("ingot serve --role all"), Some(ServerRole::All));
+        let ServerCommand::Worker(file) = command("ingot worker --config x.toml") else { panic!("worker") };
+        assert_eq!(file.path, Some("x.toml".into()));
+    }
 }

@@ -1,4 +1,7 @@
-//! Tables for people: columns as wide as they need to be, two spaces between, nothing after the last.
+//! Tables for people: columns as wide as they need to be, two spaces between, nothing after the last. Facts about one
+//! thing are lines of a name and a value.
+
+use super::wire::Copy;
 
 /// Rows of equal length under their headings.
 #[derive(Debug)]
@@ -14,14 +17,7 @@ impl Table {
 
     /// Adds a row; control characters in it are replaced, since it may hold what others wrote.
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
-        let clean = |cell: String| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.rows.push(cells.into_iter().map(|cell| clean(cell.into())).collect());
-    }
-
-    /// Whether there is nothing but the headings.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.len() == 1
+        self.rows.push(cells.into_iter().map(|cell| clean(&cell.into())).collect());
     }
 
     /// The table with a newline after each row.
@@ -46,6 +42,32 @@ impl Table {
     }
 }
 
+/// Lines of a name and its value, the values below each other. What has none is left out.
+#[must_use]
+pub fn facts(facts: &[(&str, Option<String>)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let given =
+        facts.iter().filter_map(|(name, value)| Some((name, value.as_ref().filter(|value| !value.is_empty())?)));
+    given.map(|(name, value)| format!("{name:<width$}  {}\n", clean(value))).collect::<Vec<_>>().concat()
+}
+
+/// A number that may be missing, as a cell.
+#[must_use]
+pub fn number(number: Option<i64>) -> String {
+    number.map_or_else(String::new, |number| number.to_string())
+}
+
+/// `eu-west-1:ami-1 us-east-1:ami-2`.
+#[must_use]
+pub fn places(copies: &[Copy]) -> String {
+    copies.iter().map(|copy| format!("{}:{}", copy.region, copy.ami_id)).collect::<Vec<_>>().join(" ")
+}
+
+/// Text of others on one line, without what would move a terminal's cursor.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +83,17 @@ mod tests {
         018f      succeeded  web
         018f3333             größer [2J
         1         queued
+        ");
+    }
+
+    #[test]
+    fn facts_without_a_value_are_left_out() {
+        let text = |value: &str| Some(value.to_owned());
+        let all =
+            [("id", text("i1")), ("git sha", None), ("account", text("")), ("comment", text("two\nlines\u{1b}[2J"))];
+        insta::assert_snapshot!(facts(&all), @"
+        id       i1
+        comment  two lines [2J
         ");
     }
 }

@@ -2,7 +2,7 @@
 //! client goes on working with a newer server.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A run.
 #[derive(Debug, Clone, Deserialize)]
@@ -89,6 +89,14 @@ pub struct Image {
     pub state: String,
     #[serde(default)]
     pub stage: Option<String>,
+    /// All that hold it.
+    #[serde(default)]
+    pub stages: Vec<String>,
+    #[serde(default)]
+    pub tags_pending: bool,
+    /// Why its tags could not be written at the last try.
+    #[serde(default)]
+    pub tags_error: Option<String>,
     #[serde(default)]
     pub stob: Option<Stob>,
     #[serde(default)]
@@ -144,9 +152,195 @@ pub struct Token {
     pub revoked_at: Option<String>,
     #[serde(default)]
     pub last_used_at: Option<String>,
+    #[serde(default)]
+    pub rotated_at: Option<String>,
+    /// Until when the secret before the rotation is honoured.
+    #[serde(default)]
+    pub previous_valid_until: Option<String>,
     /// Only in the answer to its creation.
     #[serde(default)]
     pub token: Option<secrecy::SecretString>,
+}
+
+/// The AMI that a stage approves.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Latest {
+    pub ami_id: String,
+    #[serde(default)]
+    pub region: Option<String>,
+    #[serde(default)]
+    pub account: Option<String>,
+    #[serde(default)]
+    pub arch: Option<String>,
+    #[serde(default)]
+    pub platform: Option<String>,
+    #[serde(default)]
+    pub stage: Option<String>,
+    #[serde(default)]
+    pub generation: Option<i64>,
+    #[serde(default)]
+    pub since: Option<String>,
+    pub image: Image,
+    #[serde(default)]
+    pub copies: Vec<Copy>,
+}
+
+/// Something that happened to an image.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ImageEvent {
+    pub at: String,
+    pub event: String,
+    #[serde(default)]
+    pub principal: Option<String>,
+    #[serde(default)]
+    pub stage: Option<String>,
+    #[serde(default)]
+    pub generation: Option<i64>,
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+/// A stage.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Stage {
+    pub name: String,
+    #[serde(default)]
+    pub families: Option<i64>,
+    #[serde(default)]
+    pub newest_change_at: Option<String>,
+}
+
+/// What a stage holds of one family.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StageEntry {
+    pub family: String,
+    pub generation: i64,
+    pub image: StagedImage,
+    #[serde(default)]
+    pub since: Option<String>,
+    #[serde(default)]
+    pub principal: Option<String>,
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+/// A change of what a stage holds.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Promotion {
+    /// `promote`, `demote` or `rollback`.
+    pub action: String,
+    pub family: String,
+    pub stage: String,
+    pub generation: i64,
+    /// `None`: the stage holds nothing of the family any more.
+    #[serde(default)]
+    pub image: Option<StagedImage>,
+    #[serde(default)]
+    pub previous_image: Option<StagedImage>,
+    #[serde(default)]
+    pub principal: Option<String>,
+    #[serde(default)]
+    pub comment: Option<String>,
+    #[serde(default)]
+    pub at: Option<String>,
+}
+
+/// An image as stages tell of it; its family is theirs.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StagedImage {
+    pub number: i64,
+    #[serde(default)]
+    pub ami_ids: Vec<String>,
+    #[serde(default)]
+    pub copies: Vec<Copy>,
+}
+
+/// A schedule.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Schedule {
+    pub id: String,
+    pub name: String,
+    pub template: String,
+    /// `None`: the newest at each time.
+    #[serde(default)]
+    pub pinned_version: Option<i64>,
+    pub cron: String,
+    pub time_zone: String,
+    pub enabled: bool,
+    #[serde(default)]
+    pub overlap: Option<String>,
+    #[serde(default)]
+    pub catch_up: Option<String>,
+    #[serde(default)]
+    pub jitter_seconds: i64,
+    #[serde(default)]
+    pub account: Option<String>,
+    #[serde(default)]
+    pub family: Option<String>,
+    #[serde(default)]
+    pub git_sha: Option<String>,
+    #[serde(default)]
+    pub variables: Map<String, Value>,
+    #[serde(default)]
+    pub labels: Map<String, Value>,
+    #[serde(default)]
+    pub next: Vec<NextTime>,
+    #[serde(default)]
+    pub last_firing: Option<Firing>,
+    #[serde(default)]
+    pub created_by: Option<String>,
+    #[serde(default)]
+    pub created_at: Option<String>,
+    #[serde(default)]
+    pub updated_at: Option<String>,
+}
+
+/// A time to come of a cron line.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NextTime {
+    pub utc: String,
+    /// With the offset of the schedule's time zone.
+    pub local: String,
+}
+
+/// The times to come of a cron line that may be no schedule's.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Preview {
+    pub next: Vec<NextTime>,
+}
+
+/// What became of one time of a schedule.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Firing {
+    /// `None`: triggered by hand.
+    #[serde(default)]
+    pub slot: Option<String>,
+    pub at: String,
+    pub outcome: String,
+    #[serde(default)]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub run: Option<RunRef>,
+    #[serde(default)]
+    pub principal: Option<String>,
+}
+
+/// The run of a schedule's time.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RunRef {
+    pub id: String,
+    pub state: String,
+}
+
+/// A deed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuditEntry {
+    pub at: String,
+    pub principal: String,
+    pub action: String,
+    pub subject: String,
+    #[serde(default)]
+    pub request_id: Option<String>,
 }
 
 /// A page of a list.

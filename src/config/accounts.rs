@@ -27,6 +27,8 @@ pub struct Limits {
     pub instance_types: Vec<String>,
     /// GiB per volume.
     pub max_volume_size: Option<i32>,
+    /// Builds of the account at work at once, on all servers together.
+    pub max_builds: Option<u32>,
 }
 
 pub(super) fn read(root: &mut Section, found: &mut Vec<Diagnostic>) -> BTreeMap<String, Account> {
@@ -104,6 +106,8 @@ impl Account {
         );
         let volume = self.limits.max_volume_size.map_or_else(|| "(no limit)".to_owned(), |size| format!("{size} GiB"));
         line(lines, &key("limits.max_volume_size"), volume);
+        let builds = self.limits.max_builds.map_or_else(|| "(no limit)".to_owned(), |count| count.to_string());
+        line(lines, &key("limits.max_builds"), builds);
     }
 }
 
@@ -114,6 +118,7 @@ impl Limits {
             max_volume_size: section
                 .integer("max_volume_size", 1..=65_536, found)
                 .and_then(|size| i32::try_from(size).ok()),
+            max_builds: section.integer("max_builds", 1..=10_000, found).and_then(|count| u32::try_from(count).ok()),
         };
         section.finish(found);
         limits

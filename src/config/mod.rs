@@ -13,6 +13,7 @@ pub mod secrets;
 mod section;
 pub mod server;
 mod source;
+pub mod stages;
 pub mod units;
 pub mod workers;
 
@@ -29,6 +30,7 @@ pub use network::Network;
 pub use policy::PolicySettings;
 pub use secrets::Secrets;
 pub use server::Server;
+pub use stages::Stages;
 pub use workers::Workers;
 
 use crate::domain::diagnostic::Diagnostic;
@@ -48,6 +50,7 @@ pub struct Config {
     pub aws: Aws,
     pub auth: Auth,
     pub workers: Workers,
+    pub stages: Stages,
     pub policy: PolicySettings,
     pub network: Network,
     pub secrets: Secrets,
@@ -76,6 +79,7 @@ impl Config {
             aws: Aws::read(&mut root, &mut found),
             auth: Auth::read(&mut root, &mut found),
             workers: Workers::read(&mut root, &mut found),
+            stages: Stages::read(&mut root, &mut found),
             policy: PolicySettings::read(&mut root, &mut found),
             network: Network::read(&mut root, &mut found),
             secrets: Secrets::read(&mut root, &mut found),
@@ -84,6 +88,12 @@ impl Config {
         };
         root.finish(&mut found);
         if found.is_empty() { Ok(config) } else { Err(found) }
+    }
+
+    /// How many builds an account may have at work at once, on all servers together; accounts without a limit are not here.
+    #[must_use]
+    pub fn build_limits(&self) -> BTreeMap<String, u32> {
+        self.accounts.iter().filter_map(|(name, account)| Some((name.clone(), account.limits.max_builds?))).collect()
     }
 
     /// What each account's runs may name.
@@ -109,6 +119,7 @@ impl Config {
         self.aws.describe(&mut lines);
         self.auth.describe(&mut lines);
         self.workers.describe(&mut lines);
+        self.stages.describe(&mut lines);
         self.policy.describe(&mut lines);
         self.network.describe(&mut lines);
         self.secrets.describe(&mut lines);

@@ -19,8 +19,9 @@ use crate::domain::ids::{BuildId, RunId, TemplateId, TemplateVersionId};
 use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
 use crate::store::accept::{NewBuild, NewRun};
-use crate::store::idempotency::IdempotencyClaim;
+use crate::store::idempotency::AnswerKey;
 use crate::store::runs::RunRow;
+use crate::store::schedule_firings::SlotClaim;
 use crate::store::{Actor, Store};
 use crate::template::{self, Evaluated, VariableValue};
 
@@ -95,6 +96,15 @@ pub struct Idempotency<'a> {
     pub render: &'a (dyn Fn(&RunRow, &[Diagnostic]) -> Value + Send + Sync),
 }
 
+/// What goes with a run besides its request.
+#[derive(Clone, Copy, Default)]
+pub struct Origin<'a> {
+    /// The key under which the answer is kept.
+    pub idempotency: Option<&'a Idempotency<'a>>,
+    /// The schedule that starts it, for a slot or by hand.
+    pub scheduled: Option<SlotClaim>,
+}
+
 /// A run that was accepted.
 #[derive(Debug)]
 pub struct Accepted {
@@ -116,15 +126,16 @@ pub struct DryRun {
 ///
 /// # Errors
 /// `template-invalid`, `policy-violation`, `account-unknown`, `no-builds`, `…-invalid` for a field of the request,
-/// `template-not-found`, or the database is away.
+/// `template-not-found`; for a schedule [`SLOT_TAKEN`](crate::store::schedule_firings::SLOT_TAKEN); or the database is away.
 pub async fn accept(
     store: &Store,
     settings: &AcceptSettings,
     request: AcceptRequest,
     actor: &Actor,
-    idempotency: Option<&Idempotency<'_>>,
+    origin: Origin<'_>,
     clock: &dyn Clock,
 ) -> Result<Accepted> {
+    let Origin { idempotency, scheduled } = origin;
     let at = clock.now();
     let run_id = new_id(at, &settings.random);
     let prepared = prepare(store, settings, request, at, run_id).await?;
@@ -143,7 +154,7 @@ pub async fn accept(
         template_version_id: version_id,
         family: request.family.clone().unwrap_or(template_name),
         account: account.clone(),
-        trigger: "api",
+        trigger: if scheduled.is_some() { "schedule" } else { "api" },
         variables: to_value(&prepared.shown_variables()),
         git_sha: request.git_sha.clone(),
         labels: to_value(&request.labels),
@@ -156,11 +167,12 @@ pub async fn accept(
             .iter()
             .map(|build| new_build(build, &evaluation.sensitive_values, at, settings))
             .collect(),
+        scheduled,
         at,
     };
     let warnings = evaluation.warnings.clone();
     let render = |run: &RunRow| idempotency.map_or(Value::Null, |idempotency| (idempotency.render)(run, &warnings));
-    let claim = idempotency.map(|idempotency| IdempotencyClaim {
+    let claim = idempotency.map(|idempotency| AnswerKey {
         key: idempotency.key,
         request_sha256: idempotency.request_sha256,
         status: idempotency.status,

@@ -1,6 +1,7 @@
 //! What carries builds out. `executor` drives one build by `domain::recovery::decide`; `worker` claims builds for it;
 //! `lease` says until when this server may act; `watcher` waits for the cloud on behalf of all builds; `janitor` removes
-//! what should not be there any more; `accept` is how a run gets in. The engine knows steps only as
+//! what should not be there any more; `accept` is how a run gets in, `scheduler` starts those of schedules; `stage_tagger`
+//! writes stages on AMIs. The engine knows steps only as
 //! [`step::AnyStep`]; `steps/` implements them. Start reading at `executor`.
 
 pub mod accept;
@@ -10,7 +11,11 @@ pub mod failures;
 pub mod guarded_cloud;
 pub mod janitor;
 pub mod lease;
+pub mod pipeline_metrics;
+pub mod scheduled_request;
+pub mod scheduler;
 pub mod session;
+pub mod stage_tagger;
 pub mod step;
 pub mod watcher;
 pub mod worker;
@@ -18,6 +23,7 @@ pub mod worker;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -27,9 +33,13 @@ use tokio_util::task::TaskTracker;
 use crate::cloud::Accounts;
 use crate::domain::clock::Clock;
 use crate::domain::ids::DeploymentId;
+use crate::domain::stage::StageOrder;
 use crate::store::Store;
+use accept::AcceptSettings;
 use executor::Surroundings;
+use scheduler::Scheduler;
 use session::Dialer;
+use stage_tagger::StageTagger;
 use step::{Network, StepRegistry};
 use watcher::Watcher;
 
@@ -40,6 +50,8 @@ pub struct EngineParts {
     pub registry: Arc<dyn StepRegistry>,
     pub dialer: Arc<dyn Dialer>,
     pub clock: Arc<dyn Clock>,
+    pub accept: Arc<AcceptSettings>,
+    pub stages: Arc<StageOrder>,
     pub settings: EngineSettings,
     /// Counts the engine's tasks; when all are done after a soft stop, the server may go.
     pub tasks: TaskTracker,
@@ -54,6 +66,8 @@ pub struct EngineSettings {
     pub server_name: String,
     /// Builds at once on this server.
     pub max_builds: usize,
+    /// Builds at once of an account, on all servers together.
+    pub build_limits: BTreeMap<String, u32>,
     /// `[network] source_cidrs`.
     pub source_cidrs: Vec<String>,
 }
@@ -65,17 +79,24 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
+    /// Of a server that has no engine: nobody is woken.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { wake: Arc::default() }
+    }
+
     /// Says that a run was accepted or retried, so that this server looks at once. Other servers look twice a second.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 }
 
-/// Starts workers and janitor.
+/// Starts workers, scheduler, tagger and janitor.
 #[must_use]
 pub fn start(parts: EngineParts) -> EngineHandle {
-    let EngineParts { store, accounts, registry, dialer, clock, settings, tasks, soft_stop } = parts;
+    let EngineParts { store, accounts, registry, dialer, clock, accept, stages, settings, tasks, soft_stop } = parts;
     let wake = Arc::new(Notify::new());
+    let engine = EngineHandle { wake: wake.clone() };
     // Builds that are being handed back still wait for nothing, so the watcher stops with the claims.
     let watcher = Watcher::new(accounts.clone(), soft_stop.clone());
     let surroundings = Arc::new(Surroundings {
@@ -91,7 +112,11 @@ pub fn start(parts: EngineParts) -> EngineHandle {
         worker::Pool::new(store.clone(), surroundings, clock.clone(), &settings, tasks.clone(), soft_stop.clone());
     tasks.spawn(pool.clone().claim_queued(wake.clone()));
     tasks.spawn(pool.claim_orphaned());
+    let scheduler = Scheduler { store: store.clone(), settings: accept, clock: clock.clone(), engine: engine.clone() };
+    tasks.spawn(scheduler.run(soft_stop.clone()));
+    let tagger = StageTagger { store: store.clone(), accounts: accounts.clone(), stages, clock };
+    tasks.spawn(tagger.run(soft_stop.clone()));
     let janitor = janitor::Janitor::new(store, accounts, settings.deployment);
     tasks.spawn(janitor.run(soft_stop));
-    EngineHandle { wake }
+    engine
 }

@@ -1,6 +1,7 @@
 //! Claims builds and drives them, a bounded number at once. Queued builds and those that lost their owner are two claims
 //! with two limits: in one ordered query, expired leases would starve the queue.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::executor::{Departure, Surroundings, Workload, drive};
 use super::lease::LEASE_TTL;
 use crate::domain::clock::Clock;
 use crate::domain::error::{ErrorKind, Result};
+use crate::domain::ids::{Attempt, BuildId};
 use crate::domain::journal::Journal as _;
 use crate::store::Store;
 use crate::store::leases::ClaimedBuild;
@@ -30,6 +32,7 @@ pub struct Pool {
     surroundings: Arc<Surroundings>,
     clock: Arc<dyn Clock>,
     server_name: Arc<str>,
+    build_limits: Arc<BTreeMap<String, u32>>,
     queued: Arc<Semaphore>,
     orphaned: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -51,6 +54,7 @@ impl Pool {
             surroundings,
             clock,
             server_name: settings.server_name.as_str().into(),
+            build_limits: Arc::new(settings.build_limits.clone()),
             queued: Arc::new(Semaphore::new(settings.max_builds)),
             orphaned: Arc::new(Semaphore::new(settings.max_builds)),
             tasks,
@@ -62,8 +66,9 @@ impl Pool {
     pub async fn claim_queued(self, wake: Arc<Notify>) {
         while let Some(permit) = self.permit(&self.queued).await {
             let claimed_at = self.clock.since_boot();
-            let pause = match self.store.claim_queued(&self.server_name).await {
+            let pause = match self.store.claim_queued(&self.server_name, &self.build_limits).await {
                 Ok(Some(build)) => {
+                    self.note_wait(&build);
                     self.take(build, claimed_at, permit);
                     continue;
                 }
@@ -125,12 +130,42 @@ impl Pool {
         }
     }
 
+    /// How long a first attempt waited for its turn.
+    fn note_wait(&self, build: &ClaimedBuild) {
+        if build.facts.attempt == Attempt::FIRST {
+            let waited = (self.clock.now() - build.facts.accepted_at).to_std().unwrap_or_default();
+            metrics::histogram!("ingot_build_wait_seconds", "account" => build.facts.account.clone())
+                .record(waited.as_secs_f64());
+        }
+    }
+
+    /// How long an attempt took from its claim to its end, by what came of it.
+    async fn note_end(&self, build: BuildId) {
+        match self.store.build(build).await {
+            Ok(build) => {
+                if let (Some(began), Some(ended)) = (build.started_at, build.finished_at) {
+                    let took = (ended - began).to_std().unwrap_or_default();
+                    let labels = [("account", build.account), ("outcome", build.state.to_string())];
+                    metrics::histogram!("ingot_build_duration_seconds", &labels).record(took.as_secs_f64());
+                }
+            }
+            Err(error) => {
+                tracing::debug!(build_id = %build, error = error.for_log(), "a build's duration is not known");
+            }
+        }
+    }
+
     fn take(&self, build: ClaimedBuild, claimed_at: Duration, permit: OwnedSemaphorePermit) {
         let pool = self.clone();
         self.tasks.spawn(async move {
             let build_id = build.facts.build;
             match pool.drive(build, claimed_at).await {
-                Ok(departure) => tracing::info!(%build_id, ?departure, "done with a build"),
+                Ok(departure) => {
+                    tracing::info!(%build_id, ?departure, "done with a build");
+                    if departure == Departure::Done {
+                        pool.note_end(build_id).await;
+                    }
+                }
                 // The lease runs out by itself, and the build is claimed again.
                 Err(error) => tracing::error!(%build_id, error = error.for_log(), "a claimed build could not be begun"),
             }

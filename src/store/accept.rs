@@ -9,8 +9,9 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::audit::{self, Deed};
-use super::idempotency::{self, IdempotencyClaim};
+use super::idempotency::AnswerKey;
 use super::runs::{self, RunRow};
+use super::schedule_firings::{self, Note, SlotClaim};
 use super::sealed::{Sealed, SecretKind};
 use super::text::{storable_json, to_json};
 use super::{Actor, Store, new_id};
@@ -19,6 +20,7 @@ use crate::domain::error::{Error, Result};
 use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId, TemplateId, TemplateVersionId};
 use crate::domain::plan::Plan;
 use crate::domain::run::BuildFacts;
+use crate::domain::schedule::FiringOutcome;
 
 /// A run to accept.
 pub struct NewRun<'a> {
@@ -40,6 +42,8 @@ pub struct NewRun<'a> {
     /// STOB's builder.
     pub builder_identity: String,
     pub builds: Vec<NewBuild<'a>>,
+    /// The schedule that starts it, and for which slot.
+    pub scheduled: Option<SlotClaim>,
     pub at: DateTime<Utc>,
 }
 
@@ -60,12 +64,13 @@ impl Store {
     /// Writes run, builds, leases, secrets, image number, audit and idempotency key in one transaction.
     ///
     /// # Errors
-    /// `template-version-not-found`; [`idempotency::JUST_USED`]; or the database is away.
+    /// `template-version-not-found`; [`JUST_USED`](super::idempotency::JUST_USED); [`SLOT_TAKEN`](super::schedule_firings::SLOT_TAKEN); or the
+    /// database is away.
     pub async fn accept_run(
         &self,
         new: &NewRun<'_>,
         actor: &Actor,
-        idempotency: Option<&IdempotencyClaim<'_>>,
+        idempotency: Option<&AnswerKey<'_, RunRow>>,
     ) -> Result<RunRow> {
         if new.builds.is_empty() {
             return Err(Error::unprocessable("no-builds", "The run selects no build of the template."));
@@ -74,7 +79,10 @@ impl Store {
         let secrets = self.seal_all(new)?;
         let mut tx = self.pool.begin().await?;
         if let Some(claim) = idempotency {
-            idempotency::reserve(&mut tx, &actor.principal, claim.key, &claim.request_sha256, new.at).await?;
+            claim.reserve(&mut tx, &actor.principal, new.at).await?;
+        }
+        if let Some(claim) = &new.scheduled {
+            schedule_firings::take(&mut tx, claim).await?;
         }
         check_version(&mut tx, new).await?;
         let number = next_number(&mut tx, &new.family).await?;
@@ -82,14 +90,18 @@ impl Store {
         insert_run(&mut tx, new, image, actor).await?;
         insert_builds(&mut tx, new, deployment, number).await?;
         insert_secrets(&mut tx, secrets).await?;
+        if let Some(claim) = &new.scheduled {
+            let (outcome, run, principal) = (FiringOutcome::Started, Some(new.id), actor.principal.as_str());
+            let note = Note { outcome, reason: None, run, principal, at: new.at };
+            schedule_firings::write(&mut tx, claim, note).await?;
+        }
         let run = runs::by_id(&mut tx, new.id).await?;
         let after = json!({"template": run.template, "version": run.version, "account": run.account,
                            "family": new.family, "number": number, "builds": new.builds.len()});
         let deed = Deed { action: "run.create", subject: format!("run/{}", new.id), before: None, after: Some(after) };
         audit::write(&mut tx, new.at, actor, deed).await?;
         if let Some(claim) = idempotency {
-            let response = storable_json((claim.render)(&run));
-            idempotency::fill(&mut tx, &actor.principal, claim.key, claim.status, &response).await?;
+            claim.fill(&mut tx, &actor.principal, &run).await?;
         }
         tx.commit().await?;
         Ok(run)
@@ -157,8 +169,8 @@ async fn insert_run(connection: &mut PgConnection, new: &NewRun<'_>, image: Uuid
     let timeout = new.timeout.map(|limit| i64::try_from(limit.as_secs()).unwrap_or(i64::MAX).max(1));
     sqlx::query!(
         "INSERT INTO runs (id, template_id, template_version_id, image_id, account, trigger, state, variables, git_sha,
-                           labels, only_builds, except_builds, timeout_seconds, created_by, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14)",
+                           labels, only_builds, except_builds, timeout_seconds, created_by, created_at, schedule_id, slot)
+         VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         new.id.0,
         new.template_id.0,
         new.template_version_id.0,
@@ -172,7 +184,9 @@ async fn insert_run(connection: &mut PgConnection, new: &NewRun<'_>, image: Uuid
         &new.except,
         timeout,
         actor.principal,
-        new.at
+        new.at,
+        new.scheduled.map(|claim| claim.schedule.0),
+        new.scheduled.and_then(|claim| claim.slot())
     )
     .execute(connection)
     .await?;

@@ -23,6 +23,21 @@ pub struct AuditRow {
     pub after: Option<Value>,
 }
 
+/// Which deeds to list; what is `None` does not matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditFilter {
+    /// What it was done to, such as `run/<id>`.
+    pub subject: Option<String>,
+    pub principal: Option<String>,
+    /// A whole action, or its beginning and `*`, such as `image.*`.
+    pub action: Option<String>,
+    pub request_id: Option<String>,
+    /// From then on.
+    pub after: Option<DateTime<Utc>>,
+    /// Until then.
+    pub before: Option<DateTime<Utc>>,
+}
+
 /// What was done.
 pub(super) struct Deed<'a> {
     pub action: &'a str,
@@ -55,23 +70,40 @@ pub(super) async fn write(
 }
 
 impl Store {
-    /// The audit, newest first. `subject`: only what was done to this, such as `run/<id>`.
+    /// The audit, newest first.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn audit(&self, page: &Page, subject: Option<&str>) -> Result<Vec<AuditRow>> {
+    pub async fn audit(&self, page: &Page, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
+        let (action, prefix) = match filter.action.as_deref().map(|action| (action, action.strip_suffix('*'))) {
+            Some((_, Some(prefix))) => (None, Some(prefix)),
+            Some((action, None)) => (Some(action), None),
+            None => (None, None),
+        };
         Ok(sqlx::query_as!(
             AuditRow,
             "SELECT id, at, principal, request_id, action, subject, before, after
              FROM audit
              WHERE ($1::text IS NULL OR subject = $1)
                AND ($2::timestamptz IS NULL OR (at, id) < ($2, $3::uuid))
+               AND ($5::text IS NULL OR principal = $5)
+               AND ($6::text IS NULL OR action = $6)
+               AND ($7::text IS NULL OR starts_with(action, $7))
+               AND ($8::text IS NULL OR request_id = $8)
+               AND ($9::timestamptz IS NULL OR at >= $9)
+               AND ($10::timestamptz IS NULL OR at < $10)
              ORDER BY at DESC, id DESC
              LIMIT $4",
-            subject,
+            filter.subject,
             page.before_at(),
             page.before_id(),
-            page.limit
+            page.limit,
+            filter.principal,
+            action,
+            prefix,
+            filter.request_id,
+            filter.after,
+            filter.before
         )
         .fetch_all(&self.pool)
         .await?)

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::Store;
-use super::runs::RunRow;
+use super::text::storable_json;
 use crate::domain::error::{Error, Result};
 
 /// How long an answer is kept.
@@ -24,19 +24,34 @@ pub struct SavedAnswer {
     pub response: Value,
 }
 
-/// A key to be used up by a run.
-#[derive(Clone, Copy)]
-pub struct IdempotencyClaim<'a> {
+/// A key to be used up by what makes a `T`: the answer is kept in the same transaction.
+pub struct AnswerKey<'a, T> {
     pub key: &'a str,
     /// SHA-256 of method, path, query and body.
     pub request_sha256: [u8; 32],
     pub status: u16,
-    /// Makes the answer from the run, to be kept in the same transaction.
-    pub render: &'a (dyn Fn(&RunRow) -> Value + Send + Sync),
+    /// Makes the answer.
+    pub render: &'a (dyn Fn(&T) -> Value + Send + Sync),
 }
 
-/// Takes the key. Whoever comes second waits here until the first is done.
-pub(super) async fn reserve(
+impl<T> AnswerKey<'_, T> {
+    /// Takes the key. Whoever comes second waits here until the first is done.
+    pub(super) async fn reserve(
+        &self,
+        connection: &mut PgConnection,
+        principal: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        reserve(connection, principal, self.key, &self.request_sha256, now).await
+    }
+
+    /// Keeps the answer.
+    pub(super) async fn fill(&self, connection: &mut PgConnection, principal: &str, made: &T) -> Result<()> {
+        fill(connection, principal, self.key, self.status, &storable_json((self.render)(made))).await
+    }
+}
+
+async fn reserve(
     connection: &mut PgConnection,
     principal: &str,
     key: &str,
@@ -66,13 +81,7 @@ pub(super) async fn reserve(
     ))
 }
 
-pub(super) async fn fill(
-    connection: &mut PgConnection,
-    principal: &str,
-    key: &str,
-    status: u16,
-    response: &Value,
-) -> Result<()> {
+async fn fill(connection: &mut PgConnection, principal: &str, key: &str, status: u16, response: &Value) -> Result<()> {
     sqlx::query!(
         // As text: a JSON parameter would travel as jsonb, which sorts the keys of the answer.
         "UPDATE idempotency_keys SET status = $3, response = $4::text::json WHERE principal = $1 AND key = $2",

@@ -28,7 +28,25 @@ pub struct ImageRow {
     /// Of its AMIs, by key; where the builds of an image differ, the one that was done last.
     pub tags: IndexMap<String, String>,
     pub run_id: RunId,
+    /// Stages that hold it, in no order.
+    pub stages: Vec<String>,
+    pub stage_tags: StageTags,
     pub created_at: DateTime<Utc>,
+}
+
+/// Whether its AMIs carry the image's stage as a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StageTags {
+    Written,
+    /// Not yet; with what went wrong at the last try.
+    Pending(Option<String>),
+}
+
+impl StageTags {
+    #[must_use]
+    pub fn pending(&self) -> bool {
+        matches!(self, Self::Pending(_))
+    }
 }
 
 /// The four facts every image carries.
@@ -57,11 +75,33 @@ pub struct CopyRow {
     pub state: String,
 }
 
+/// Something that happened to an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageEventRow {
+    pub id: i64,
+    pub at: DateTime<Utc>,
+    /// `building`, `built`, `incomplete`, `promoted`, `replaced`, `demoted`, `rolled_back`.
+    pub event: String,
+    pub principal: String,
+    pub data: Value,
+}
+
+impl ImageEventRow {
+    /// Its place in a list.
+    #[must_use]
+    pub fn place(&self) -> (DateTime<Utc>, Uuid) {
+        (self.at, Uuid::from_u128(u128::from(self.id.unsigned_abs())))
+    }
+}
+
 /// Which images to list; what is `None` or empty does not matter. What is asked of copies must be true of one copy.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ImageFilter {
     pub family: Option<String>,
+    pub number: Option<i64>,
     pub state: Option<ImageState>,
+    /// Held by this stage now.
+    pub stage: Option<String>,
     pub region: Option<String>,
     pub account: Option<String>,
     pub arch: Option<String>,
@@ -81,11 +121,43 @@ impl Store {
     pub async fn image(&self, id_or_ami: &str) -> Result<ImageRow> {
         let id: Option<Uuid> = id_or_ami.parse().ok();
         let ami_id = id.is_none().then(|| id_or_ami.to_owned());
-        let found = self.select_images(id, &Page::first(1), &ImageFilter { ami_id, ..ImageFilter::default() }).await?;
+        let ids = id.as_ref().map(std::slice::from_ref);
+        let found = self.select_images(ids, &Page::first(1), &ImageFilter { ami_id, ..ImageFilter::default() }).await?;
         found
             .into_iter()
             .next()
             .ok_or_else(|| Error::not_found("image-not-found", format!("There is no image {:?}.", clip(id_or_ami))))
+    }
+
+    /// What happened to an image, newest first.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn image_events(&self, image: ImageId, page: &Page) -> Result<Vec<ImageEventRow>> {
+        // Events are numbered; the number travels in the cursor as if it were a UUID.
+        let before = page.before.map(|(_, id)| i64::try_from(id.as_u128()).unwrap_or(i64::MAX));
+        Ok(sqlx::query_as!(
+            ImageEventRow,
+            "SELECT id, at, event, principal, data FROM image_events
+             WHERE image_id = $1 AND ($2::bigint IS NULL OR id < $2)
+             ORDER BY id DESC
+             LIMIT $3",
+            image.0,
+            before,
+            page.limit
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Images by their ids, in no order; those that are not there are left out.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn images_by_id(&self, ids: &[ImageId]) -> Result<Vec<ImageRow>> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let page = Page::first(i64::try_from(ids.len()).unwrap_or(i64::MAX));
+        self.select_images(Some(&ids), &page, &ImageFilter::default()).await
     }
 
     /// Images, newest first.
@@ -96,13 +168,14 @@ impl Store {
         self.select_images(None, page, filter).await
     }
 
-    async fn select_images(&self, id: Option<Uuid>, page: &Page, filter: &ImageFilter) -> Result<Vec<ImageRow>> {
+    async fn select_images(&self, ids: Option<&[Uuid]>, page: &Page, filter: &ImageFilter) -> Result<Vec<ImageRow>> {
         let (keys, values): (Vec<String>, Vec<String>) = filter.tags.iter().cloned().unzip();
         let records = sqlx::query!(
             r#"SELECT i.id, i.family, i.number, i.state, i.sha, i.built_at, i.os, i.builder, i.source_image, i.created_at,
-                      r.id AS run_id
+                      r.id AS run_id,
+                      ARRAY(SELECT p.stage FROM stage_pointers p WHERE p.image_id = i.id) AS "stages!"
                FROM images i JOIN runs r ON r.image_id = i.id
-               WHERE ($1::uuid IS NULL OR i.id = $1)
+               WHERE ($1::uuid[] IS NULL OR i.id = ANY($1))
                  AND ($2::text IS NULL OR i.family = $2)
                  AND ($3::text IS NULL OR i.state = $3)
                  AND ($4::text IS NULL OR i.sha = $4)
@@ -123,9 +196,12 @@ impl Store {
                                                    WHERE t.image_id = i.id AND t.key = wanted.key
                                                      AND t.value = wanted.value))
                  AND ($15::timestamptz IS NULL OR (i.created_at, i.id) < ($15, $16::uuid))
+                 AND ($18::bigint IS NULL OR i.number = $18)
+                 AND ($19::text IS NULL
+                      OR i.id IN (SELECT image_id FROM stage_pointers WHERE stage = $19 AND image_id IS NOT NULL))
                ORDER BY i.created_at DESC, i.id DESC
                LIMIT $17"#,
-            id,
+            ids,
             filter.family,
             filter.state.map(ImageState::as_str),
             filter.sha,
@@ -142,11 +218,14 @@ impl Store {
             &values,
             page.before_at(),
             page.before_id(),
-            page.limit
+            page.limit,
+            filter.number,
+            filter.stage
         )
         .fetch_all(&self.pool)
         .await?;
         let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
+        let mut pending = self.tags_pending(&ids).await?;
         let mut copies = self.copies_by_image(&ids).await?;
         let mut tags = self.tags_by_image(&ids).await?;
         records
@@ -162,6 +241,8 @@ impl Store {
                     copies: copies.remove(&record.id).unwrap_or_default(),
                     tags: tags.remove(&record.id).unwrap_or_default(),
                     run_id: RunId(record.run_id),
+                    stages: record.stages,
+                    stage_tags: pending.remove(&record.id).map_or(StageTags::Written, StageTags::Pending),
                     created_at: record.created_at,
                 })
             })

@@ -1,6 +1,8 @@
 //! Taking a build: those that wait, and those whose owner is gone. Two claims with two limits, because in one ordered query
 //! expired leases would starve the queue. Lease times are the database's own (60 seconds from a claim or a heartbeat).
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
@@ -21,6 +23,9 @@ use crate::domain::state::BuildState;
 
 /// How often a claim looks again when another server was quicker.
 const CLAIM_TRIES: usize = 50;
+
+/// The first key of the advisory locks of accounts: ASCII "acct".
+const ACCOUNT_LOCKS: i32 = 0x6163_6374;
 
 /// A build that this server owns now.
 pub struct ClaimedBuild {
@@ -52,13 +57,14 @@ enum Try {
 
 impl Store {
     /// Takes the build that has waited longest, if one waits. It is `running` from here on, with its time limit set.
-    /// `owner` is shown to people.
+    /// `owner` is shown to people. `limits`: of these accounts at most so many builds are at work at once, on all servers
+    /// together; their other builds wait without holding up those of other accounts.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn claim_queued(&self, owner: &str) -> Result<Option<ClaimedBuild>> {
+    pub async fn claim_queued(&self, owner: &str, limits: &BTreeMap<String, u32>) -> Result<Option<ClaimedBuild>> {
         for _ in 0..CLAIM_TRIES {
-            match self.try_claim_queued(owner).await? {
+            match self.try_claim_queued(owner, limits).await? {
                 Try::Claimed(claim) => {
                     if let Some(claimed) = self.read_or_release(claim).await? {
                         return Ok(Some(claimed));
@@ -103,10 +109,20 @@ impl Store {
         Ok(None)
     }
 
-    async fn try_claim_queued(&self, owner: &str) -> Result<Try> {
+    async fn try_claim_queued(&self, owner: &str, limits: &BTreeMap<String, u32>) -> Result<Try> {
         let now = self.now();
         let mut tx = self.pool.begin().await?;
-        let Some(run) = self.lock_run_with_queued(&mut tx).await? else { return Ok(Try::NothingThere) };
+        let full = full_accounts(&mut tx, limits).await?;
+        let Some(run) = self.lock_run_with_queued(&mut tx, &full).await? else { return Ok(Try::NothingThere) };
+        if limits.contains_key(&run.account) {
+            // One claim after the other in a limited account, so that two of them do not both take the last place.
+            sqlx::query!("SELECT pg_advisory_xact_lock($1, hashtext($2))", ACCOUNT_LOCKS, run.account)
+                .execute(&mut *tx)
+                .await?;
+            if full_accounts(&mut tx, limits).await?.contains(&run.account) {
+                return Ok(Try::Again);
+            }
+        }
         // The run's lock is held, so nobody else moves its builds; another claim may have been first to get it, though.
         let build = sqlx::query_scalar!(
             "SELECT b.id FROM builds b
@@ -143,17 +159,23 @@ impl Store {
 
     /// Locks the run whose build has waited longest: one that nobody else has locked, else it waits its turn. Builds with a
     /// plan or a secret that this server can't read are left to a server that can.
-    async fn lock_run_with_queued(&self, tx: &mut Transaction<'static, Postgres>) -> Result<Option<LockedRun>> {
+    async fn lock_run_with_queued(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        full: &[String],
+    ) -> Result<Option<LockedRun>> {
         let keys = self.sealer.key_ids();
         let free = sqlx::query_scalar!(
             "SELECT r.id FROM builds b JOIN runs r ON r.id = b.run_id
              WHERE b.state = 'queued' AND (b.plan ->> 'format')::integer <= $1
                AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
+               AND r.account <> ALL ($3)
              ORDER BY b.created_at, b.id
              LIMIT 1
              FOR NO KEY UPDATE OF r SKIP LOCKED",
             plan_format(),
-            &keys
+            &keys,
+            full
         )
         .fetch_optional(&mut **tx)
         .await?;
@@ -161,13 +183,15 @@ impl Store {
             Some(id) => Some(id),
             None => {
                 sqlx::query_scalar!(
-                    "SELECT b.run_id FROM builds b
+                    "SELECT b.run_id FROM builds b JOIN runs r ON r.id = b.run_id
                      WHERE b.state = 'queued' AND (b.plan ->> 'format')::integer <= $1
                        AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
+                       AND r.account <> ALL ($3)
                      ORDER BY b.created_at, b.id
                      LIMIT 1",
                     plan_format(),
-                    &keys
+                    &keys,
+                    full
                 )
                 .fetch_optional(&mut **tx)
                 .await?
@@ -330,6 +354,24 @@ impl Store {
         .fetch_one(&self.pool)
         .await?)
     }
+}
+
+/// Accounts that have as many builds at work as they may.
+async fn full_accounts(connection: &mut PgConnection, limits: &BTreeMap<String, u32>) -> Result<Vec<String>> {
+    if limits.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (names, most): (Vec<String>, Vec<i64>) =
+        limits.iter().map(|(name, most)| (name.clone(), i64::from(*most))).unzip();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT entry.account AS "account!" FROM UNNEST($1::text[], $2::bigint[]) AS entry (account, most)
+           WHERE (SELECT count(*) FROM builds b JOIN runs r ON r.id = b.run_id
+                  WHERE b.state IN ('running', 'unwinding') AND r.account = entry.account) >= entry.most"#,
+        &names,
+        &most
+    )
+    .fetch_all(connection)
+    .await?)
 }
 
 async fn take_lease(connection: &mut PgConnection, build: Uuid, owner: &str) -> Result<LeaseEpoch> {

@@ -6,6 +6,7 @@
 //! also stop the foreign-key checks of journal writes, which hold the lease, and so turn the order around.
 
 pub mod accept;
+pub mod approved;
 pub mod audit;
 mod bundle_archive;
 mod error;
@@ -16,13 +17,19 @@ pub mod journal;
 mod journal_moves;
 pub mod leases;
 pub mod page;
+pub mod pipeline_numbers;
 mod postgres_installation;
 pub mod private_cluster;
 pub mod run_actions;
 pub mod run_files;
 pub mod run_steps;
 pub mod runs;
+pub mod schedule_firings;
+pub mod schedules;
 pub mod sealed;
+pub mod stage_moves;
+pub mod stages;
+pub mod tag_sync;
 pub mod templates;
 #[doc(hidden)]
 pub mod test_support;
@@ -52,7 +59,13 @@ use crate::domain::ids::DeploymentId;
 pub use page::{Actor, Page};
 pub use sealed::Sealer;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// Migrations that this server does not know are a newer server's, and only ever add: while a deployment is being upgraded,
+/// a server of the version before goes on, and can start again.
+static MIGRATIONS: std::sync::LazyLock<Migrator> = std::sync::LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("./migrations");
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// No query of a healthy server takes this long; one that does must not hold a lock for ever.
 const STATEMENT_TIMEOUT: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
@@ -102,7 +115,7 @@ impl Store {
     /// Brings the schema up to date. Several servers may do so at once: an advisory lock lets one after the other in.
     ///
     /// # Errors
-    /// When the database is away, a migration fails, or the database was migrated by a different build of Ingot.
+    /// When the database is away, a migration fails, or one that was applied had another text.
     pub async fn migrate(&self) -> Result<()> {
         // A connection of its own: a migration may take longer than a query may, and the lock belongs to the session.
         let mut connection = self.pool.acquire().await?.detach();

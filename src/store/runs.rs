@@ -11,7 +11,7 @@ use super::text::{from_json, parse};
 use super::{Page, Store};
 use crate::domain::error::{Error, Result};
 use crate::domain::failure::Failure;
-use crate::domain::ids::{BuildId, ImageId, RunId, TemplateId};
+use crate::domain::ids::{BuildId, ImageId, RunId, ScheduleId, TemplateId};
 use crate::domain::image::ImageState;
 use crate::domain::plan::Plan;
 use crate::domain::state::{BuildState, CleanupState, RunState};
@@ -36,6 +36,10 @@ pub struct RunRow {
     /// That of the first build that failed.
     pub error: Option<Value>,
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// The schedule that started it.
+    pub schedule_id: Option<ScheduleId>,
+    /// The schedule's time that it is for; `None` when it was triggered by hand.
+    pub slot: Option<DateTime<Utc>>,
     pub created_by: String,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
@@ -97,6 +101,7 @@ pub struct RunFilter {
     pub state: Option<RunState>,
     pub account: Option<String>,
     pub git_sha: Option<String>,
+    pub schedule: Option<ScheduleId>,
     /// A JSON object; all its labels must be there.
     pub labels: Option<Value>,
 }
@@ -169,7 +174,7 @@ async fn select(
 ) -> Result<Vec<RunRow>> {
     let records = sqlx::query!(
         "SELECT r.id, r.template_id, t.name AS template, v.version, r.account, r.trigger, r.state, r.variables, r.git_sha,
-                r.labels, r.only_builds, r.except_builds, r.timeout_seconds, r.error, r.cancel_requested_at, r.created_by,
+                r.labels, r.only_builds, r.except_builds, r.timeout_seconds, r.error, r.cancel_requested_at, r.created_by, r.schedule_id, r.slot,
                 r.created_at, r.started_at, r.finished_at, r.image_id, i.family, i.number, i.state AS image_state
          FROM runs r
          JOIN templates t ON t.id = r.template_id
@@ -182,6 +187,7 @@ async fn select(
            AND ($5::text IS NULL OR r.git_sha = $5)
            AND ($6::jsonb IS NULL OR r.labels @> $6)
            AND ($7::timestamptz IS NULL OR (r.created_at, r.id) < ($7, $8::uuid))
+           AND ($10::uuid IS NULL OR r.schedule_id = $10)
          ORDER BY r.created_at DESC, r.id DESC
          LIMIT $9",
         id.map(|id| id.0),
@@ -192,7 +198,8 @@ async fn select(
         filter.labels,
         page.before_at(),
         page.before_id(),
-        page.limit
+        page.limit,
+        filter.schedule.map(|schedule| schedule.0)
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -217,6 +224,8 @@ async fn select(
                 timeout_seconds: record.timeout_seconds,
                 error: record.error,
                 cancel_requested_at: record.cancel_requested_at,
+                schedule_id: record.schedule_id.map(ScheduleId),
+                slot: record.slot,
                 created_by: record.created_by,
                 created_at: record.created_at,
                 started_at: record.started_at,

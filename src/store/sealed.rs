@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretBox};
 use zeroize::Zeroizing;
 
 use crate::domain::error::{Error, Result};
-use crate::domain::ids::{Attempt, BuildId};
+use crate::domain::ids::{Attempt, BuildId, ScheduleId};
 
 /// Says which key sealed something; not secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -130,13 +130,8 @@ impl Sealer {
     /// # Errors
     /// When the plaintext is beyond AES-GCM's 64 GiB.
     pub fn seal(&self, build: BuildId, kind: SecretKind, plaintext: &[u8]) -> Result<Sealed> {
-        let key = self.keys.get(&self.current).ok_or_else(|| unknown_key(&self.current.0))?;
-        let nonce: Nonce<Aes256Gcm> = Generate::generate();
-        let aad = associated_data(build, kind);
-        let ciphertext = cipher(key)
-            .encrypt(&nonce, Payload { msg: plaintext, aad: &aad })
-            .map_err(|_| Error::internal(format!("secret {kind} of build {build} can't be sealed")))?;
-        Ok(Sealed { key_id: self.current.0.clone(), nonce: nonce.to_vec(), ciphertext })
+        self.seal_for(&associated_data(build, kind), plaintext)
+            .map_err(|error| error.with_internal(format!("secret {kind} of build {build} can't be sealed")))
     }
 
     /// Opens.
@@ -144,20 +139,58 @@ impl Sealer {
     /// # Errors
     /// When the key is not known, or the ciphertext is not of this build and kind or was changed.
     pub fn open(&self, build: BuildId, kind: SecretKind, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>> {
-        let key = self.keys.get(&KeyId(sealed.key_id.clone())).ok_or_else(|| unknown_key(&sealed.key_id))?;
-        let does_not_open = || {
+        self.open_for(&associated_data(build, kind), sealed)?.ok_or_else(|| {
             Error::internal(format!(
                 "secret {kind} of build {build} does not open with key {}: it was changed, or sealed for another build",
                 sealed.key_id
             ))
-        };
-        let nonce = Nonce::<Aes256Gcm>::try_from(sealed.nonce.as_slice()).map_err(|_| does_not_open())?;
-        let aad = associated_data(build, kind);
-        cipher(key)
-            .decrypt(&nonce, Payload { msg: &sealed.ciphertext, aad: &aad })
-            .map(Zeroizing::new)
-            .map_err(|_| does_not_open())
+        })
     }
+
+    /// Seals what the runs of a schedule ask for.
+    ///
+    /// # Errors
+    /// When the plaintext is beyond AES-GCM's 64 GiB.
+    pub fn seal_schedule(&self, schedule: ScheduleId, plaintext: &[u8]) -> Result<Sealed> {
+        self.seal_for(&schedule_data(schedule), plaintext)
+            .map_err(|error| error.with_internal(format!("the request of schedule {schedule} can't be sealed")))
+    }
+
+    /// Opens what the runs of a schedule ask for.
+    ///
+    /// # Errors
+    /// When the key is not known, or the ciphertext is not of this schedule or was changed.
+    pub fn open_schedule(&self, schedule: ScheduleId, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>> {
+        self.open_for(&schedule_data(schedule), sealed)?.ok_or_else(|| {
+            Error::internal(format!(
+                "the request of schedule {schedule} does not open with key {}: it was changed",
+                sealed.key_id
+            ))
+        })
+    }
+
+    fn seal_for(&self, aad: &[u8], plaintext: &[u8]) -> Result<Sealed> {
+        let key = self.keys.get(&self.current).ok_or_else(|| unknown_key(&self.current.0))?;
+        let nonce: Nonce<Aes256Gcm> = Generate::generate();
+        let ciphertext = cipher(key)
+            .encrypt(&nonce, Payload { msg: plaintext, aad })
+            .map_err(|_| Error::internal("a secret can't be sealed"))?;
+        Ok(Sealed { key_id: self.current.0.clone(), nonce: nonce.to_vec(), ciphertext })
+    }
+
+    /// `None` when it does not open.
+    fn open_for(&self, aad: &[u8], sealed: &Sealed) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let key = self.keys.get(&KeyId(sealed.key_id.clone())).ok_or_else(|| unknown_key(&sealed.key_id))?;
+        let Ok(nonce) = Nonce::<Aes256Gcm>::try_from(sealed.nonce.as_slice()) else { return Ok(None) };
+        let opened = cipher(key).decrypt(&nonce, Payload { msg: &sealed.ciphertext, aad });
+        Ok(opened.ok().map(Zeroizing::new))
+    }
+}
+
+fn schedule_data(schedule: ScheduleId) -> Vec<u8> {
+    let mut data = schedule.0.as_bytes().to_vec();
+    data.extend_from_slice(b"schedule");
+    data
 }
 
 fn cipher(key: &KeyBytes) -> Aes256Gcm {

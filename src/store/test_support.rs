@@ -104,6 +104,11 @@ impl TestClock {
         Self { now: Mutex::new((start, Duration::from_secs(1000))) }
     }
 
+    /// Sets calendar time, also back; time since boot goes on.
+    pub fn set(&self, to: DateTime<Utc>) {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).0 = to;
+    }
+
     /// Moves both kinds of time.
     pub fn advance(&self, by: Duration) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);

@@ -24,6 +24,28 @@ pub struct TokenRow {
     pub revoked_at: Option<DateTime<Utc>>,
     /// To the minute.
     pub last_used_at: Option<DateTime<Utc>>,
+    pub rotated_at: Option<DateTime<Utc>>,
+    /// Until when the secret before the rotation is honoured.
+    pub previous_valid_until: Option<DateTime<Utc>>,
+}
+
+/// A token by one of its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBySecret {
+    pub row: TokenRow,
+    /// It is the secret before the rotation.
+    pub previous: bool,
+}
+
+/// A new secret for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// SHA-256 of the new secret.
+    pub hash: [u8; 32],
+    /// Until when the present one is honoured; `None`: it ends now.
+    pub keep_old_until: Option<DateTime<Utc>>,
+    /// `Some`: from now on it expires then.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// A token to keep.
@@ -47,6 +69,8 @@ struct Record {
     expires_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
+    rotated_at: Option<DateTime<Utc>>,
+    previous_valid_until: Option<DateTime<Utc>>,
 }
 
 impl Record {
@@ -61,6 +85,8 @@ impl Record {
             expires_at: self.expires_at,
             revoked_at: self.revoked_at,
             last_used_at: self.last_used_at,
+            rotated_at: self.rotated_at,
+            previous_valid_until: self.previous_valid_until,
         })
     }
 }
@@ -109,7 +135,8 @@ impl Store {
     pub async fn token(&self, id: TokenId) -> Result<TokenRow> {
         sqlx::query_as!(
             Record,
-            "SELECT id, name, description, role, created_by, created_at, expires_at, revoked_at, last_used_at
+            "SELECT id, name, description, role, created_by, created_at, expires_at, revoked_at, last_used_at,
+                    rotated_at, previous_valid_until
              FROM tokens WHERE id = $1",
             id.0
         )
@@ -119,21 +146,86 @@ impl Store {
         .read()
     }
 
-    /// The token whose secret has this SHA-256, revoked and expired ones included: the caller decides.
+    /// The token whose secret, or secret before its rotation, has this SHA-256; revoked and expired ones included: the
+    /// caller decides.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn token_by_hash(&self, hash: [u8; 32]) -> Result<Option<TokenRow>> {
-        sqlx::query_as!(
+    pub async fn token_by_hash(&self, hash: [u8; 32]) -> Result<Option<TokenBySecret>> {
+        let record = sqlx::query_as!(
             Record,
-            "SELECT id, name, description, role, created_by, created_at, expires_at, revoked_at, last_used_at
+            "SELECT id, name, description, role, created_by, created_at, expires_at, revoked_at, last_used_at,
+                    rotated_at, previous_valid_until
              FROM tokens WHERE hash = $1",
             hash.as_slice()
         )
         .fetch_optional(&self.pool)
+        .await?;
+        if let Some(record) = record {
+            return Ok(Some(TokenBySecret { row: record.read()?, previous: false }));
+        }
+        let record = sqlx::query_as!(
+            Record,
+            "SELECT id, name, description, role, created_by, created_at, expires_at, revoked_at, last_used_at,
+                    rotated_at, previous_valid_until
+             FROM tokens WHERE previous_hash = $1",
+            hash.as_slice()
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        record.map(|record| Ok(TokenBySecret { row: record.read()?, previous: true })).transpose()
+    }
+
+    /// Gives a token, by its id or name, a new secret. Of the secrets before, the last one may be honoured a while longer.
+    ///
+    /// # Errors
+    /// `token-not-found`, `token-not-live` when it was revoked or has expired; or the database is away.
+    pub async fn rotate_token(&self, id_or_name: &str, rotation: &Rotation, actor: &Actor) -> Result<TokenRow> {
+        let now = self.now();
+        let id: Option<uuid::Uuid> = id_or_name.parse().ok();
+        let mut tx = self.pool.begin().await?;
+        let before = sqlx::query_as!(
+            Record,
+            "SELECT id, name, description, role, created_by, created_at, expires_at, revoked_at, last_used_at,
+                    rotated_at, previous_valid_until
+             FROM tokens
+             WHERE id = $1 OR ($1::uuid IS NULL AND name = $2 AND revoked_at IS NULL)
+             FOR NO KEY UPDATE",
+            id,
+            id_or_name
+        )
+        .fetch_optional(&mut *tx)
         .await?
-        .map(Record::read)
-        .transpose()
+        .ok_or_else(token_not_found)?
+        .read()?;
+        if before.revoked_at.is_some() || before.expires_at.is_some_and(|at| at <= now) {
+            let public = format!("The token {:?} was revoked or has expired; make a new one instead.", before.name);
+            return Err(Error::conflict("token-not-live", public));
+        }
+        let keep_until = rotation.keep_old_until;
+        sqlx::query!(
+            "UPDATE tokens
+             SET previous_hash = CASE WHEN $3::timestamptz IS NOT NULL THEN hash END, previous_valid_until = $3,
+                 hash = $2, rotated_at = $4, expires_at = COALESCE($5, expires_at)
+             WHERE id = $1",
+            before.id.0,
+            rotation.hash.as_slice(),
+            keep_until,
+            now,
+            rotation.expires_at
+        )
+        .execute(&mut *tx)
+        .await?;
+        let deed = Deed {
+            action: "token.rotate",
+            subject: format!("token/{}", before.id),
+            before: Some(json!({"name": before.name, "expires_at": before.expires_at})),
+            after: Some(json!({"name": before.name, "expires_at": rotation.expires_at.or(before.expires_at),
+                               "previous_valid_until": keep_until})),
+        };
+        audit::write(&mut tx, now, actor, deed).await?;
+        tx.commit().await?;
+        self.token(before.id).await
     }
 
     /// Notes that a token was used; writes at most once a minute.
@@ -159,7 +251,8 @@ impl Store {
     pub async fn tokens(&self, page: &Page) -> Result<Vec<TokenRow>> {
         sqlx::query_as!(
             Record,
-            "SELECT id, name, description, role, created_by, created_at, expires_at, revoked_at, last_used_at
+            "SELECT id, name, description, role, created_by, created_at, expires_at, revoked_at, last_used_at,
+                    rotated_at, previous_valid_until
              FROM tokens
              WHERE ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2::uuid))
              ORDER BY created_at DESC, id DESC
@@ -186,7 +279,12 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         if revoked.rows_affected() > 0 {
-            let deed = Deed { action: "token.revoke", subject: format!("token/{id}"), before: None, after: None };
+            let deed = Deed {
+                action: "token.revoke",
+                subject: format!("token/{id}"),
+                before: Some(json!({"revoked_at": null})),
+                after: Some(json!({"revoked_at": now})),
+            };
             audit::write(&mut tx, now, actor, deed).await?;
         }
         tx.commit().await?;

@@ -36,6 +36,38 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
         "How long the database took to answer a ping, a wait for a free connection included.",
     ),
     (
+        "ingot_builds",
+        Kind::Gauge,
+        "Builds of the installation that are not over, by account and state: queued, running, unwinding, stuck.",
+    ),
+    (
+        "ingot_queue_oldest_age_seconds",
+        Kind::Gauge,
+        "How long the build that has waited longest has waited; 0 without one.",
+    ),
+    (
+        "ingot_build_wait_seconds",
+        Kind::Histogram,
+        "How long first attempts waited for their turn, by account; of builds that this server took.",
+    ),
+    (
+        "ingot_build_duration_seconds",
+        Kind::Histogram,
+        "How long attempts took from their claim to their end, by account and outcome; of builds that ended on this server.",
+    ),
+    (
+        "ingot_schedules_late",
+        Kind::Gauge,
+        "Schedules whose time came more than a minute ago and that nobody has served.",
+    ),
+    ("ingot_stage_tags_pending", Kind::Gauge, "Images whose AMIs do not carry their stage as a tag yet."),
+    (
+        "ingot_stage_newest_image_age_seconds",
+        Kind::Gauge,
+        "Age of the newest image that a stage holds: it grows when rebuilds or promotions have stopped.",
+    ),
+    ("ingot_stage_oldest_image_age_seconds", Kind::Gauge, "Age of the oldest image that a stage still holds."),
+    (
         "ingot_cloud_calls_total",
         Kind::Counter,
         "Calls to the cloud by operation, account, region and outcome (ok or the error's class).",
@@ -50,6 +82,9 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
 /// From a fast local answer to a call's limit of 15 s, in seconds.
 const BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
+/// Builds take minutes to hours, in seconds.
+const BUILD_BUCKETS: &[f64] =
+    &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0];
 /// Recorded values wait in memory until they are added up.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -59,7 +94,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// When there is one already.
 pub fn install() -> Result<PrometheusHandle, String> {
     let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS)
+        .set_buckets_for_metric(Matcher::Prefix("ingot_build_".to_owned()), BUILD_BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS))
         .map_err(|error| error.to_string())?;
     let handle = builder.install_recorder().map_err(|error| error.to_string())?;
     for (name, kind, meaning) in METRICS {

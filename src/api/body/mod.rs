@@ -1,6 +1,7 @@
 //! A POST's body in its five forms: a JSON request, one raw template (HCL2 or Packer JSON), a tar.gz bundle, or the files
 //! of a form. Bodies are read under the configured limits, and nothing decompresses them but `unpack`.
 
+pub mod given;
 pub mod json;
 mod multipart;
 pub mod unpack;
@@ -83,6 +84,24 @@ pub async fn read_json(request: Request, limits: &Limits) -> Result<Bytes> {
         return Err(Error::new(ErrorKind::UnsupportedMediaType, "media-type-unsupported", public));
     }
     collect(request, limits.max_bundle_bytes).await.map(Bytes::from)
+}
+
+/// Reads a body that may be left out, and must be JSON when it is there.
+///
+/// # Errors
+/// `media-type-unsupported`, `body-too-large`.
+pub async fn read_json_or_nothing(request: Request, limits: &Limits) -> Result<Bytes> {
+    if !request.headers().contains_key(header::CONTENT_TYPE) {
+        let bytes = collect(request, limits.max_bundle_bytes).await?;
+        let nothing = bytes.is_empty();
+        return if nothing {
+            Ok(Bytes::from_static(b"{}"))
+        } else {
+            Err(unsupported("The Content-Type header is missing"))
+        };
+    }
+    let bytes = read_json(request, limits).await?;
+    Ok(if bytes.is_empty() { Bytes::from_static(b"{}") } else { bytes })
 }
 
 fn content_type(headers: &HeaderMap) -> Result<String> {

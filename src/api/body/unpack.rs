@@ -154,6 +154,7 @@ mod tests {
         max_unpacked_bytes: 4096,
         max_files: 3,
         request_timeout: Duration::from_secs(1),
+        max_requests: 1,
     };
 
     /// An archive with headers that the tar crate itself would refuse to write.

@@ -5,7 +5,9 @@ pub mod audit;
 pub mod builds;
 pub mod images;
 pub mod runs;
+pub mod schedules;
 pub mod server;
+pub mod stages;
 pub mod templates;
 pub mod tokens;
 
@@ -21,6 +23,8 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(builds::routes())
         .merge(templates::routes())
         .merge(images::routes())
+        .merge(stages::routes())
+        .merge(schedules::routes())
         .merge(tokens::routes())
         .merge(audit::routes())
         .merge(server::routes())

@@ -12,6 +12,8 @@ mod instances;
 mod network;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::sample_launch;
 mod timing;
 mod world;
 

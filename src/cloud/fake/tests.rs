@@ -21,9 +21,14 @@ fn tags(text: &str) -> Tags {
 }
 
 fn request(cloud: &FakeCloud, token: &str) -> NewInstance {
+    sample_launch(cloud, EAST, token)
+}
+
+/// A plain launch of the newest Ubuntu.
+pub fn sample_launch(cloud: &FakeCloud, region: &str, token: &str) -> NewInstance {
     NewInstance {
         client_token: token.to_owned(),
-        image_id: cloud.base_image(EAST, "jammy-22.04-amd64").unwrap().id,
+        image_id: cloud.base_image(region, "jammy-22.04-amd64").unwrap().id,
         instance_type: "t3.micro".to_owned(),
         key_name: None,
         security_group_ids: vec![],

@@ -4,4 +4,6 @@
 mod crash;
 mod life;
 mod memory_journal;
+mod scheduler;
+mod stage_tagger;
 mod world;

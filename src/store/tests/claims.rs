@@ -17,7 +17,7 @@ async fn twenty_claimers_never_get_the_same_build() {
             tokio::spawn(async move {
                 let owner = format!("server-{index}");
                 let mut mine = Vec::new();
-                while let Some(claimed) = store.claim_queued(&owner).await.unwrap() {
+                while let Some(claimed) = store.claim_queued(&owner, &BTreeMap::new()).await.unwrap() {
                     mine.push((claimed.facts.build, claimed.journal.epoch().0));
                 }
                 mine
@@ -70,7 +70,7 @@ async fn the_two_claims_are_apart() {
     assert!(scene.store.claim_expired("s").await.unwrap().is_none(), "its lease is good");
     scene.expire(first.facts.build).await;
     assert_ne!(scene.claim().await.facts.build, first.facts.build, "an expired one is not a queued one");
-    assert!(scene.store.claim_queued("s").await.unwrap().is_none());
+    assert!(scene.store.claim_queued("s", &BTreeMap::new()).await.unwrap().is_none());
     assert!(scene.store.claim_released("s").await.unwrap().is_none(), "run out is not handed back");
     let again = scene.store.claim_expired("s").await.unwrap().unwrap();
     assert_eq!(again.facts.build, first.facts.build);
@@ -104,12 +104,15 @@ async fn a_build_that_this_server_can_not_read_is_left_to_another() {
     let scene = Scene::new().await;
     scene.accept(1).await;
     let other = scene.database.store_with(scene.clock.clone(), test_sealer("other", 2)).await;
-    assert!(other.claim_queued("s").await.unwrap().is_none());
+    assert!(other.claim_queued("s", &BTreeMap::new()).await.unwrap().is_none());
     assert_eq!(other.builds_with_foreign_keys().await.unwrap(), 1);
     assert_eq!(scene.store.builds_with_foreign_keys().await.unwrap(), 0);
 
     sqlx::query("UPDATE builds SET plan = jsonb_set(plan, '{format}', '99')").execute(&scene.store.pool).await.unwrap();
-    assert!(scene.store.claim_queued("s").await.unwrap().is_none(), "a newer plan is for a newer server");
+    assert!(
+        scene.store.claim_queued("s", &BTreeMap::new()).await.unwrap().is_none(),
+        "a newer plan is for a newer server"
+    );
 }
 
 #[tokio::test]
@@ -130,4 +133,31 @@ async fn an_unreadable_plan_is_set_aside_and_does_not_block_the_queue() {
         .await
         .unwrap();
     assert_eq!(state, "stuck");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_account_has_no_more_builds_at_work_than_it_may() {
+    let scene = Scene::new().await;
+    for _ in 0..6 {
+        scene.accept(2).await;
+    }
+    let limits = BTreeMap::from([("default".to_owned(), 3), ("other".to_owned(), 1)]);
+    let claims = (0..8).map(|server| {
+        let (store, limits) = (scene.store.clone(), limits.clone());
+        tokio::spawn(async move {
+            let mut claimed = Vec::new();
+            while let Some(build) = store.claim_queued(&format!("server-{server}"), &limits).await.unwrap() {
+                claimed.push(build);
+            }
+            claimed
+        })
+    });
+    let claimed: Vec<_> =
+        futures::future::join_all(claims).await.into_iter().flat_map(|claimed| claimed.unwrap()).collect();
+    assert_eq!(claimed.len(), 3);
+    scene.succeed(&claimed[0], "ami-1").await;
+    assert!(scene.store.claim_queued("s", &limits).await.unwrap().is_some(), "a place is free again");
+    assert!(scene.store.claim_queued("s", &limits).await.unwrap().is_none());
+    let others = BTreeMap::from([("other".to_owned(), 1)]);
+    assert!(scene.store.claim_queued("s", &others).await.unwrap().is_some(), "without a limit of its own");
 }

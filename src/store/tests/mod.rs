@@ -8,7 +8,9 @@ mod registry;
 mod runs;
 mod schema;
 mod secrets;
+mod stages;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::accept::{NewBuild, NewRun};
+use super::images::ImageRow;
 use super::leases::ClaimedBuild;
 use super::runs::RunRow;
 use super::templates::VersionRow;
@@ -107,6 +110,7 @@ impl Scene {
             timeout: None,
             builder_identity: "ingot/0.1.0".into(),
             builds: builds.collect(),
+            scheduled: None,
             at,
         }
     }
@@ -116,7 +120,7 @@ impl Scene {
     }
 
     async fn claim(&self) -> ClaimedBuild {
-        self.store.claim_queued("server-1").await.unwrap().expect("a build waits")
+        self.store.claim_queued("server-1", &BTreeMap::new()).await.unwrap().expect("a build waits")
     }
 
     fn entry(&self, seq: i64, step: Option<&str>, event: JournalEvent) -> JournalEntry {
@@ -151,6 +155,13 @@ impl Scene {
         claimed.journal.begin_unwinding(&self.unwinding(2, UnwindReason::Failed), Some(&failure)).await.unwrap();
         let over = Ending::Over { state: BuildState::Failed, failure: Some(failure) };
         claimed.journal.end(&over, CleanupState::Done).await.unwrap();
+    }
+
+    /// An image of the family `web` that is built, with one AMI of that name.
+    async fn built(&self, ami_id: &str) -> ImageRow {
+        self.accept(1).await;
+        self.succeed(&self.claim().await, ami_id).await;
+        self.store.image(ami_id).await.unwrap()
     }
 
     /// Commits a claimed build with one AMI.

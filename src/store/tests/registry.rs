@@ -103,7 +103,7 @@ async fn tokens_live_and_are_revoked() {
     };
     let first = scene.store.insert_token(&new("ci"), [1; 32], &someone()).await.unwrap();
     assert_eq!(scene.store.insert_token(&new("ci"), [2; 32], &someone()).await.unwrap_err().code, "token-name-taken");
-    assert_eq!(scene.store.token_by_hash([1; 32]).await.unwrap(), Some(first.clone()));
+    assert_eq!(scene.store.token_by_hash([1; 32]).await.unwrap().unwrap().row, first);
     assert_eq!(scene.store.token_by_hash([2; 32]).await.unwrap(), None);
 
     let used = async || scene.store.token(first.id).await.unwrap().last_used_at.unwrap();

@@ -8,7 +8,8 @@ use super::*;
 use crate::domain::image::ImageState;
 use crate::domain::state::RunState;
 use crate::store::Page;
-use crate::store::idempotency::{IdempotencyClaim, JUST_USED};
+use crate::store::audit::AuditFilter;
+use crate::store::idempotency::{AnswerKey, JUST_USED};
 use crate::store::run_steps::StepState;
 use crate::store::runs::RunFilter;
 
@@ -78,7 +79,11 @@ async fn cancel_ends_what_waits_and_tells_what_works() {
     assert_eq!(state(&scene, run.id).await, (RunState::Cancelled, ImageState::Incomplete));
     assert_eq!(scene.store.request_cancel(run.id, &someone()).await.unwrap_err().code, "run-is-over");
     let subject = format!("run/{}", run.id);
-    let deeds = scene.store.audit(&Page::first(10), Some(&subject)).await.unwrap();
+    let deeds = scene
+        .store
+        .audit(&Page::first(10), &AuditFilter { subject: Some(subject), ..AuditFilter::default() })
+        .await
+        .unwrap();
     assert_eq!(deeds.iter().filter(|deed| deed.action == "run.cancel").count(), 1);
 }
 
@@ -88,7 +93,7 @@ async fn a_run_that_waits_is_cancelled_at_once() {
     let run = scene.accept(3).await;
     let row = scene.store.request_cancel(run.id, &someone()).await.unwrap();
     assert_eq!((row.state, row.image.state), (RunState::Cancelled, ImageState::Incomplete));
-    assert!(scene.store.claim_queued("s").await.unwrap().is_none());
+    assert!(scene.store.claim_queued("s", &BTreeMap::new()).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -149,7 +154,7 @@ async fn a_retry_needs_the_secrets() {
 async fn idempotency_gives_the_first_answer_for_a_day() {
     let scene = Scene::new().await;
     let render = |run: &RunRow| json!({"zeta": 1, "id": run.id, "a": 2});
-    let claim = IdempotencyClaim { key: "k", request_sha256: [1; 32], status: 201, render: &render };
+    let claim = AnswerKey { key: "k", request_sha256: [1; 32], status: 201, render: &render };
     let first = scene.store.accept_run(&scene.new_run(1), &someone(), Some(&claim)).await.unwrap();
     let kept = scene.store.idempotent_answer("ada", "k").await.unwrap().unwrap();
     assert_eq!((kept.status, kept.response.to_string()), (201, render(&first).to_string()), "keys in their order");
@@ -174,7 +179,7 @@ async fn idempotency_gives_the_first_answer_for_a_day() {
 async fn of_two_requests_with_one_key_one_makes_a_run() {
     let scene = Scene::new().await;
     let render = |run: &RunRow| json!({"id": run.id});
-    let claim = IdempotencyClaim { key: "k", request_sha256: [1; 32], status: 201, render: &render };
+    let claim = AnswerKey { key: "k", request_sha256: [1; 32], status: 201, render: &render };
     let new: Vec<_> = (0..8).map(|_| scene.new_run(1)).collect();
     let actor = someone();
     let results =

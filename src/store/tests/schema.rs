@@ -1,6 +1,8 @@
 //! What the schema itself refuses, and how it comes to be.
 
 use super::*;
+use crate::domain::stage::StageOrder;
+use crate::store::stage_moves::MoveRequest;
 use crate::store::test_support::test_sealer;
 
 #[tokio::test]
@@ -25,6 +27,8 @@ async fn what_is_append_only_can_not_be_changed() {
     scene.accept(1).await;
     let claimed = scene.claim().await;
     scene.succeed(&claimed, "ami-1").await;
+    let order = StageOrder::default();
+    scene.store.promote(&order, "ami-1", "dev", MoveRequest::default(), &someone()).await.unwrap();
     for statement in [
         "UPDATE audit SET principal = 'mallory'",
         "DELETE FROM audit",
@@ -34,6 +38,8 @@ async fn what_is_append_only_can_not_be_changed() {
         "DELETE FROM step_journal",
         "UPDATE template_versions SET outline = '{}'",
         "DELETE FROM template_versions",
+        "UPDATE stage_history SET principal = 'mallory'",
+        "DELETE FROM stage_history",
     ] {
         let refused = sqlx::query(statement).execute(&scene.store.pool).await.unwrap_err();
         assert!(refused.to_string().contains("append-only"), "{statement}: {refused}");

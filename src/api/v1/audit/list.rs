@@ -13,18 +13,18 @@ use crate::api::pagination::{List, Listing};
 use crate::api::principal::Admin;
 use crate::api::problem::ApiResult;
 use crate::api::query::Query;
-use crate::store::audit::AuditRow;
+use crate::store::audit::{AuditFilter, AuditRow};
 
 /// One deed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditEntry {
     pub id: Uuid,
     pub at: DateTime<Utc>,
-    /// The token's name.
+    /// The token's name, or `schedule:<name>`.
     pub principal: String,
     #[schema(required)]
     pub request_id: Option<String>,
-    /// `run.create`, `run.cancel`, `token.create` …
+    /// `run.create`, `image.promote`, `schedule.update`, `token.rotate` …
     pub action: String,
     /// What it was done to, such as `run/<id>`.
     pub subject: String,
@@ -57,7 +57,12 @@ impl AuditEntry {
     params(
         ("limit" = Option<i64>, Query, description = "1 to 500; 50 when left out"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("subject" = Option<String>, Query, description = "What was done to this, such as `run/<id>`"),
+        ("subject" = Option<String>, Query, description = "What was done to this, such as `run/<id>` or `stage/<stage>/<family>`"),
+        ("principal" = Option<String>, Query, description = "By this token, or `schedule:<name>`"),
+        ("action" = Option<String>, Query, description = "Such as `image.promote`, or `image.*`"),
+        ("request_id" = Option<String>, Query, description = "By this request"),
+        ("after" = Option<String>, Query, description = "RFC 3339; from then on"),
+        ("before" = Option<String>, Query, description = "RFC 3339; until then"),
     ),
     responses((status = 200, description = "A page of the audit", body = List<AuditEntry>))
 )]
@@ -67,8 +72,15 @@ pub async fn list_audit(
     mut query: Query,
 ) -> ApiResult<Json<List<AuditEntry>>> {
     let listing = Listing::new(&mut query, "audit")?;
-    let subject = query.one("subject")?;
+    let filter = AuditFilter {
+        subject: query.one("subject")?,
+        principal: query.one("principal")?,
+        action: query.one("action")?,
+        request_id: query.one("request_id")?,
+        after: query.parsed("after")?,
+        before: query.parsed("before")?,
+    };
     query.finish()?;
-    let rows = state.store.audit(&listing.page, subject.as_deref()).await?;
+    let rows = state.store.audit(&listing.page, &filter).await?;
     Ok(Json(listing.finish(rows, |row| (row.at, row.id), AuditEntry::of)))
 }

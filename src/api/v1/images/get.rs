@@ -28,5 +28,5 @@ pub async fn get_image(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let image = state.store.image(&id).await?;
-    etag::respond(&headers, &Image::of(image))
+    etag::respond(&headers, &Image::of(image, &state.stage_order))
 }

@@ -22,6 +22,8 @@ use crate::store::images::ImageFilter;
         ("limit" = Option<i64>, Query, description = "1 to 500; 50 when left out"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("family" = Option<String>, Query, description = "Images of this family"),
+        ("number" = Option<i64>, Query, description = "Images of this number, of which each family has one"),
+        ("stage" = Option<String>, Query, description = "Images that this stage holds now"),
         ("state" = Option<String>, Query, description = "`building`, `built` or `incomplete`"),
         ("account" = Option<String>, Query, description = "Images with a copy in this account"),
         ("region" = Option<String>, Query, description = "Images with a copy in this region"),
@@ -38,7 +40,9 @@ pub async fn list_images(State(state): State<ApiState>, _: Viewer, mut query: Qu
     let listing = Listing::new(&mut query, "images")?;
     let filter = ImageFilter {
         family: query.one("family")?,
+        number: query.parsed("number")?,
         state: query.parsed("state")?,
+        stage: query.one("stage")?,
         region: query.one("region")?,
         account: query.one("account")?,
         arch: query.one("arch")?,
@@ -48,7 +52,14 @@ pub async fn list_images(State(state): State<ApiState>, _: Viewer, mut query: Qu
         created_after: query.parsed("created_after")?,
         created_before: query.parsed("created_before")?,
     };
+    if let Some(stage) = &filter.stage {
+        state.stage_order.position(stage)?;
+    }
     query.finish()?;
     let images = state.store.images(&listing.page, &filter).await?;
-    Ok(Json(listing.finish(images, |image| (image.created_at, image.id.0), Image::of)))
+    Ok(Json(listing.finish(
+        images,
+        |image| (image.created_at, image.id.0),
+        |image| Image::of(image, &state.stage_order),
+    )))
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::store::images::{CopyRow, ImageRow};
+use crate::domain::stage::StageOrder;
+use crate::store::images::{CopyRow, ImageRow, StageTags, StobRow};
 
 /// The registry's entry for what one run made.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,7 +20,13 @@ pub struct Image {
     /// The highest stage that points here; null before.
     #[schema(required)]
     pub stage: Option<String>,
+    /// All stages that point here, in order.
     pub stages: Vec<String>,
+    /// Its AMIs do not carry `stage` as the tag `ingot:stage` yet.
+    pub tags_pending: bool,
+    /// Why not, after a try that failed.
+    #[schema(required)]
+    pub tags_error: Option<String>,
     pub stob: Stob,
     /// The AMI it was made from; null until a build has committed.
     #[schema(required)]
@@ -74,23 +81,23 @@ pub struct ImageCopy {
 
 impl Image {
     #[must_use]
-    pub fn of(row: ImageRow) -> Self {
+    pub fn of(row: ImageRow, order: &StageOrder) -> Self {
+        let stages = order.sort(&row.stages);
+        let (tags_pending, tags_error) = match row.stage_tags {
+            StageTags::Written => (false, None),
+            StageTags::Pending(error) => (true, error),
+        };
         Self {
             id: row.id.0,
             family: row.family,
             number: row.number,
             state: row.state.as_str(),
-            // No image has a stage before there are promotions.
-            stage: None,
-            stages: Vec::new(),
-            stob: Stob { sha: row.stob.sha, time: row.stob.time, os: row.stob.os, builder: row.stob.builder },
-            source_image: row.source_image.map(|source| SourceImage {
-                ami_id: source.ami_id,
-                name: source.name,
-                owner_id: source.owner_id,
-                region: source.region,
-                creation_date: source.creation_date,
-            }),
+            stage: stages.last().cloned(),
+            stages,
+            tags_pending,
+            tags_error,
+            stob: Stob::of(row.stob),
+            source_image: row.source_image.map(SourceImage::of),
             copies: row.copies.into_iter().map(ImageCopy::of).collect(),
             tags: row.tags,
             run_id: row.run_id.0,
@@ -99,8 +106,29 @@ impl Image {
     }
 }
 
+impl Stob {
+    #[must_use]
+    pub fn of(stob: StobRow) -> Self {
+        Self { sha: stob.sha, time: stob.time, os: stob.os, builder: stob.builder }
+    }
+}
+
+impl SourceImage {
+    #[must_use]
+    pub fn of(source: crate::domain::image::SourceImage) -> Self {
+        Self {
+            ami_id: source.ami_id,
+            name: source.name,
+            owner_id: source.owner_id,
+            region: source.region,
+            creation_date: source.creation_date,
+        }
+    }
+}
+
 impl ImageCopy {
-    fn of(copy: CopyRow) -> Self {
+    #[must_use]
+    pub fn of(copy: CopyRow) -> Self {
         Self {
             build: copy.build,
             build_id: copy.build_id.0,

@@ -13,9 +13,8 @@ use crate::api::problem::{ApiResult, Problem};
 use crate::api::query::Query;
 use crate::api::{ApiState, body};
 use crate::domain::diagnostic::Diagnostic;
-use crate::domain::error::Error;
-use crate::engine::accept::{Idempotency, accept};
-use crate::store::idempotency::JUST_USED;
+use crate::domain::error::{Error, Result};
+use crate::engine::accept::{Idempotency, Origin, accept};
 use crate::store::runs::RunRow;
 
 /// Start a run
@@ -72,33 +71,33 @@ pub async fn create_run(
     let identity = form.identity();
     let key =
         Key::of(&headers, &[b"POST", uri.path().as_bytes(), uri.query().unwrap_or_default().as_bytes(), &identity])?;
-    if let Some(key) = &key
-        && let Some(answer) = key.replay(&state, &caller, ("/v1/runs/", "id")).await?
-    {
-        return Ok(answer);
-    }
-    let wanted = RunRequest::read(form, query, &state.limits)?;
-    let render = |run: &RunRow, warnings: &[Diagnostic]| {
-        serde_json::to_value(Run::of(run.clone()).with_warnings(warnings)).unwrap_or_default()
+    let work = async {
+        let wanted = RunRequest::read(form, query, &state.limits)?;
+        let render = |run: &RunRow, warnings: &[Diagnostic]| {
+            serde_json::to_value(Run::of(run.clone()).with_warnings(warnings)).unwrap_or_default()
+        };
+        let idempotency = key.as_ref().map(|key| Idempotency {
+            key: &key.key,
+            request_sha256: key.request_sha256,
+            status: StatusCode::CREATED.as_u16(),
+            render: &render,
+        });
+        let origin = Origin { idempotency: idempotency.as_ref(), scheduled: None };
+        let accepted =
+            accept(&state.store, &state.accept, wanted, &caller.actor(), origin, state.clock.as_ref()).await?;
+        (state.wake)();
+        created(accepted.run, &accepted.warnings)
     };
-    let idempotency = key.as_ref().map(|key| Idempotency {
-        key: &key.key,
-        request_sha256: key.request_sha256,
-        status: StatusCode::CREATED.as_u16(),
-        render: &render,
-    });
-    let accepted =
-        accept(&state.store, &state.accept, wanted, &caller.actor(), idempotency.as_ref(), state.clock.as_ref()).await;
-    let accepted = match (accepted, &key) {
-        // The same request came twice at the same time, and the other one won.
-        (Err(error), Some(key)) if error.code == JUST_USED => {
-            return Ok(key.replay(&state, &caller, ("/v1/runs/", "id")).await?.ok_or(error)?);
-        }
-        (accepted, _) => accepted?,
-    };
-    (state.wake)();
-    let location = HeaderValue::from_str(&format!("/v1/runs/{}", accepted.run.id));
+    Ok(Key::once(key.as_ref(), &state, &caller, (LOCATION, "id"), work).await?)
+}
+
+/// What the path of a run begins with.
+pub(in crate::api::v1) const LOCATION: &str = "/v1/runs/";
+
+/// The answer that a run was made.
+pub(in crate::api::v1) fn created(run: RunRow, warnings: &[Diagnostic]) -> Result<Response> {
+    let location = HeaderValue::from_str(&format!("{LOCATION}{}", run.id));
     let location = location.map_err(|error| Error::internal(error.to_string()))?;
-    let run = Run::of(accepted.run).with_warnings(&accepted.warnings);
+    let run = Run::of(run).with_warnings(warnings);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(run)).into_response())
 }

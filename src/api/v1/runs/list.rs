@@ -24,6 +24,7 @@ use crate::store::runs::RunFilter;
         ("template" = Option<String>, Query, description = "Runs of the template of this name"),
         ("account" = Option<String>, Query, description = "Runs in this account"),
         ("git_sha" = Option<String>, Query, description = "Runs of this commit"),
+        ("schedule" = Option<String>, Query, description = "Runs of this schedule, by name or id"),
         ("label.NAME" = Option<String>, Query, description = "Runs with this label"),
     ),
     responses((status = 200, description = "A page of runs", body = List<Run>))
@@ -32,11 +33,16 @@ pub async fn list_runs(State(state): State<ApiState>, _: Viewer, mut query: Quer
     let listing = Listing::new(&mut query, "runs")?;
     let labels: serde_json::Map<String, Value> =
         query.prefixed("label.").into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+    let schedule = match query.one("schedule")? {
+        Some(name) => Some(state.store.schedule(&name).await?.id),
+        None => None,
+    };
     let filter = RunFilter {
         template: query.one("template")?,
         state: query.parsed("state")?,
         account: query.one("account")?,
         git_sha: query.one("git_sha")?,
+        schedule,
         labels: (!labels.is_empty()).then_some(Value::Object(labels)),
     };
     query.finish()?;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -305,7 +306,7 @@ async fn a_log_is_read_whole_and_resumed_where_a_listener_stopped() {
     let path = format!("/v1/runs/{}", run["id"].as_str().unwrap());
     let build = run["builds"][0]["id"].as_str().unwrap();
     let name = run["builds"][0]["name"].as_str().unwrap();
-    let claimed = api.state.store.claim_queued("test").await.unwrap().unwrap();
+    let claimed = api.state.store.claim_queued("test", &BTreeMap::new()).await.unwrap().unwrap();
     let line = |seq| LogLine {
         seq,
         at: api.clock.now(),

@@ -23,6 +23,12 @@ pub struct Run {
     pub account: String,
     /// `api`, `schedule`, `webhook` or `cascade`.
     pub trigger: String,
+    /// The schedule that started it.
+    #[schema(required)]
+    pub schedule_id: Option<Uuid>,
+    /// The schedule's time that it is for; null when it was triggered by hand.
+    #[schema(required)]
+    pub slot: Option<DateTime<Utc>>,
     /// Evaluated variables; `<sensitive>` stands for values that are hidden.
     #[schema(value_type = Object)]
     pub variables: Value,
@@ -131,6 +137,8 @@ impl Run {
             version: run.version,
             account: run.account,
             trigger: run.trigger,
+            schedule_id: run.schedule_id.map(|schedule| schedule.0),
+            slot: run.slot,
             variables: run.variables,
             git_sha: run.git_sha,
             labels: run.labels,

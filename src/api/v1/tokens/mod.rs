@@ -4,6 +4,7 @@ pub mod create;
 pub mod current;
 pub mod list;
 pub mod revoke;
+pub mod rotate;
 pub mod view;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -16,4 +17,5 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(create::create_token, list::list_tokens))
         .routes(routes!(current::get_current_token))
         .routes(routes!(revoke::revoke_token))
+        .routes(routes!(rotate::rotate_token))
 }

@@ -24,6 +24,11 @@ pub struct Token {
     /// To the minute.
     #[schema(required)]
     pub last_used_at: Option<DateTime<Utc>>,
+    #[schema(required)]
+    pub rotated_at: Option<DateTime<Utc>>,
+    /// Until when the secret before the rotation is honoured.
+    #[schema(required)]
+    pub previous_valid_until: Option<DateTime<Utc>>,
 }
 
 impl Token {
@@ -39,6 +44,8 @@ impl Token {
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
             last_used_at: row.last_used_at,
+            rotated_at: row.rotated_at,
+            previous_valid_until: row.previous_valid_until,
         }
     }
 }

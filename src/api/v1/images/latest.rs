@@ -1,0 +1,178 @@
+//! `GET /v1/images/latest`: which AMI is approved?
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::view::{ImageCopy, SourceImage, Stob};
+use crate::api::principal::Viewer;
+use crate::api::problem::{ApiResult, Problem};
+use crate::api::query::Query;
+use crate::api::{ApiState, etag};
+use crate::domain::diagnostic::Diagnostic;
+use crate::domain::error::{Error, Result};
+use crate::store::approved::Miss;
+use crate::store::approved::index::{ApprovedQuery, Found};
+use crate::template::source::did_you_mean;
+
+/// The approved AMI.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Latest {
+    pub ami_id: String,
+    pub region: String,
+    pub account: String,
+    /// `x86_64` or `arm64`.
+    pub arch: String,
+    /// `linux` or `windows`.
+    pub platform: String,
+    pub stage: String,
+    /// Of the stage, for the image's family.
+    pub generation: i64,
+    /// When the stage got it.
+    pub since: DateTime<Utc>,
+    pub image: LatestImage,
+    /// All of its AMIs that match, the build's own region first; `ami_id` is the first.
+    pub copies: Vec<ImageCopy>,
+}
+
+/// The image of an approved AMI. Only what never changes, so that the answer keeps its `ETag` while the stage holds it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LatestImage {
+    pub id: Uuid,
+    pub family: String,
+    pub number: i64,
+    pub state: &'static str,
+    pub stob: Stob,
+    #[schema(required)]
+    pub source_image: Option<SourceImage>,
+    #[schema(value_type = Object)]
+    pub tags: IndexMap<String, String>,
+    pub run_id: Uuid,
+    pub created_at: DateTime<Utc>,
+}
+
+impl Latest {
+    /// Whoever looks an image up finds at least one copy.
+    fn of(found: Found) -> Option<Self> {
+        let Found { entry, copies } = found;
+        let first = copies.first()?.clone();
+        let image = &entry.image;
+        Some(Self {
+            ami_id: first.ami_id,
+            region: first.region,
+            account: first.account,
+            arch: first.arch,
+            platform: first.platform,
+            stage: entry.stage.clone(),
+            generation: entry.generation,
+            since: entry.since,
+            image: LatestImage {
+                id: image.id.0,
+                family: image.family.clone(),
+                number: image.number,
+                state: image.state.as_str(),
+                stob: Stob::of(image.stob.clone()),
+                source_image: image.source_image.clone().map(SourceImage::of),
+                tags: image.tags.clone(),
+                run_id: image.run_id.0,
+                created_at: image.created_at,
+            },
+            copies: copies.into_iter().map(ImageCopy::of).collect(),
+        })
+    }
+}
+
+/// Find the approved AMI
+///
+/// It follows the stage's pointers, never the highest number. Of several families, the one that was promoted last counts.
+/// With `Accept: text/plain` the answer is the AMI's id alone.
+#[utoipa::path(
+    get,
+    path = "/v1/images/latest",
+    tag = "images",
+    params(
+        ("family" = Option<String>, Query, description = "One of these families, comma-separated"),
+        ("stage" = Option<String>, Query, description = "The stage; the last one when left out"),
+        ("region" = Option<String>, Query, description = "An AMI in this region"),
+        ("account" = Option<String>, Query, description = "An AMI in this account"),
+        ("arch" = Option<String>, Query, description = "An AMI of this architecture: `x86_64` or `arm64`"),
+        ("tag.KEY" = Option<String>, Query, description = "With this tag; may be there for several keys"),
+    ),
+    responses(
+        (status = 200, description = "The AMI", content((Latest = "application/json"), (String = "text/plain"))),
+        (status = 304, description = "Nothing has changed"),
+        (status = 404, description = "Nothing matches; `errors` says which condition had no match, and what came nearest", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "No such stage", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn latest_image(
+    State(state): State<ApiState>,
+    _: Viewer,
+    headers: HeaderMap,
+    mut query: Query,
+) -> ApiResult<Response> {
+    let wanted = read(&state, &mut query)?;
+    query.finish()?;
+    let suggest = |name: &str, known: &[&str]| did_you_mean(name, known.iter().copied());
+    let found = state.approved.find(&wanted, suggest).await?.map_err(|misses| not_found(&wanted, &misses))?;
+    let latest = Latest::of(found).ok_or_else(|| Error::internal("an approved image was found without a copy"))?;
+    if !wants_text(&headers) {
+        let mut response = etag::respond(&headers, &latest)?;
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        return Ok(response);
+    }
+    let mut response = etag::respond(&headers, &latest.ami_id)?;
+    if response.status().is_success() {
+        let tagged = response.headers().clone();
+        response = format!("{}\n", latest.ami_id).into_response();
+        let kept = [header::ETAG, header::CACHE_CONTROL];
+        for name in kept {
+            if let Some(value) = tagged.get(&name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+fn read(state: &ApiState, query: &mut Query) -> Result<ApprovedQuery> {
+    let wanted = query.one("stage")?.unwrap_or_else(|| state.stage_order.last().to_owned());
+    state.stage_order.position(&wanted)?;
+    Ok(ApprovedQuery {
+        stage: wanted,
+        families: query.list("family"),
+        region: query.one("region")?,
+        account: query.one("account")?,
+        arch: query.one("arch")?,
+        tags: query.prefixed("tag."),
+    })
+}
+
+/// Whether text is asked for and JSON is not.
+fn wants_text(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT);
+    let mut types = accepted
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|part| part.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    types.next().is_some_and(|first| first == "text/plain")
+}
+
+fn not_found(query: &ApprovedQuery, misses: &[Miss]) -> Error {
+    let line = |miss: &Miss| match miss.condition.as_str() {
+        "" => miss.explanation.clone(),
+        condition => format!("{condition}: {}", miss.explanation),
+    };
+    let first = misses.first().map_or_else(String::new, |miss| format!("; {}", line(miss)));
+    let end = if first.ends_with('?') { "" } else { "." };
+    let public = format!("No approved image in {} matches{first}{end}", query.stage);
+    let diagnostics = misses.iter().map(|miss| Diagnostic::error(line(miss))).collect();
+    Error::not_found("no-approved-image", public).with_diagnostics(diagnostics)
+}
