@@ -253,8 +253,17 @@ fn spawn(installation: &Installation, user: &RunAs, places: &Places) -> Result<C
 fn running_postmaster(cluster: &Path) -> Option<Pid> {
     let text = fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
     let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
-    let folder = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero())).ok()?;
-    (folder == cluster).then_some(pid)
+    let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    let is_ours = match fs::read_link(process.join("cwd")) {
+        Ok(folder) => folder == cluster,
+        // Where it stands can't be seen, as from another user namespace. To take a live one for dead would start a second
+        // one on the same files, so its name decides.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim() == "postgres")
+        }
+        Err(_) => false,
+    };
+    is_ours.then_some(pid)
 }
 
 /// After a restart of the machine or container, another process may have the dead postmaster's number, and `PostgreSQL` would

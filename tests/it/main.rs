@@ -10,6 +10,7 @@ mod crash;
 mod failures;
 mod features;
 mod one_call;
+mod pipeline;
 mod private_cluster;
 mod seeds;
 mod support;

@@ -66,8 +66,14 @@ impl Server {
 
     /// A second server on another one's database, with the same key for its secrets.
     pub async fn start_beside(other: &Self) -> Self {
+        Self::start_beside_with(other, &[]).await
+    }
+
+    /// The same with further settings.
+    pub async fn start_beside_with(other: &Self, settings: &[(&str, &str)]) -> Self {
         let key = other.data_dir().join("secret.key").display().to_string();
-        let mut server = Self::prepare(other.database.clone(), &[("INGOT__SECRETS__KEY_FILE", &key)]);
+        let mut server = Self::prepare(other.database.clone(), settings);
+        server.settings.insert("INGOT__SECRETS__KEY_FILE".into(), key);
         server.settings.insert("INGOT__AWS__ENDPOINT_URL".into(), sandbox::url());
         server.start_again().await;
         server
@@ -192,6 +198,13 @@ impl Server {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(TOKEN)
     }
 
+    /// A POST of JSON that has to be answered with this status.
+    pub async fn post_json(&self, path: &str, body: &Value, status: u16) -> Value {
+        let answer = self.send(self.request(Method::POST, path).json(body)).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        answer.json()
+    }
+
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let answer = request.send().await.expect("the server answers");
         Answer { status: answer.status().as_u16(), text: answer.text().await.expect("the server answers to the end") }
@@ -209,7 +222,7 @@ impl Server {
     }
 
     /// The same for those who ask again: `None` when the database is away for the moment.
-    async fn try_read(&self, path: &str) -> Option<Value> {
+    pub async fn try_read(&self, path: &str) -> Option<Value> {
         let answer = self.get(path).await;
         assert!(matches!(answer.status, 200 | 503), "{path}: {} {}", answer.status, answer.text);
         (answer.status == 200).then(|| answer.json())
