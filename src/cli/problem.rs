@@ -89,11 +89,14 @@ impl Problem {
             let _ = write!(text, " ({})", clean(&facts.join(" ")));
         }
         text.push('\n');
-        for complaint in &self.errors {
+        // What has no place and stands in the headline already would only be said twice.
+        let said = |complaint: &&Complaint| complaint.file.is_none() && self.headline().contains(&complaint.message);
+        let complaints: Vec<&Complaint> = self.errors.iter().filter(|complaint| !said(complaint)).collect();
+        for complaint in &complaints {
             text.push('\n');
             text.push_str(&complaint.render(sources));
         }
-        if !self.errors.is_empty() {
+        if !complaints.is_empty() {
             text.push('\n');
         }
         if let Some(advice) = self.advice() {

@@ -19,7 +19,7 @@ const LATE: Duration = Duration::from_mins(1);
 
 /// Keeps the numbers up to date until the server stops.
 pub async fn report(store: Store, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    let mut seen = BTreeSet::new();
+    let mut seen = Seen::default();
     loop {
         if let Err(error) = read(&store, &*clock, &mut seen).await {
             tracing::debug!(error = error.for_log(), "the numbers of the installation can't be read");
@@ -31,11 +31,17 @@ pub async fn report(store: Store, clock: Arc<dyn Clock>, stop: CancellationToken
     }
 }
 
-/// `seen`: accounts that had builds once; a gauge of theirs goes back to zero.
-async fn read(store: &Store, clock: &dyn Clock, seen: &mut BTreeSet<String>) -> Result<()> {
+/// What gauges were set for: when there is nothing of it any more, they go back to zero.
+#[derive(Default)]
+struct Seen {
+    accounts: BTreeSet<String>,
+    stages: BTreeSet<String>,
+}
+
+async fn read(store: &Store, clock: &dyn Clock, seen: &mut Seen) -> Result<()> {
     let numbers = store.pipeline_numbers().await?;
-    seen.extend(numbers.builds.iter().map(|(account, ..)| account.clone()));
-    for account in &*seen {
+    seen.accounts.extend(numbers.builds.iter().map(|(account, ..)| account.clone()));
+    for account in &seen.accounts {
         for state in [BuildState::Queued, BuildState::Running, BuildState::Unwinding, BuildState::Stuck] {
             let same = |row: &&(String, String, i64)| row.0 == *account && row.1 == state.as_str();
             let count = numbers.builds.iter().find(same).map_or(0, |(.., count)| *count);
@@ -48,9 +54,12 @@ async fn read(store: &Store, clock: &dyn Clock, seen: &mut BTreeSet<String>) -> 
     metrics::gauge!("ingot_queue_oldest_age_seconds").set(numbers.oldest_queued.map_or(0.0, age));
     metrics::gauge!("ingot_schedules_late").set(to_f64(store.schedules_late(LATE).await?));
     metrics::gauge!("ingot_stage_tags_pending").set(to_f64(store.tag_work_pending().await?));
-    for stage in numbers.stages {
-        metrics::gauge!("ingot_stage_newest_image_age_seconds", "stage" => stage.stage.clone()).set(age(stage.newest));
-        metrics::gauge!("ingot_stage_oldest_image_age_seconds", "stage" => stage.stage).set(age(stage.oldest));
+    seen.stages.extend(numbers.stages.iter().map(|stage| stage.stage.clone()));
+    for name in &seen.stages {
+        let ages = numbers.stages.iter().find(|stage| stage.stage == *name);
+        let (newest, oldest) = ages.map_or((0.0, 0.0), |stage| (age(stage.newest), age(stage.oldest)));
+        metrics::gauge!("ingot_stage_newest_image_age_seconds", "stage" => name.clone()).set(newest);
+        metrics::gauge!("ingot_stage_oldest_image_age_seconds", "stage" => name.clone()).set(oldest);
     }
     Ok(())
 }

@@ -64,9 +64,13 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     (
         "ingot_stage_newest_image_age_seconds",
         Kind::Gauge,
-        "Age of the newest image that a stage holds: it grows when rebuilds or promotions have stopped.",
+        "Age of the newest image that a stage holds: it grows when rebuilds or promotions have stopped; 0 when it holds none.",
     ),
-    ("ingot_stage_oldest_image_age_seconds", Kind::Gauge, "Age of the oldest image that a stage still holds."),
+    (
+        "ingot_stage_oldest_image_age_seconds",
+        Kind::Gauge,
+        "Age of the oldest image that a stage still holds; 0 when it holds none.",
+    ),
     (
         "ingot_cloud_calls_total",
         Kind::Counter,

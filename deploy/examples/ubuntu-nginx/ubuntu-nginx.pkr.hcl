@@ -40,6 +40,7 @@ source "amazon-ebs" "ubuntu" {
 
   tags = {
     Name       = "ubuntu-nginx"
+    OS         = "Ubuntu"
     Built-By   = "ingot"
     Git-SHA    = "{{env `GIT_SHA`}}"
     Build-Time = "{{timestamp}}"
