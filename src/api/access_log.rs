@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use tracing::Instrument as _;
 
 use super::ApiState;
 use super::problem::LoggedError;
@@ -29,7 +30,9 @@ pub async fn layer(State(state): State<ApiState>, mut request: Request, next: Ne
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-    let response = next.run(request).await;
+    // So that all that is logged on the way carries the request's id.
+    let span = tracing::info_span!("request", request_id = id);
+    let response = next.run(request).instrument(span).await;
     let status = response.status();
     let milliseconds = u64::try_from(state.clock.since_boot().saturating_sub(began).as_millis()).unwrap_or(u64::MAX);
     let principal = asked_by.0.get().map_or("-", String::as_str);

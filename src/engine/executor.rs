@@ -318,7 +318,9 @@ impl<'s> Owner<'s> {
                 Err(failure) => return self.fail_before_acting(name, failure).await,
             },
         };
+        let began = self.surroundings.clock.since_boot();
         let result = implementation.act(&context, &intent).await;
+        self.note_duration(name, began, result.is_ok());
         context.log.finish_lines().await;
         // What is journaled as done has its log saved: a server that dies right after loses no line of it.
         self.log.flush().await;
@@ -334,6 +336,14 @@ impl<'s> Owner<'s> {
             Err(StepError::LeaseLost) => return Err(Stop::Lost),
         };
         Ok(self.journal.append(name, event).await?)
+    }
+
+    /// By what the step does: `provision:2` and `copy:eu-west-1` count as `provision` and `copy`.
+    fn note_duration(&self, step: &StepName, began: Duration, ok: bool) {
+        let took = self.surroundings.clock.since_boot().saturating_sub(began);
+        let kind = step.0.split(':').next().unwrap_or_default().to_owned();
+        let labels = [("step", kind), ("outcome", if ok { "succeeded" } else { "failed" }.to_owned())];
+        metrics::histogram!("ingot_step_duration_seconds", &labels).record(took.as_secs_f64());
     }
 
     async fn fail_before_acting(&self, step: &StepName, failure: Failure) -> Result<(), Stop> {

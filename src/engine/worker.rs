@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::EngineSettings;
 use super::executor::{Departure, Surroundings, Workload, drive};
@@ -157,7 +158,9 @@ impl Pool {
 
     fn take(&self, build: ClaimedBuild, claimed_at: Duration, permit: OwnedSemaphorePermit) {
         let pool = self.clone();
-        self.tasks.spawn(async move {
+        let facts = &build.facts;
+        let span = tracing::info_span!("build", run_id = %facts.run, build_id = %facts.build, account = facts.account);
+        let work = async move {
             let build_id = build.facts.build;
             match pool.drive(build, claimed_at).await {
                 Ok(departure) => {
@@ -170,7 +173,8 @@ impl Pool {
                 Err(error) => tracing::error!(%build_id, error = error.for_log(), "a claimed build could not be begun"),
             }
             drop(permit);
-        });
+        };
+        self.tasks.spawn(work.instrument(span));
     }
 
     async fn drive(&self, build: ClaimedBuild, claimed_at: Duration) -> Result<Departure> {

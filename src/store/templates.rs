@@ -75,6 +75,7 @@ impl Store {
         let archive = bundle_archive::pack(bundle)?;
         let hash = bundle.content_hash().0;
         let mut tx = self.pool.begin().await?;
+        let before = audited(&mut tx, name).await?;
         let id = lock_template(&mut tx, name, description, account, now, who).await?;
         let newest = newest_version(&mut tx, id).await?;
         let (row, created) = match newest {
@@ -101,17 +102,14 @@ impl Store {
                 let row = newest_version(&mut tx, id)
                     .await?
                     .ok_or_else(|| Error::internal("a template version vanished in its own transaction"))?;
-                let after = json!({"version": version, "content_hash": hash});
-                let deed = Deed {
-                    action: "template.put",
-                    subject: format!("template/{id}"),
-                    before: None,
-                    after: Some(after),
-                };
-                audit::write(&mut tx, now, who, deed).await?;
                 (row, true)
             }
         };
+        let after = audited(&mut tx, name).await?;
+        if before != after {
+            let deed = Deed { action: "template.put", subject: format!("template/{id}"), before, after };
+            audit::write(&mut tx, now, who, deed).await?;
+        }
         tx.commit().await?;
         Ok((row, created))
     }
@@ -253,6 +251,26 @@ async fn lock_template(
     )
     .fetch_one(connection)
     .await?)
+}
+
+/// What the audit tells of a template; locked until the transaction ends, when it is there.
+async fn audited(connection: &mut PgConnection, name: &str) -> Result<Option<Value>> {
+    let row = sqlx::query!(
+        "SELECT t.description, t.account, v.version, v.content_hash
+         FROM templates t
+         JOIN template_versions v ON v.template_id = t.id
+         WHERE t.name = $1
+         ORDER BY v.version DESC
+         LIMIT 1
+         FOR NO KEY UPDATE OF t",
+        name
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| {
+        json!({"version": row.version, "content_hash": row.content_hash, "description": row.description,
+               "account": row.account})
+    }))
 }
 
 async fn newest_version(connection: &mut PgConnection, template: Uuid) -> Result<Option<VersionRow>> {

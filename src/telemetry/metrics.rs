@@ -56,6 +56,11 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
         "How long attempts took from their claim to their end, by account and outcome; of builds that ended on this server.",
     ),
     (
+        "ingot_step_duration_seconds",
+        Kind::Histogram,
+        "How long steps took, by step and outcome; `wait_running`, `wait_image` and `wait_copy` are waits for the cloud.",
+    ),
+    (
         "ingot_schedules_late",
         Kind::Gauge,
         "Schedules whose time came more than a minute ago and that nobody has served.",
@@ -88,7 +93,7 @@ const BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
 /// Builds take minutes to hours, in seconds.
 const BUILD_BUCKETS: &[f64] =
-    &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0];
+    &[0.1, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0];
 /// Recorded values wait in memory until they are added up.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -99,6 +104,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 pub fn install() -> Result<PrometheusHandle, String> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Prefix("ingot_build_".to_owned()), BUILD_BUCKETS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Prefix("ingot_step_".to_owned()), BUILD_BUCKETS))
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS))
         .map_err(|error| error.to_string())?;
     let handle = builder.install_recorder().map_err(|error| error.to_string())?;

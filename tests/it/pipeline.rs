@@ -173,6 +173,7 @@ async fn a_server_that_answers_and_one_that_works() {
         "ingot_builds{account=\"default\",state=\"queued\"}",
         "ingot_build_duration_seconds_count{account=\"default\",outcome=\"succeeded\"} 1",
         "ingot_build_wait_seconds_count{account=\"default\"} 1",
+        "ingot_step_duration_seconds_count{step=\"wait_image\",outcome=\"succeeded\"} 1",
         "ingot_schedules_late 0",
         "ingot_cloud_calls_total",
     ] {

@@ -4,6 +4,7 @@ mod claims;
 mod cluster;
 mod ending;
 mod fencing;
+mod migrations;
 mod registry;
 mod runs;
 mod schema;
