@@ -1,9 +1,13 @@
 -- Stages with their pointers, schedules, token rotation. Only adds: servers of the version before go on working.
 
+-- In the order in which servers lock rows of them: the version before may be at work.
+LOCK TABLE runs, images, image_copies IN ACCESS EXCLUSIVE MODE;
+
 -- What a pointer refers to: an image together with its family.
 ALTER TABLE images ADD CONSTRAINT images_id_and_family UNIQUE (id, family);
 CREATE INDEX images_by_sha ON images (sha, created_at DESC, id DESC);
 CREATE INDEX images_by_family ON images (family, created_at DESC, id DESC);
+CREATE INDEX image_copies_by_place ON image_copies (region, account, arch, image_id);
 
 -- Counts changes of what is approved. One row, locked by whoever changes something until its commit, so a reader that
 -- has seen value N has seen all changes up to N. That makes "did anything change?" one cheap question.
@@ -92,9 +96,11 @@ $$;
 CREATE TRIGGER stage_pointers_guard BEFORE INSERT OR UPDATE OR DELETE ON stage_pointers
     FOR EACH ROW EXECUTE FUNCTION guard_stage_pointer();
 
--- An AMI of an approved image comes or goes.
+-- An AMI of an approved image comes or goes. The family's lock is first, as for promotions: otherwise one that is not
+-- committed yet would not be seen here, and this change not there.
 CREATE FUNCTION note_copy_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM 1 FROM families f JOIN images i ON i.family = f.name WHERE i.id = NEW.image_id FOR NO KEY UPDATE OF f;
     IF EXISTS (SELECT 1 FROM stage_pointers WHERE image_id = NEW.image_id) THEN
         UPDATE stage_pointers SET changed = clock.value
         FROM (SELECT tick_approval_clock() AS value) AS clock
@@ -137,6 +143,8 @@ CREATE TABLE schedules (
     request_nonce bytea NOT NULL CHECK (length(request_nonce) = 12),
     request_ciphertext bytea NOT NULL,
     shown jsonb NOT NULL,
+    -- Counts changes by people, so that nobody changes or serves what is not there any more.
+    revision bigint NOT NULL DEFAULT 1 CHECK (revision > 0),
     -- The next time of the cron line, and when the run starts (later by the jitter). NULL: paused, deleted, or never again.
     next_slot timestamptz,
     next_fire_at timestamptz,

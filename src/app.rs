@@ -324,13 +324,17 @@ impl Server {
         } else {
             EngineHandle::none()
         };
+        let approved = ApprovedImages::new(store.clone());
+        if role.answers() {
+            approved.refresh().await?;
+        }
         let drain = lifecycle.soft_stop.clone();
         let draining = drain.clone();
         let state = ApiState {
             store: store.clone(),
             accept,
             stage_order: stages,
-            approved: Arc::new(ApprovedImages::new(store.clone())),
+            approved,
             limits: Limits {
                 max_bundle_bytes: config.server.max_bundle_bytes,
                 max_unpacked_bytes: config.server.max_unpacked_bytes,

@@ -70,6 +70,19 @@ impl Query {
         Ok(values.pop().filter(|value| !value.is_empty()))
     }
 
+    /// As [`Query::one`], but an empty value is refused: from a script whose variable was not set it must not mean "any".
+    ///
+    /// # Errors
+    /// When it is there more than once, or empty.
+    pub fn filled(&mut self, key: &str) -> Result<Option<String>> {
+        let is_empty = self.pairs.iter().any(|(name, value)| name == key && value.trim().is_empty());
+        if is_empty {
+            let public = format!("The query parameter {key:?} is empty; give it a value, or leave it out.");
+            return Err(Error::bad_request("query-invalid", public));
+        }
+        self.one(key)
+    }
+
     /// A parameter of a type.
     ///
     /// # Errors

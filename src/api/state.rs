@@ -34,7 +34,7 @@ pub struct ApiState {
     pub store: Store,
     pub accept: Arc<AcceptSettings>,
     pub stage_order: Arc<StageOrder>,
-    pub approved: Arc<ApprovedImages>,
+    pub approved: ApprovedImages,
     pub limits: Limits,
     pub clock: Arc<dyn Clock>,
     pub random: Random,

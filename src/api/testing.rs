@@ -115,7 +115,7 @@ impl TestApi {
             store: store.clone(),
             accept: Arc::new(accept),
             stage_order: Arc::default(),
-            approved: Arc::new(ApprovedImages::new(store)),
+            approved: ApprovedImages::new(store),
             limits: Limits {
                 max_bundle_bytes: 64 * 1024,
                 max_unpacked_bytes: 128 * 1024,

@@ -65,11 +65,15 @@ impl ScheduledRequest {
         }
     }
 
-    /// The same for people. `evaluated` are the variables as a run would show them: those that are hidden there are hidden
-    /// here. Values of the environment always are.
+    /// The same for people. `evaluated` are the variables as a run would show them: those that are hidden there, or that the
+    /// template does not declare, are hidden here. Values of the environment always are. `before` is what was shown when
+    /// these variables were given.
     #[must_use]
-    pub fn shown(&self, evaluated: &IndexMap<String, Value>) -> Value {
-        let hidden = |name: &str| evaluated.get(name).is_some_and(|value| value == SENSITIVE);
+    pub fn shown(&self, evaluated: &IndexMap<String, Value>, before: Option<&Value>) -> Value {
+        let hidden = |name: &str| {
+            evaluated.get(name).is_none_or(|value| value == SENSITIVE)
+                || before.is_some_and(|before| before["variables"][name] == SENSITIVE)
+        };
         let variables: IndexMap<&String, Value> = self
             .variables
             .iter()
@@ -97,9 +101,15 @@ mod tests {
             ..ScheduledRequest::default()
         };
         let evaluated = [("password".to_owned(), json!(SENSITIVE)), ("size".to_owned(), json!(3))].into();
-        let shown = request.shown(&evaluated);
+        let shown = request.shown(&evaluated, None);
         assert!(!shown.to_string().contains("hunter"), "{shown}");
         assert_eq!((&shown["variables"]["size"], &shown["env"]["TOKEN"]), (&json!(3), &json!(SENSITIVE)));
+        assert!(
+            !request.shown(&[("size".to_owned(), json!(3))].into(), None).to_string().contains("hunter2"),
+            "undeclared"
+        );
+        let unmarked = [("password".to_owned(), json!("hunter2"))].into();
+        assert!(!request.shown(&unmarked, Some(&shown)).to_string().contains("hunter2"), "hidden before");
         assert_eq!(ScheduledRequest::from_bytes(&request.to_bytes().unwrap()).unwrap(), request);
         assert_eq!(ScheduledRequest::from_bytes(b"{}").unwrap(), ScheduledRequest::default());
     }

@@ -17,7 +17,7 @@ use crate::domain::schedule::due::{Due, due};
 use crate::domain::schedule::{FiringOutcome, Overlap};
 use crate::store::runs::RunRow;
 use crate::store::schedule_firings::{ClaimKind, SLOT_TAKEN, SlotClaim};
-use crate::store::schedules::ScheduleRow;
+use crate::store::schedules::{CHANGED_MEANWHILE, ScheduleRow};
 use crate::store::{Actor, Store};
 
 /// How often it looks.
@@ -81,7 +81,11 @@ impl Scheduler {
         let timing = &schedule.timing;
         let moves_to = |next: Option<DateTime<Utc>>| SlotClaim {
             schedule: schedule.id,
-            kind: ClaimKind::Slot { slot, next: next.map(|next| (next, timing.fire_at(schedule.id, next))) },
+            kind: ClaimKind::Slot {
+                slot,
+                next: next.map(|next| (next, timing.fire_at(schedule.id, next))),
+                revision: schedule.revision,
+            },
         };
         let outcome = match due(&timing.cadence, slot, timing.jitter, timing.catch_up, self.clock.now()) {
             Due::Nothing => Ok(()),
@@ -95,12 +99,14 @@ impl Scheduler {
         };
         match outcome {
             // Somebody else was quicker, or the schedule is another one now.
-            Err(error) if error.code == SLOT_TAKEN => Ok(()),
+            Err(error) if is_somebody_elses(&error) => Ok(()),
             outcome => outcome,
         }
     }
 
     async fn fire(&self, schedule: &ScheduleRow, claim: &SlotClaim) -> Result<()> {
+        // In this order: a slot that stops waiting in between is at work then.
+        let waiting = self.store.slots_waiting(schedule.id).await?;
         let at_work = self.store.runs_at_work(schedule.id).await?;
         let pass = async |outcome, reason: String| {
             tracing::info!(schedule = schedule.name, %outcome, reason, "no run for a scheduled time");
@@ -111,7 +117,6 @@ impl Scheduler {
                 return pass(FiringOutcome::Skipped, format!("Run {run} of this schedule was still at work.")).await;
             }
             (Overlap::Queue, first) => {
-                let waiting = self.store.slots_waiting(schedule.id).await?;
                 if waiting >= MOST_WAITING {
                     let reason = format!("{waiting} times of this schedule wait already.");
                     return pass(FiringOutcome::Skipped, reason).await;
@@ -120,10 +125,13 @@ impl Scheduler {
                     return pass(FiringOutcome::Waiting, "It waits for the runs before it.".to_owned()).await;
                 }
             }
-            (Overlap::CancelRunning, Some(_)) => self.cancel(schedule, &at_work).await?,
-            (_, None) => {}
+            (Overlap::CancelRunning, Some(_)) | (_, None) => {}
         }
-        self.start(schedule, claim).await
+        if self.start(schedule, claim).await? && schedule.timing.overlap == Overlap::CancelRunning {
+            // Only now: without a run in their place, those at work are better than none.
+            self.cancel(schedule, &at_work).await?;
+        }
+        Ok(())
     }
 
     async fn cancel(&self, schedule: &ScheduleRow, runs: &[RunId]) -> Result<()> {
@@ -141,31 +149,41 @@ impl Scheduler {
     }
 
     async fn start_waiting(&self) -> Result<()> {
+        // One schedule that can't be served must not hold the others up.
+        let mut given_up = Vec::new();
         for _ in 0..MOST_AT_ONCE {
-            let Some(waiting) = self.store.next_waiting_slot().await? else { return Ok(()) };
+            let Some(waiting) = self.store.next_waiting_slot(&given_up).await? else { return Ok(()) };
             let kind = ClaimKind::Waiting { firing: waiting.firing, slot: waiting.slot };
             let claim = SlotClaim { schedule: waiting.schedule.id, kind };
             match self.start(&waiting.schedule, &claim).await {
-                Err(error) if error.code == SLOT_TAKEN => {}
-                outcome => outcome?,
+                Err(error) if is_somebody_elses(&error) => {}
+                Err(error) => {
+                    let schedule = &waiting.schedule;
+                    let name = &schedule.name;
+                    tracing::warn!(schedule = name, error = error.for_log(), "a time that waited could not be served");
+                    given_up.push(schedule.id);
+                }
+                Ok(_) => {}
             }
         }
         Ok(())
     }
 
     /// Accepts the slot's run. A fault of the template or its variables is the slot's outcome; when it is ours, the slot stays.
-    async fn start(&self, schedule: &ScheduleRow, claim: &SlotClaim) -> Result<()> {
+    /// Says whether there is a run.
+    async fn start(&self, schedule: &ScheduleRow, claim: &SlotClaim) -> Result<bool> {
         match start_run(&self.store, &self.settings, schedule, *claim, &actor(schedule), None, &*self.clock).await {
             Ok(run) => {
                 tracing::info!(schedule = schedule.name, run_id = %run.id, "started a scheduled run");
                 self.engine.wake();
-                Ok(())
+                Ok(true)
             }
             Err(error) if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Internal) => Err(error),
-            Err(error) if error.code == SLOT_TAKEN => Err(error),
+            Err(error) if is_somebody_elses(&error) => Err(error),
             Err(error) => {
                 tracing::warn!(schedule = schedule.name, error = error.for_log(), "a scheduled run can't be accepted");
-                self.store.pass_slot(claim, FiringOutcome::Failed, &in_words(&error), &principal(schedule)).await
+                self.store.pass_slot(claim, FiringOutcome::Failed, &in_words(&error), &principal(schedule)).await?;
+                Ok(false)
             }
         }
     }
@@ -184,10 +202,15 @@ pub async fn start_run(
     idempotency: Option<&super::accept::Idempotency<'_>>,
     clock: &dyn Clock,
 ) -> Result<RunRow> {
-    let request = ScheduledRequest::from_bytes(&store.schedule_request(schedule.id).await?)?;
+    let request = ScheduledRequest::from_bytes(&store.schedule_request(schedule.id, schedule.revision).await?)?;
     let request = request.into_accept(&schedule.template, schedule.pinned_version);
     let origin = Origin { idempotency, scheduled: Some(claim) };
     Ok(accept(store, settings, request, actor, origin, clock).await?.run)
+}
+
+/// Another server was quicker, or the schedule is another one now.
+fn is_somebody_elses(error: &Error) -> bool {
+    error.code == SLOT_TAKEN || error.code == CHANGED_MEANWHILE
 }
 
 fn principal(schedule: &ScheduleRow) -> String {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde_json::Value;
+use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::templates::clip;
@@ -169,61 +170,7 @@ impl Store {
     }
 
     async fn select_images(&self, ids: Option<&[Uuid]>, page: &Page, filter: &ImageFilter) -> Result<Vec<ImageRow>> {
-        let (keys, values): (Vec<String>, Vec<String>) = filter.tags.iter().cloned().unzip();
-        let records = sqlx::query!(
-            r#"SELECT i.id, i.family, i.number, i.state, i.sha, i.built_at, i.os, i.builder, i.source_image, i.created_at,
-                      r.id AS run_id,
-                      ARRAY(SELECT p.stage FROM stage_pointers p WHERE p.image_id = i.id) AS "stages!"
-               FROM images i JOIN runs r ON r.image_id = i.id
-               WHERE ($1::uuid[] IS NULL OR i.id = ANY($1))
-                 AND ($2::text IS NULL OR i.family = $2)
-                 AND ($3::text IS NULL OR i.state = $3)
-                 AND ($4::text IS NULL OR i.sha = $4)
-                 AND ($5::timestamptz IS NULL OR i.created_at > $5)
-                 AND ($6::timestamptz IS NULL OR i.created_at < $6)
-                 AND ($7::text IS NULL OR i.id IN (SELECT image_id FROM image_copies WHERE ami_id = $7))
-                 AND (($8::text IS NULL AND $9::text IS NULL AND $10::text IS NULL)
-                      OR EXISTS (SELECT 1 FROM image_copies c
-                                 WHERE c.image_id = i.id
-                                   AND ($7::text IS NULL OR c.ami_id = $7)
-                                   AND ($8::text IS NULL OR c.region = $8)
-                                   AND ($9::text IS NULL OR c.account = $9)
-                                   AND ($10::text IS NULL OR c.arch = $10)))
-                 AND ($11::text IS NULL
-                      OR i.id IN (SELECT image_id FROM image_tags WHERE key = $11 AND value = $12))
-                 AND NOT EXISTS (SELECT 1 FROM UNNEST($13::text[], $14::text[]) AS wanted (key, value)
-                                 WHERE NOT EXISTS (SELECT 1 FROM image_tags t
-                                                   WHERE t.image_id = i.id AND t.key = wanted.key
-                                                     AND t.value = wanted.value))
-                 AND ($15::timestamptz IS NULL OR (i.created_at, i.id) < ($15, $16::uuid))
-                 AND ($18::bigint IS NULL OR i.number = $18)
-                 AND ($19::text IS NULL
-                      OR i.id IN (SELECT image_id FROM stage_pointers WHERE stage = $19 AND image_id IS NOT NULL))
-               ORDER BY i.created_at DESC, i.id DESC
-               LIMIT $17"#,
-            ids,
-            filter.family,
-            filter.state.map(ImageState::as_str),
-            filter.sha,
-            filter.created_after,
-            filter.created_before,
-            filter.ami_id,
-            filter.region,
-            filter.account,
-            filter.arch,
-            // The first tag leads through its index; all of them are checked below.
-            keys.first(),
-            values.first(),
-            &keys,
-            &values,
-            page.before_at(),
-            page.before_id(),
-            page.limit,
-            filter.number,
-            filter.stage
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let records: Vec<Record> = select(ids, page, filter).build_query_as().fetch_all(&self.pool).await?;
         let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
         let mut pending = self.tags_pending(&ids).await?;
         let mut copies = self.copies_by_image(&ids).await?;
@@ -290,6 +237,77 @@ impl Store {
         }
         Ok(by_image)
     }
+}
+
+#[derive(sqlx::FromRow)]
+struct Record {
+    id: Uuid,
+    family: String,
+    number: i64,
+    state: String,
+    sha: String,
+    built_at: DateTime<Utc>,
+    os: Option<String>,
+    builder: String,
+    source_image: Option<Value>,
+    created_at: DateTime<Utc>,
+    run_id: Uuid,
+    stages: Vec<String>,
+}
+
+/// The query of just those conditions that are asked for. A fixed text with `$1 IS NULL OR …` for each can't be planned well:
+/// `PostgreSQL` makes no join of an EXISTS that stands below an OR, and then looks at a million images, one by one.
+fn select(ids: Option<&[Uuid]>, page: &Page, filter: &ImageFilter) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new(
+        "SELECT i.id, i.family, i.number, i.state, i.sha, i.built_at, i.os, i.builder, i.source_image, i.created_at,
+                r.id AS run_id, ARRAY(SELECT p.stage FROM stage_pointers p WHERE p.image_id = i.id) AS stages
+         FROM images i JOIN runs r ON r.image_id = i.id
+         WHERE true",
+    );
+    if let Some(ids) = ids {
+        query.push(" AND i.id = ANY(").push_bind(ids.to_vec()).push(")");
+    }
+    let state = filter.state.map(|state| state.as_str().to_owned());
+    for (column, value) in [("family", &filter.family), ("sha", &filter.sha), ("state", &state)] {
+        if let Some(value) = value {
+            query.push(" AND i.").push(column).push(" = ").push_bind(value.clone());
+        }
+    }
+    if let Some(number) = filter.number {
+        query.push(" AND i.number = ").push_bind(number);
+    }
+    if let Some(after) = filter.created_after {
+        query.push(" AND i.created_at > ").push_bind(after);
+    }
+    if let Some(before) = filter.created_before {
+        query.push(" AND i.created_at < ").push_bind(before);
+    }
+    let of_copies =
+        [("ami_id", &filter.ami_id), ("region", &filter.region), ("account", &filter.account), ("arch", &filter.arch)];
+    if of_copies.iter().any(|(_, value)| value.is_some()) {
+        query.push(" AND EXISTS (SELECT 1 FROM image_copies c WHERE c.image_id = i.id");
+        for (column, value) in of_copies {
+            if let Some(value) = value {
+                query.push(" AND c.").push(column).push(" = ").push_bind(value.clone());
+            }
+        }
+        query.push(")");
+    }
+    for (key, value) in &filter.tags {
+        query
+            .push(" AND EXISTS (SELECT 1 FROM image_tags t WHERE t.image_id = i.id AND t.key = ")
+            .push_bind(key.clone());
+        query.push(" AND t.value = ").push_bind(value.clone()).push(")");
+    }
+    if let Some(stage) = &filter.stage {
+        query.push(" AND EXISTS (SELECT 1 FROM stage_pointers p WHERE p.image_id = i.id AND p.stage = ");
+        query.push_bind(stage.clone()).push(")");
+    }
+    if let Some((at, id)) = page.before {
+        query.push(" AND (i.created_at, i.id) < (").push_bind(at).push(", ").push_bind(id).push(")");
+    }
+    query.push(" ORDER BY i.created_at DESC, i.id DESC LIMIT ").push_bind(page.limit);
+    query
 }
 
 fn read_source(source: Option<Value>) -> Result<Option<SourceImage>> {

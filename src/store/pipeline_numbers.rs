@@ -31,7 +31,9 @@ impl Store {
         let builds = sqlx::query!(
             r#"SELECT r.account, b.state, count(*) AS "count!"
                FROM builds b JOIN runs r ON r.id = b.run_id
-               WHERE b.state IN ('queued', 'running', 'unwinding', 'stuck')
+               -- The run's state by its index: builds have none for this.
+               WHERE r.state IN ('queued', 'running', 'unwinding', 'stuck')
+                 AND b.state IN ('queued', 'running', 'unwinding', 'stuck')
                GROUP BY r.account, b.state"#
         )
         .fetch_all(&self.pool)

@@ -46,7 +46,13 @@ pub struct SlotClaim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimKind {
     /// The slot that is next moves on to another.
-    Slot { slot: DateTime<Utc>, next: Option<(DateTime<Utc>, DateTime<Utc>)> },
+    Slot {
+        slot: DateTime<Utc>,
+        /// Its time, and when its run is to start.
+        next: Option<(DateTime<Utc>, DateTime<Utc>)>,
+        /// Of the schedule that was read.
+        revision: i64,
+    },
     /// A slot that waited for runs before it.
     Waiting { firing: Uuid, slot: Option<DateTime<Utc>> },
     /// By hand: no slot.
@@ -72,7 +78,7 @@ pub struct WaitingSlot {
 }
 
 impl Store {
-    /// Takes a schedule whose time has come. Others leave it alone for half a minute.
+    /// Takes a schedule whose time has come and whose secrets this server can open. Others leave it alone for half a minute.
     ///
     /// # Errors
     /// When the database is away.
@@ -85,30 +91,37 @@ impl Store {
                WHERE t.id = s.template_id
                  AND s.id = (SELECT id FROM schedules
                              WHERE next_fire_at <= $1 AND (claimed_until IS NULL OR claimed_until <= $1)
+                               AND request_key_id = ANY ($3)
                              ORDER BY next_fire_at LIMIT 1 FOR UPDATE SKIP LOCKED)
                RETURNING s.id, s.name, s.template_id, t.name AS template, s.pinned_version, s.cron, s.time_zone,
                          s.enabled, s.overlap, s.catch_up, s.jitter_seconds, s.shown, s.next_slot, s.next_fire_at,
-                         s.created_by, s.created_at, s.updated_at"#,
+                         s.revision, s.created_by, s.created_at, s.updated_at"#,
             now,
-            now + CLAIM
+            now + CLAIM,
+            &self.sealer.key_ids()
         )
         .fetch_optional(&self.pool)
         .await?;
         record.map(Record::read).transpose()
     }
 
-    /// A slot that waited, of a schedule none of whose runs is at work any more; the oldest of each.
+    /// A slot that waited, of a schedule none of whose runs is at work any more; the oldest. `without`: schedules that are
+    /// left out.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn next_waiting_slot(&self) -> Result<Option<WaitingSlot>> {
+    pub async fn next_waiting_slot(&self, without: &[ScheduleId]) -> Result<Option<WaitingSlot>> {
+        let without: Vec<Uuid> = without.iter().map(|schedule| schedule.0).collect();
         let found = sqlx::query!(
             "SELECT f.id, f.slot, f.schedule_id FROM schedule_firings f JOIN schedules s ON s.id = f.schedule_id
              WHERE f.outcome = 'waiting' AND s.enabled AND s.deleted_at IS NULL
+               AND s.id <> ALL ($1) AND s.request_key_id = ANY ($2)
                AND NOT EXISTS (SELECT 1 FROM runs r
                                WHERE r.schedule_id = f.schedule_id AND r.state IN ('queued', 'running', 'unwinding'))
              ORDER BY f.slot
-             LIMIT 1"
+             LIMIT 1",
+            &without,
+            &self.sealer.key_ids()
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -220,11 +233,11 @@ pub(super) async fn last_firings(
 ) -> Result<HashMap<Uuid, FiringRow>> {
     let records = sqlx::query_as!(
         FiringRecord,
-        r#"SELECT DISTINCT ON (f.schedule_id) f.id, f.schedule_id, f.slot, f.at, f.outcome, f.reason, f.principal,
-                  f.run_id, r.state AS "run_state?"
-           FROM schedule_firings f LEFT JOIN runs r ON r.id = f.run_id
-           WHERE f.schedule_id = ANY($1)
-           ORDER BY f.schedule_id, f.at DESC, f.id DESC"#,
+        r#"SELECT f.id, f.schedule_id, f.slot, f.at, f.outcome, f.reason, f.principal, f.run_id, r.state AS "run_state?"
+           FROM UNNEST($1::uuid[]) AS wanted (id)
+           CROSS JOIN LATERAL (SELECT * FROM schedule_firings
+                               WHERE schedule_id = wanted.id ORDER BY at DESC, id DESC LIMIT 1) AS f
+           LEFT JOIN runs r ON r.id = f.run_id"#,
         schedules
     )
     .fetch_all(connection)
@@ -244,15 +257,16 @@ pub(super) struct Note<'a> {
 /// Makes the claim's transition, or says that somebody else did.
 pub(super) async fn take(connection: &mut PgConnection, claim: &SlotClaim) -> Result<()> {
     let taken = match claim.kind {
-        ClaimKind::Slot { slot, next } => {
+        ClaimKind::Slot { slot, next, revision } => {
             let (next_slot, next_fire_at) = next.unzip();
             sqlx::query!(
                 "UPDATE schedules SET next_slot = $3, next_fire_at = $4, claimed_until = NULL
-                 WHERE id = $1 AND next_slot = $2 AND enabled AND deleted_at IS NULL",
+                 WHERE id = $1 AND next_slot = $2 AND revision = $5 AND enabled AND deleted_at IS NULL",
                 claim.schedule.0,
                 slot,
                 next_slot,
-                next_fire_at
+                next_fire_at,
+                revision
             )
             .execute(connection)
             .await?

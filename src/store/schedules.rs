@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::audit::{self, Deed};
 use super::error::violated_unique;
 use super::idempotency::AnswerKey;
-use super::schedule_firings::{FiringRow, last_firings};
+use super::schedule_firings::{self, ClaimKind, FiringRow, Note, SlotClaim, last_firings};
 use super::sealed::Sealed;
 use super::templates::clip;
 use super::text::{parse, storable_json};
@@ -19,7 +19,7 @@ use super::{Actor, Page, Store};
 use crate::domain::error::{Error, Result};
 use crate::domain::ids::{ScheduleId, TemplateId};
 use crate::domain::schedule::cron::CronLine;
-use crate::domain::schedule::{Cadence, CatchUp, Overlap, jitter_offset, parse_zone};
+use crate::domain::schedule::{Cadence, CatchUp, FiringOutcome, Overlap, jitter_offset, parse_zone};
 
 /// A schedule.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,8 @@ pub struct ScheduleRow {
     /// The next time of the line; `None` when it is paused or has none.
     pub next_slot: Option<DateTime<Utc>>,
     pub next_fire_at: Option<DateTime<Utc>>,
+    /// Counts changes by people.
+    pub revision: i64,
     pub last_firing: Option<FiringRow>,
     pub created_by: String,
     pub created_at: DateTime<Utc>,
@@ -109,6 +111,7 @@ pub(super) struct Record {
     pub shown: Value,
     pub next_slot: Option<DateTime<Utc>>,
     pub next_fire_at: Option<DateTime<Utc>>,
+    pub revision: i64,
     pub created_by: String,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -137,6 +140,7 @@ impl Record {
             shown: self.shown,
             next_slot: self.next_slot,
             next_fire_at: self.next_fire_at,
+            revision: self.revision,
             last_firing: None,
             created_by: self.created_by,
             created_at: self.created_at,
@@ -146,11 +150,6 @@ impl Record {
 }
 
 impl ScheduleRow {
-    /// A clock that was set back must not bring a slot that was served already.
-    fn earliest_next(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        self.last_firing.as_ref().and_then(|firing| firing.slot).map_or(now, |served| served.max(now))
-    }
-
     /// For the audit.
     fn audited(&self) -> Value {
         json!({
@@ -217,14 +216,15 @@ impl Store {
         Ok(row)
     }
 
-    /// Replaces what a schedule is. Slots that have come and were not served yet are given up: the next is the first from
-    /// now, as it would be for a new schedule.
+    /// Replaces what a schedule is, as long as it is what the change was made from. When its times change, the next one is
+    /// the first from now, and one that has come and was not served yet is given up.
     ///
     /// # Errors
-    /// `schedule-not-found`, `schedule-name-taken`; or the database is away.
+    /// `schedule-not-found`, `schedule-name-taken`; [`CHANGED_MEANWHILE`]; or the database is away.
     pub async fn update_schedule(
         &self,
         id: ScheduleId,
+        revision: i64,
         content: &ScheduleContent,
         actor: &Actor,
     ) -> Result<ScheduleRow> {
@@ -233,17 +233,23 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         lock(&mut tx, id).await?;
         let before = by_id(&mut tx, id).await?;
-        let same_times = before.enabled == content.enabled && before.timing == content.timing;
+        if before.revision != revision {
+            let public = "The schedule was changed by somebody else at the same time; look at it, and try again.";
+            return Err(Error::conflict(CHANGED_MEANWHILE, public));
+        }
+        let same_times = before.enabled == content.enabled && before.timing.cadence == content.timing.cadence;
         let next = if same_times {
-            Next { slot: before.next_slot, fire_at: before.next_fire_at }
+            Next { slot: before.next_slot, fire_at: before.next_slot.map(|slot| content.timing.fire_at(id, slot)) }
         } else {
-            content.timing.next(id, content.enabled, before.earliest_next(now))
+            give_up_due(&mut tx, &before, now, &actor.principal).await?;
+            content.timing.next(id, content.enabled, earliest_next(&mut tx, id, now).await?)
         };
         sqlx::query!(
             "UPDATE schedules
              SET name = $2, template_id = $3, pinned_version = $4, cron = $5, time_zone = $6, enabled = $7, overlap = $8,
                  catch_up = $9, jitter_seconds = $10, request_key_id = $11, request_nonce = $12,
-                 request_ciphertext = $13, shown = $14, next_slot = $15, next_fire_at = $16, updated_at = $17
+                 request_ciphertext = $13, shown = $14, next_slot = $15, next_fire_at = $16, updated_at = $17,
+                 revision = revision + 1
              WHERE id = $1",
             id.0,
             content.name,
@@ -283,9 +289,12 @@ impl Store {
         lock(&mut tx, id).await?;
         let before = by_id(&mut tx, id).await?;
         if before.enabled != enabled {
-            let next = before.timing.next(id, enabled, before.earliest_next(now));
+            give_up_due(&mut tx, &before, now, &actor.principal).await?;
+            let next = before.timing.next(id, enabled, earliest_next(&mut tx, id, now).await?);
             sqlx::query!(
-                "UPDATE schedules SET enabled = $2, next_slot = $3, next_fire_at = $4, updated_at = $5 WHERE id = $1",
+                "UPDATE schedules
+                 SET enabled = $2, next_slot = $3, next_fire_at = $4, updated_at = $5, revision = revision + 1
+                 WHERE id = $1",
                 id.0,
                 enabled,
                 next.slot,
@@ -302,7 +311,7 @@ impl Store {
         self.schedule(&id.to_string()).await
     }
 
-    /// Removes a schedule. Its runs and its history stay; what waits does not start any more.
+    /// Removes a schedule with its secrets. Its runs and its history stay; what waits does not start any more.
     ///
     /// # Errors
     /// `schedule-not-found`, or the database is away.
@@ -313,7 +322,8 @@ impl Store {
         let before = by_id(&mut tx, id).await?;
         sqlx::query!(
             "UPDATE schedules
-             SET deleted_at = $2, updated_at = $2, enabled = false, next_slot = NULL, next_fire_at = NULL
+             SET deleted_at = $2, updated_at = $2, enabled = false, next_slot = NULL, next_fire_at = NULL,
+                 revision = revision + 1, request_ciphertext = ''
              WHERE id = $1",
             id.0,
             now
@@ -356,13 +366,17 @@ impl Store {
     /// What a schedule's runs ask for, secrets in clear.
     ///
     /// # Errors
-    /// `schedule-not-found`; when its key is not known here; or the database is away.
-    pub async fn schedule_request(&self, id: ScheduleId) -> Result<Zeroizing<Vec<u8>>> {
-        let row =
-            sqlx::query!("SELECT request_key_id, request_nonce, request_ciphertext FROM schedules WHERE id = $1", id.0)
-                .fetch_optional(&self.pool)
-                .await?
-                .ok_or_else(|| not_found(&id.to_string()))?;
+    /// [`CHANGED_MEANWHILE`] when it is not of this revision any more; when its key is not known here; or the database is
+    /// away.
+    pub async fn schedule_request(&self, id: ScheduleId, revision: i64) -> Result<Zeroizing<Vec<u8>>> {
+        let row = sqlx::query!(
+            "SELECT request_key_id, request_nonce, request_ciphertext FROM schedules WHERE id = $1 AND revision = $2",
+            id.0,
+            revision
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| Error::conflict(CHANGED_MEANWHILE, "The schedule was changed meanwhile; try again."))?;
         let sealed =
             Sealed { key_id: row.request_key_id, nonce: row.request_nonce, ciphertext: row.request_ciphertext };
         self.sealer.open_schedule(id, &sealed)
@@ -378,6 +392,32 @@ impl Store {
             .fetch_one(&self.pool)
             .await?)
     }
+}
+
+/// The code of the error that says: somebody else has changed the schedule.
+pub const CHANGED_MEANWHILE: &str = "schedule-changed-meanwhile";
+
+/// From when on the next slot is looked for: a clock that was set back must not bring one that was served already.
+async fn earliest_next(connection: &mut PgConnection, id: ScheduleId, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    let served = sqlx::query_scalar!("SELECT max(slot) FROM schedule_firings WHERE schedule_id = $1", id.0)
+        .fetch_one(connection)
+        .await?;
+    Ok(served.map_or(now, |served| served.max(now)))
+}
+
+/// A slot that has come, and that a change takes away before it was served, is told as passed over.
+async fn give_up_due(
+    connection: &mut PgConnection,
+    schedule: &ScheduleRow,
+    now: DateTime<Utc>,
+    principal: &str,
+) -> Result<()> {
+    let Some(slot) = schedule.next_slot.filter(|slot| *slot <= now) else { return Ok(()) };
+    let kind = ClaimKind::Slot { slot, next: None, revision: schedule.revision };
+    let claim = SlotClaim { schedule: schedule.id, kind };
+    let reason = Some("The schedule was changed or paused before this time was served.");
+    let note = Note { outcome: FiringOutcome::Skipped, reason, run: None, principal, at: now };
+    schedule_firings::write(connection, &claim, note).await
 }
 
 fn jitter_seconds(timing: &Timing) -> i64 {
@@ -419,7 +459,7 @@ async fn select(
     let records = sqlx::query_as!(
         Record,
         "SELECT s.id, s.name, s.template_id, t.name AS template, s.pinned_version, s.cron, s.time_zone, s.enabled,
-                s.overlap, s.catch_up, s.jitter_seconds, s.shown, s.next_slot, s.next_fire_at, s.created_by,
+                s.overlap, s.catch_up, s.jitter_seconds, s.shown, s.next_slot, s.next_fire_at, s.revision, s.created_by,
                 s.created_at, s.updated_at
          FROM schedules s JOIN templates t ON t.id = s.template_id
          WHERE s.deleted_at IS NULL

@@ -1,6 +1,7 @@
 //! What the stages hold, and what they held: reading. `stage_moves` changes it.
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -116,14 +117,13 @@ impl Store {
     }
 }
 
-/// The place of a change in a list: families have generations of their own, so the generation stands in for an id.
+/// The place of a change in a list. It has no id of its own; its generation, and then its family's hash, stand in for one.
 #[must_use]
 pub fn place_of(change: &StageChange) -> (DateTime<Utc>, Uuid) {
-    (change.at, generation_as_id(change.generation))
-}
-
-fn generation_as_id(generation: i64) -> Uuid {
-    Uuid::from_u128(u128::from(generation.unsigned_abs()))
+    let mut place = [0; 16];
+    place[..8].copy_from_slice(&change.generation.to_be_bytes());
+    place[8..].copy_from_slice(&Sha256::digest(&change.family)[..8]);
+    (change.at, Uuid::from_bytes(place))
 }
 
 pub(super) async fn one_change(
@@ -143,7 +143,6 @@ async fn select_changes(
     generation: Option<i64>,
     page: &Page,
 ) -> Result<Vec<StageChange>> {
-    let before_generation = page.before.map(|(_, id)| i64::try_from(id.as_u128()).unwrap_or(i64::MAX));
     let records = sqlx::query!(
         r#"SELECT h.action, h.family, h.stage, h.generation, h.principal, h.comment, h.at,
                   h.image_id, i.number AS "number?", h.previous_image_id, p.number AS "previous_number?",
@@ -155,17 +154,21 @@ async fn select_changes(
            FROM stage_history h
            LEFT JOIN images i ON i.id = h.image_id
            LEFT JOIN images p ON p.id = h.previous_image_id
+           CROSS JOIN LATERAL (
+               SELECT (lpad(to_hex(h.generation), 16, '0')
+                       || encode(substr(sha256(convert_to(h.family, 'UTF8')), 1, 8), 'hex'))::uuid AS id
+           ) AS place
            WHERE h.stage = $1
              AND ($2::text IS NULL OR h.family = $2)
              AND ($3::bigint IS NULL OR h.generation = $3)
-             AND ($4::timestamptz IS NULL OR (h.at, h.generation) < ($4, $5::bigint))
-           ORDER BY h.at DESC, h.generation DESC
+             AND ($4::timestamptz IS NULL OR (h.at, place.id) < ($4, $5::uuid))
+           ORDER BY h.at DESC, place.id DESC
            LIMIT $6"#,
         stage,
         family,
         generation,
         page.before_at(),
-        before_generation,
+        page.before_id(),
         page.limit
     )
     .fetch_all(connection)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::Store;
@@ -27,6 +27,8 @@ pub struct TagWork {
     pub amis: Vec<Ami>,
     wanted: i64,
     tries: i32,
+    /// Says whose claim it is.
+    claimed_until: DateTime<Utc>,
 }
 
 /// Where an AMI is.
@@ -45,11 +47,11 @@ impl Store {
     pub async fn claim_tag_work(&self) -> Result<Option<TagWork>> {
         let now = self.now();
         let claimed = sqlx::query!(
-            "UPDATE image_tag_sync SET claimed_until = $2
+            r#"UPDATE image_tag_sync SET claimed_until = $2
              WHERE image_id = (SELECT image_id FROM image_tag_sync
                                WHERE next_try_at <= $1 AND (claimed_until IS NULL OR claimed_until <= $1)
                                ORDER BY next_try_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-             RETURNING image_id, wanted, tries",
+             RETURNING image_id, wanted, tries, claimed_until AS "claimed_until!""#,
             now,
             now + CLAIM
         )
@@ -74,23 +76,33 @@ impl Store {
             amis,
             wanted: claimed.wanted,
             tries: claimed.tries,
+            claimed_until: claimed.claimed_until,
         }))
     }
 
-    /// All AMIs of an image carry their tag. What changed meanwhile is due at once.
+    /// All AMIs of an image carry their tag. What changed meanwhile is due at once. A server whose claim has run out says
+    /// nothing any more.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn finish_tag_work(&self, work: &TagWork) -> Result<()> {
         let mut tx = self.pool.begin().await?;
-        let done =
-            sqlx::query!("DELETE FROM image_tag_sync WHERE image_id = $1 AND wanted = $2", work.image.0, work.wanted)
-                .execute(&mut *tx)
-                .await?;
+        let done = sqlx::query!(
+            "DELETE FROM image_tag_sync WHERE image_id = $1 AND wanted = $2 AND claimed_until = $3",
+            work.image.0,
+            work.wanted,
+            work.claimed_until
+        )
+        .execute(&mut *tx)
+        .await?;
         if done.rows_affected() == 0 {
-            sqlx::query!("UPDATE image_tag_sync SET claimed_until = NULL WHERE image_id = $1", work.image.0)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query!(
+                "UPDATE image_tag_sync SET claimed_until = NULL WHERE image_id = $1 AND claimed_until = $2",
+                work.image.0,
+                work.claimed_until
+            )
+            .execute(&mut *tx)
+            .await?;
         }
         tx.commit().await?;
         Ok(())
@@ -107,11 +119,12 @@ impl Store {
             "UPDATE image_tag_sync
              SET claimed_until = NULL, tries = tries + 1, last_error = $2,
                  next_try_at = CASE WHEN wanted = $3 THEN $4 ELSE next_try_at END
-             WHERE image_id = $1",
+             WHERE image_id = $1 AND claimed_until = $5",
             work.image.0,
             &*storable(why),
             work.wanted,
-            self.now() + pause
+            self.now() + pause,
+            work.claimed_until
         )
         .execute(&self.pool)
         .await?;

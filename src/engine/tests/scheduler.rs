@@ -23,7 +23,7 @@ use crate::engine::scheduled_request::ScheduledRequest;
 use crate::engine::scheduler::{Scheduler, start_run};
 use crate::store::runs::{RunFilter, RunRow};
 use crate::store::schedule_firings::{ClaimKind, FiringRow, SLOT_TAKEN, SlotClaim};
-use crate::store::schedules::{ScheduleContent, Timing};
+use crate::store::schedules::{CHANGED_MEANWHILE, ScheduleContent, Timing};
 use crate::store::test_support::{TestClock, TestDatabase};
 use crate::store::{Actor, Page, Store};
 
@@ -244,7 +244,10 @@ async fn of_many_servers_that_serve_the_same_slot_one_does() {
     let slot = schedule.next_slot.unwrap();
     installation.clock.set(slot);
     let next = slot + TimeDelta::days(1);
-    let claim = SlotClaim { schedule: id, kind: ClaimKind::Slot { slot, next: Some((next, next)) } };
+    let claim = SlotClaim {
+        schedule: id,
+        kind: ClaimKind::Slot { slot, next: Some((next, next)), revision: schedule.revision },
+    };
     let server = &installation.servers[0];
     let tries = (0..30).map(|_| {
         let (server, schedule) = (server.clone(), schedule.clone());
@@ -331,6 +334,69 @@ async fn a_run_that_can_not_be_accepted_is_the_slots_outcome_and_the_next_slot_c
     installation.clock.set(at("2026-12-01T06:00:00Z"));
     installation.look().await;
     assert_eq!(installation.outcomes(schedule).await, [FiringOutcome::Failed, FiringOutcome::Started]);
+}
+
+/// What is at work is cancelled for a run in its place, and not for one that can't be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_is_not_cancelled_for_one_that_can_not_be_accepted() {
+    let installation = Installation::of(3, "2026-11-29T23:00:00Z").await;
+    let schedule = installation.schedule("0 6 * * *", "UTC", Overlap::CancelRunning, CatchUp::Last).await;
+    installation.clock.set(at("2026-11-30T06:00:00Z"));
+    installation.look().await;
+    installation.put_template(&TEMPLATE.replace("release", "version")).await;
+    installation.clock.set(at("2026-12-01T06:00:00Z"));
+    installation.look().await;
+    assert_eq!(installation.outcomes(schedule).await, [FiringOutcome::Started, FiringOutcome::Failed]);
+    assert_eq!(installation.runs().await[0].state, RunState::Queued);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_at_the_same_time_do_not_undo_each_other() {
+    let installation = Installation::of(1, "2026-11-29T23:00:00Z").await;
+    let id = installation.schedule("0 6 * * *", "UTC", Overlap::Skip, CatchUp::Last).await;
+    let name = id.to_string();
+    let read = installation.store.schedule(&name).await.unwrap();
+    let content = ScheduleContent {
+        name: read.name.clone(),
+        template_id: read.template_id,
+        pinned_version: None,
+        timing: read.timing.clone(),
+        enabled: true,
+        request: Zeroizing::new(ScheduledRequest::default().to_bytes().unwrap().to_vec()),
+        shown: json!({}),
+    };
+    installation.store.set_schedule_enabled(&name, false, &ada()).await.unwrap();
+    let stale = installation.store.update_schedule(id, read.revision, &content, &ada()).await.unwrap_err();
+    assert_eq!(stale.code, CHANGED_MEANWHILE);
+    assert!(!installation.store.schedule(&name).await.unwrap().enabled);
+    assert_eq!(installation.store.schedule_request(id, read.revision).await.unwrap_err().code, CHANGED_MEANWHILE);
+}
+
+/// A time that has come is served, or told as given up; it does not just vanish.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_change_does_not_lose_a_time_that_has_come() {
+    let installation = Installation::of(1, "2026-11-29T23:00:00Z").await;
+    let id = installation.schedule("0 6 * * *", "UTC", Overlap::Skip, CatchUp::Last).await;
+    installation.clock.set(at("2026-11-30T06:00:00Z"));
+    let read = installation.store.schedule(&id.to_string()).await.unwrap();
+    let change = |timing: Timing| ScheduleContent {
+        name: read.name.clone(),
+        template_id: read.template_id,
+        pinned_version: None,
+        timing,
+        enabled: true,
+        request: Zeroizing::new(ScheduledRequest::default().to_bytes().unwrap().to_vec()),
+        shown: json!({}),
+    };
+    let other_overlap = change(Timing { overlap: Overlap::Queue, ..read.timing.clone() });
+    let changed = installation.store.update_schedule(id, read.revision, &other_overlap, &ada()).await.unwrap();
+    assert_eq!(changed.next_slot, Some(at("2026-11-30T06:00:00Z")));
+    let cadence = Cadence { line: CronLine::parse("0 7 * * *").unwrap(), zone: chrono_tz::UTC };
+    let other_time = change(Timing { cadence, ..read.timing.clone() });
+    let changed = installation.store.update_schedule(id, changed.revision, &other_time, &ada()).await.unwrap();
+    assert_eq!(changed.next_slot, Some(at("2026-11-30T07:00:00Z")));
+    let firings = installation.firings(id).await;
+    assert_eq!((firings[0].slot, firings[0].outcome), (Some(at("2026-11-30T06:00:00Z")), FiringOutcome::Skipped));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

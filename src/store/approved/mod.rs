@@ -8,13 +8,13 @@ pub mod index;
 mod misses;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
 use super::Store;
-use crate::domain::error::Result;
+use crate::domain::error::{Error, Result};
 use crate::domain::ids::ImageId;
 use index::{ApprovedQuery, Entry, Found, Index};
 
@@ -24,19 +24,23 @@ pub use misses::{Miss, Suggest};
 const CHUNK: usize = 1_000;
 
 /// What the stages of this installation point to.
-pub struct ApprovedImages {
+#[derive(Clone)]
+pub struct ApprovedImages(Arc<Inner>);
+
+struct Inner {
     store: Store,
     /// Counts questions.
     questions: AtomicU64,
     /// Held by whoever looks; has the number of the first question that no look covers yet.
-    covered: Mutex<u64>,
+    covered: Arc<Mutex<u64>>,
     index: RwLock<Index>,
 }
 
 impl ApprovedImages {
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, questions: AtomicU64::new(0), covered: Mutex::new(0), index: RwLock::default() }
+        let (questions, covered) = (AtomicU64::new(0), Arc::default());
+        Self(Arc::new(Inner { store, questions, covered, index: RwLock::default() }))
     }
 
     /// The approved image: of those that match, the one that was promoted last.
@@ -45,22 +49,39 @@ impl ApprovedImages {
     /// When the database is away. That nothing matches is no error: then the misses say why.
     pub async fn find(&self, query: &ApprovedQuery, suggest: Suggest) -> Result<Result<Found, Vec<Miss>>> {
         self.refresh().await?;
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self.0.index.read().unwrap_or_else(PoisonError::into_inner);
         Ok(index.find(query).ok_or_else(|| misses::explain(&index, query, suggest)))
     }
 
-    /// Waits for a look at the database that begins from now on, and takes over what has changed.
-    async fn refresh(&self) -> Result<()> {
-        let question = self.questions.fetch_add(1, Ordering::SeqCst);
-        let mut covered = self.covered.lock().await;
+    /// Waits for a look at the database that begins from now on, and takes over what has changed. Also done once at the start
+    /// of a server, so that the first question does not wait for all pointers.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn refresh(&self) -> Result<()> {
+        let question = self.0.questions.fetch_add(1, Ordering::SeqCst);
+        let covered = self.0.covered.clone().lock_owned().await;
         if question < *covered {
             return Ok(());
         }
+        // A task of its own: a client that does not wait for the answer must not undo a long look that others wait for.
+        let look = tokio::spawn(self.0.clone().look(covered));
+        look.await.map_err(|error| Error::internal(format!("a look at what is approved ended: {error}")))?
+    }
+}
+
+impl Inner {
+    async fn look(self: Arc<Self>, mut covered: OwnedMutexGuard<u64>) -> Result<()> {
         // All who asked until here are served by the look that begins now.
         let upto = self.questions.load(Ordering::SeqCst);
         let known = self.index.read().unwrap_or_else(PoisonError::into_inner).clock();
         let clock = sqlx::query_scalar!("SELECT value FROM approval_clock").fetch_one(&self.store.pool).await?;
-        if clock != known {
+        if clock < known {
+            // The database was restored, or a standby that had not seen all took over: nothing known counts any more.
+            tracing::warn!(known, clock, "the database has gone back in time; reading again what is approved");
+            *self.index.write().unwrap_or_else(PoisonError::into_inner) = Index::default();
+            self.take_over(0).await?;
+        } else if clock != known {
             self.take_over(known).await?;
         }
         *covered = upto;
@@ -83,7 +104,7 @@ impl ApprovedImages {
         for chunk in ids.chunks(CHUNK) {
             let chunk: Vec<ImageId> = chunk.iter().copied().map(ImageId).collect();
             for image in self.store.images_by_id(&chunk).await? {
-                images.insert(image.id.0, std::sync::Arc::new(image));
+                images.insert(image.id.0, Arc::new(image));
             }
         }
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);

@@ -142,14 +142,16 @@ pub async fn latest_image(
 }
 
 fn read(state: &ApiState, query: &mut Query) -> Result<ApprovedQuery> {
-    let wanted = query.one("stage")?.unwrap_or_else(|| state.stage_order.last().to_owned());
+    let wanted = query.filled("stage")?.unwrap_or_else(|| state.stage_order.last().to_owned());
     state.stage_order.position(&wanted)?;
     Ok(ApprovedQuery {
         stage: wanted,
-        families: query.list("family"),
-        region: query.one("region")?,
-        account: query.one("account")?,
-        arch: query.one("arch")?,
+        families: query
+            .filled("family")?
+            .map_or_else(Vec::new, |names| names.split(',').map(|name| name.trim().to_owned()).collect()),
+        region: query.filled("region")?,
+        account: query.filled("account")?,
+        arch: query.filled("arch")?,
         tags: query.prefixed("tag."),
     })
 }

@@ -109,9 +109,13 @@ impl ScheduleRequest {
         let pinned_version = self.pinned_version(template.newest_version, pinned_before)?;
         let enabled = self.enabled.or_else(|| before.map(|before| before.enabled)).unwrap_or(true);
         let stored = match before {
-            Some(before) => ScheduledRequest::from_bytes(&state.store.schedule_request(before.id).await?)?,
+            Some(before) => {
+                ScheduledRequest::from_bytes(&state.store.schedule_request(before.id, before.revision).await?)?
+            }
             None => ScheduledRequest::default(),
         };
+        // What was hidden and is not given anew stays hidden, whatever the template says of it by now.
+        let kept = before.filter(|_| self.variables.is_none()).map(|before| &before.shown);
         let request = self.request(stored)?;
         let trial = request.clone().into_accept(&template.name, pinned_version);
         let trial = dry_run(&state.store, &state.accept, trial, state.clock.as_ref()).await?;
@@ -121,7 +125,7 @@ impl ScheduleRequest {
             pinned_version,
             timing,
             enabled,
-            shown: request.shown(&trial.variables),
+            shown: request.shown(&trial.variables, kept),
             request: request.to_bytes()?,
         })
     }

@@ -8,6 +8,10 @@ use super::view::Schedule;
 use crate::api::principal::Builder;
 use crate::api::problem::{ApiResult, Problem};
 use crate::api::{ApiState, body};
+use crate::store::schedules::CHANGED_MEANWHILE;
+
+/// How often a change is made anew because of another one at the same time.
+const TRIES: u32 = 5;
 
 /// Change a schedule
 ///
@@ -32,9 +36,15 @@ pub async fn update_schedule(
     request: Request,
 ) -> ApiResult<Json<Schedule>> {
     let bytes = body::read_json(request, &state.limits).await?;
-    let wanted: ScheduleRequest = body::json::parse(&bytes)?;
-    let before = state.store.schedule(&schedule).await?;
-    let content = wanted.into_changed(&state, &before).await?;
-    let row = state.store.update_schedule(before.id, &content, &caller.actor()).await?;
-    Ok(Json(Schedule::of(row)))
+    for tries in 1.. {
+        let wanted: ScheduleRequest = body::json::parse(&bytes)?;
+        let before = state.store.schedule(&schedule).await?;
+        let content = wanted.into_changed(&state, &before).await?;
+        match state.store.update_schedule(before.id, before.revision, &content, &caller.actor()).await {
+            // Somebody changed something else while the template was evaluated: both changes are to count.
+            Err(error) if error.code == CHANGED_MEANWHILE && tries < TRIES => {}
+            outcome => return Ok(Json(Schedule::of(outcome?))),
+        }
+    }
+    unreachable!("the last try returns")
 }

@@ -183,7 +183,10 @@ async fn a_look_up_that_finds_nothing_says_why() {
     "#);
     let unknown = scene.latest("stage=production").await;
     assert_eq!(unknown.problem(422), "stage-unknown");
-    assert_eq!(scene.latest("famly=web").await.problem(400), "query-invalid");
+    // An empty value is a script's unset variable, and must not mean any.
+    for wrong in ["famly=web", "family=&stage=dev", "region=&stage=dev", "stage="] {
+        assert_eq!(scene.latest(wrong).await.problem(400), "query-invalid", "{wrong}");
+    }
 }
 
 #[tokio::test]
