@@ -9,6 +9,20 @@ CREATE INDEX images_by_sha ON images (sha, created_at DESC, id DESC);
 CREATE INDEX images_by_family ON images (family, created_at DESC, id DESC);
 CREATE INDEX image_copies_by_place ON image_copies (region, account, arch, image_id);
 
+-- The builds of an image may have different tags: what is asked of an AMI has to be true of that AMI. image_tags stays, as
+-- what all builds of an image have together.
+CREATE TABLE build_tags (
+    build_id uuid NOT NULL REFERENCES builds (id),
+    image_id uuid NOT NULL REFERENCES images (id),
+    key text NOT NULL,
+    value text NOT NULL,
+    PRIMARY KEY (build_id, key)
+);
+CREATE INDEX build_tags_by_value ON build_tags (key, value, image_id);
+INSERT INTO build_tags (build_id, image_id, key, value)
+SELECT DISTINCT c.build_id, c.image_id, t.key, t.value
+FROM image_copies c JOIN image_tags t ON t.image_id = c.image_id;
+
 -- Counts changes of what is approved. One row, locked by whoever changes something until its commit, so a reader that
 -- has seen value N has seen all changes up to N. That makes "did anything change?" one cheap question.
 CREATE TABLE approval_clock (

@@ -13,6 +13,7 @@ pub mod pagination;
 pub mod principal;
 pub mod problem;
 pub mod query;
+pub mod readable_url;
 pub mod request_id;
 mod router;
 mod state;

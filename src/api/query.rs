@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use chrono::{DateTime, Datelike as _, Utc};
 
 use super::problem::ApiError;
 use crate::domain::error::{Error, Result};
@@ -83,6 +84,21 @@ impl Query {
         self.one(key)
     }
 
+    /// A point in time.
+    ///
+    /// # Errors
+    /// When it is there more than once, or is not RFC 3339 of the years 1 to 9999.
+    pub fn time(&mut self, key: &str) -> Result<Option<DateTime<Utc>>> {
+        let Some(text) = self.one(key)? else { return Ok(None) };
+        let time = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.to_utc());
+        time.filter(|time| (1..=9999).contains(&time.year())).map(Some).ok_or_else(|| {
+            let public = format!(
+                "The query parameter {key:?} must be a time such as 2026-11-26T06:00:00Z (a + in it is written %2B), not {text:?}."
+            );
+            Error::bad_request("query-invalid", public)
+        })
+    }
+
     /// A parameter of a type.
     ///
     /// # Errors
@@ -112,7 +128,11 @@ impl Query {
     pub fn finish(self) -> Result<()> {
         let Some((unknown, _)) = self.pairs.first() else { return Ok(()) };
         let hint = did_you_mean(unknown, self.known.iter().map(String::as_str));
-        let hint = if hint.is_empty() { format!("Known here: {}.", self.known.join(", ")) } else { capitalised(&hint) };
+        let hint = match (hint.is_empty(), self.known.is_empty()) {
+            (false, _) => capitalised(&hint),
+            (true, true) => "There are none here.".to_owned(),
+            (true, false) => format!("Known here: {}.", self.known.join(", ")),
+        };
         Err(Error::bad_request("query-invalid", format!("Unknown query parameter {unknown:?}. {hint}")))
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::{self, LoggedError};
-use super::{ApiState, access_log, openapi, operations, request_id, v1};
+use super::{ApiState, access_log, openapi, operations, readable_url, request_id, v1};
 
 /// What a worker answers: whether it is well.
 pub fn worker_router(state: ApiState) -> Router {
@@ -39,6 +39,7 @@ fn surrounded(routes: Router<ApiState>, state: ApiState) -> Router {
         // Bodies are limited where they are read, by the configuration.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(readable_url::layer))
         .layer(from_fn_with_state(state.clone(), access_log::layer))
         .layer(from_fn_with_state(state.clone(), request_id::layer))
         .with_state(state)

@@ -97,6 +97,14 @@ async fn wrong_paths_and_methods_are_problems_with_the_requests_id() {
     let wrong_method = api.send(Request::put("/v1/runs").body(Body::empty()).unwrap()).await;
     assert_eq!(wrong_method.problem(405), "method-not-allowed");
     assert!(wrong_method.headers[header::ALLOW].to_str().unwrap().contains("POST"));
+    for unreadable in ["/v1/images/%00", "/v1/images/%ff", "/v1/runs?template=%00"] {
+        assert_eq!(api.get(BOOTSTRAP, unreadable).await.problem(400), "url-invalid", "{unreadable}");
+    }
+    assert_eq!(
+        api.get(BOOTSTRAP, "/v1/images?created_after=-9999-01-01T00:00:00Z").await.problem(400),
+        "query-invalid"
+    );
+    assert_eq!(api.post_json(BOOTSTRAP, "/v1/tokens", &json!(["ci", "admin"])).await.problem(400), "request-invalid");
     let odd_id = Request::get("/healthz").header("x-request-id", "a b").body(Body::empty()).unwrap();
     assert!(api.send(odd_id).await.headers["x-request-id"].to_str().unwrap().parse::<uuid::Uuid>().is_ok());
     assert_eq!(api.get("", "/readyz").await.text(), "ready\n");

@@ -19,7 +19,7 @@ pub struct AuditArgs {
     /// Only this action, such as image.promote, or all that begin alike: 'image.*'.
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
-    /// Only what was done to this, such as image/ID.
+    /// Only what was done to this, such as run/ID, schedule/ID or stage/STAGE/FAMILY.
     #[arg(long, value_name = "KIND/ID")]
     subject: Option<String>,
     /// Only what this request did; problems and logs tell its id.

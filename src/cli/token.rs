@@ -35,7 +35,7 @@ enum Action {
     Rotate {
         /// Its name or id, as `token list` shows them.
         #[arg(value_name = "NAME_OR_ID")]
-        token: String,
+        name_or_id: String,
         /// How long the secret before stays valid, such as 1h; by default it ends at once.
         #[arg(long, value_name = "DURATION")]
         keep_old_for: Option<String>,
@@ -97,9 +97,9 @@ impl TokenArgs {
             Action::List { limit } => {
                 print_list(context, &client, &["tokens"], (&Filters::default(), limit), table).await?;
             }
-            Action::Rotate { token, keep_old_for, expires_in } => {
+            Action::Rotate { name_or_id, keep_old_for, expires_in } => {
                 let body = given([("keep_old_for", json!(keep_old_for)), ("expires_in", json!(expires_in))]);
-                print_secret(context, &client, &["tokens", &token, "rotate"], body).await?;
+                print_secret(context, &client, &["tokens", &name_or_id, "rotate"], body).await?;
             }
             Action::Revoke { id } => {
                 client.delete(&["tokens", &id]).await?;

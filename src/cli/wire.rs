@@ -282,6 +282,14 @@ pub struct Schedule {
     #[serde(default)]
     pub variables: Map<String, Value>,
     #[serde(default)]
+    pub env: Map<String, Value>,
+    #[serde(default)]
+    pub only: Vec<String>,
+    #[serde(default)]
+    pub except: Vec<String>,
+    #[serde(default)]
+    pub timeout_seconds: Option<i64>,
+    #[serde(default)]
     pub labels: Map<String, Value>,
     #[serde(default)]
     pub next: Vec<NextTime>,

@@ -142,10 +142,14 @@ impl Section {
     pub(super) fn list(&mut self, key: &str, found: &mut Vec<Diagnostic>) -> Vec<Setting<String>> {
         let Some(Node { place, kind }) = self.take(key) else { return Vec::new() };
         match kind {
+            Kind::String(text) if text.trim().is_empty() => Vec::new(),
+            Kind::String(text) if text.split(',').any(|item| item.trim().is_empty()) => {
+                found.push(place.error(format!("{}: a value is missing beside a comma in {text:?}", self.key(key))));
+                Vec::new()
+            }
             Kind::String(text) => text
                 .split(',')
                 .map(str::trim)
-                .filter(|item| !item.is_empty())
                 .map(|item| Setting { value: item.to_owned(), place: place.clone() })
                 .collect(),
             Kind::List(items) => {
@@ -157,6 +161,11 @@ impl Section {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether a setting is there, whatever it is.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
     }
 
     pub(super) fn strings(&mut self, key: &str, found: &mut Vec<Diagnostic>) -> Vec<String> {

@@ -14,8 +14,10 @@ pub struct Stages {
 impl Stages {
     pub(super) fn read(root: &mut Section, found: &mut Vec<Diagnostic>) -> Self {
         let mut section = root.section("stages", found);
+        let given = section.has("names");
+        let complaints = found.len();
         let names = section.strings("names", found);
-        let order = if names.is_empty() {
+        let order = if names.is_empty() && (!given || found.len() > complaints) {
             StageOrder::default()
         } else {
             StageOrder::new(names).unwrap_or_else(|complaint| {

@@ -11,6 +11,7 @@ use super::EngineHandle;
 use super::accept::{AcceptSettings, Origin, accept};
 use super::scheduled_request::ScheduledRequest;
 use crate::domain::clock::Clock;
+use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::ids::RunId;
 use crate::domain::schedule::due::{Due, due};
@@ -230,6 +231,7 @@ fn missed(oldest: DateTime<Utc>, newest: DateTime<Utc>, count: usize) -> String 
 }
 
 fn in_words(error: &Error) -> String {
-    let places = error.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).take(5);
+    let said = |diagnostic: &&Diagnostic| error.public.contains(&diagnostic.summary);
+    let places = error.diagnostics.iter().filter(|diagnostic| diagnostic.is_error() && !said(diagnostic)).take(5);
     places.fold(error.public.clone(), |text, diagnostic| format!("{text}\n{diagnostic}"))
 }

@@ -26,7 +26,7 @@ pub struct ImageRow {
     /// `None` until a build has committed.
     pub source_image: Option<SourceImage>,
     pub copies: Vec<CopyRow>,
-    /// Of its AMIs, by key; where the builds of an image differ, the one that was done last.
+    /// Of its AMIs, by key; where the builds of an image differ, the one that was done last. Each copy has its own.
     pub tags: IndexMap<String, String>,
     pub run_id: RunId,
     /// Stages that hold it, in no order.
@@ -74,6 +74,8 @@ pub struct CopyRow {
     pub snapshot_ids: Vec<String>,
     /// `available` or `deregistered`.
     pub state: String,
+    /// Of this AMI.
+    pub tags: IndexMap<String, String>,
 }
 
 /// Something that happened to an image.
@@ -81,7 +83,7 @@ pub struct CopyRow {
 pub struct ImageEventRow {
     pub id: i64,
     pub at: DateTime<Utc>,
-    /// `building`, `built`, `incomplete`, `promoted`, `replaced`, `demoted`, `rolled_back`.
+    /// `building`, `built`, `incomplete`, `promoted`, `replaced`, `demoted`, `rolled_back`, `restored`.
     pub event: String,
     pub principal: String,
     pub data: Value,
@@ -207,6 +209,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        let tags = self.tags_by_build(images).await?;
         let mut by_image: HashMap<Uuid, Vec<CopyRow>> = HashMap::new();
         for record in records {
             by_image.entry(record.image_id).or_default().push(CopyRow {
@@ -219,9 +222,30 @@ impl Store {
                 ami_id: record.ami_id,
                 snapshot_ids: record.snapshot_ids,
                 state: record.state,
+                tags: tags.get(&record.build_id).cloned().unwrap_or_default(),
             });
         }
         Ok(by_image)
+    }
+
+    async fn tags_by_build(&self, images: &[Uuid]) -> Result<HashMap<Uuid, IndexMap<String, String>>> {
+        // A server of the version before writes only the image's tags.
+        let records = sqlx::query!(
+            r#"SELECT build_id AS "build_id!", key AS "key!", value AS "value!" FROM build_tags WHERE image_id = ANY($1)
+               UNION ALL
+               SELECT DISTINCT c.build_id, t.key, t.value
+               FROM image_copies c JOIN image_tags t ON t.image_id = c.image_id
+               WHERE c.image_id = ANY($1) AND NOT EXISTS (SELECT 1 FROM build_tags b WHERE b.build_id = c.build_id)
+               ORDER BY 1, 2"#,
+            images
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut by_build: HashMap<Uuid, IndexMap<String, String>> = HashMap::new();
+        for record in records {
+            by_build.entry(record.build_id).or_default().insert(record.key, record.value);
+        }
+        Ok(by_build)
     }
 
     async fn tags_by_image(&self, images: &[Uuid]) -> Result<HashMap<Uuid, IndexMap<String, String>>> {

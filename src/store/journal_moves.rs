@@ -183,6 +183,17 @@ impl PgJournal {
             &keys,
             &values
         )
+        .execute(&mut *connection)
+        .await?;
+        sqlx::query!(
+            "INSERT INTO build_tags (build_id, image_id, key, value)
+             SELECT $1, $2, tag.key, tag.value FROM UNNEST($3::text[], $4::text[]) AS tag (key, value)
+             ON CONFLICT (build_id, key) DO UPDATE SET value = EXCLUDED.value",
+            self.build.0,
+            run.image_id,
+            &keys,
+            &values
+        )
         .execute(connection)
         .await?;
         Ok(())

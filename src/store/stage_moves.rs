@@ -369,12 +369,16 @@ async fn note_events(
     let data = json!({"stage": wanted.stage, "generation": generation, "comment": request.comment});
     let data = storable_json(data);
     if let Some(image) = wanted.image {
-        let event = if wanted.action == StageAction::Rollback { "rolled_back" } else { "promoted" };
+        let event = if wanted.action == StageAction::Rollback { "restored" } else { "promoted" };
         image_event(connection, image.0, at, event, &actor.principal, &data).await?;
         queue_tags(connection, image, at).await?;
     }
     if let Some(image) = before.image {
-        let event = if wanted.action == StageAction::Demote { "demoted" } else { "replaced" };
+        let event = match wanted.action {
+            StageAction::Promote => "replaced",
+            StageAction::Demote => "demoted",
+            StageAction::Rollback => "rolled_back",
+        };
         image_event(connection, image.0, at, event, &actor.principal, &data).await?;
         queue_tags(connection, image, at).await?;
     }

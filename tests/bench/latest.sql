@@ -48,6 +48,8 @@ FROM made
 CROSS JOIN LATERAL (VALUES ('OS', (ARRAY['Ubuntu', 'Debian', 'Amazon'])[1 + family % 3]),
                            ('Service', 'service-' || family % 1000),
                            ('Team', 'team-' || family % 100)) AS entry (key, value);
+INSERT INTO build_tags (build_id, image_id, key, value)
+SELECT build, image, key, value FROM made JOIN image_tags ON image_id = image;
 ALTER TABLE image_copies ENABLE TRIGGER image_copies_note_change;
 
 INSERT INTO stage_history (family, stage, generation, action, image_id, principal, at)

@@ -22,6 +22,27 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
 }
 
 impl<T> Given<T> {
+    /// The value; where the field was left out, `before`.
+    pub fn or(self, before: Option<T>) -> Option<T> {
+        match self {
+            Self::LeftOut => before,
+            Self::Null => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+
+    /// Changes a setting that always has a value as the request says.
+    pub fn replace(self, setting: &mut T)
+    where
+        T: Default,
+    {
+        match self {
+            Self::LeftOut => {}
+            Self::Null => *setting = T::default(),
+            Self::Value(value) => *setting = value,
+        }
+    }
+
     /// Changes a setting as the request says.
     pub fn change(self, setting: &mut Option<T>) {
         match self {

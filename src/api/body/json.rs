@@ -1,6 +1,7 @@
 //! JSON requests: malformed ones are told the line and column, unknown fields the one that was probably meant.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::domain::diagnostic::{Diagnostic, SourceLocation};
 use crate::domain::error::{Error, Result};
@@ -14,6 +15,7 @@ const BODY: &str = "request body";
 /// # Errors
 /// `json-invalid` when it is not JSON, `request-invalid` when a field is unknown, missing or of a wrong type.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    check_form(bytes)?;
     serde_json::from_slice(bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let place = format!(" at line {line} column {column}");
@@ -33,6 +35,31 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         Error::bad_request(code, public)
             .with_diagnostics(vec![Diagnostic::error(message).with_detail(detail).at(Some(at))])
     })
+}
+
+/// What serde would take and the API does not: a list in the place of an object's fields, and U+0000, which no database
+/// column can hold.
+fn check_form(bytes: &[u8]) -> Result<()> {
+    let wrong = |what: &str| Error::bad_request("request-invalid", format!("The request can't be used: {what}."));
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(wrong("it is a list, and this takes an object: {…}"));
+    }
+    let escape = b"\\u0000";
+    if bytes.windows(escape.len()).any(|window| window == escape)
+        && serde_json::from_slice(bytes).is_ok_and(|value: Value| holds_nul(&value))
+    {
+        return Err(wrong("a text in it holds U+0000"));
+    }
+    Ok(())
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// From serde's "unknown field `a`, expected one of `b`, `c`".

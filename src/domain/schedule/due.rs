@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Cadence, CatchUp};
 
 /// Slots this old, beyond their jitter, came while no server was there; younger ones are just being served.
-pub const LATE_AFTER: TimeDelta = TimeDelta::minutes(5);
+pub const LATE_AFTER: TimeDelta = TimeDelta::minutes(1);
 /// With `catch_up: all`, so many missed slots get their runs, the newest ones.
 pub const MOST_CAUGHT_UP: usize = 100;
 /// Slots that are counted one by one after an outage. Beyond, only the newest matter.
@@ -37,11 +37,11 @@ pub fn due(cadence: &Cadence, slot: DateTime<Utc>, jitter: Duration, catch_up: C
     let (come, next) = slots_until(cadence, slot, now);
     let missed_before = now - LATE_AFTER - jitter;
     let missed = come.iter().filter(|slot| **slot < missed_before).count();
+    // Of several at once, those before the last are made up for only when all are.
+    let before_the_last = come.len() - 1;
     let written_off = match catch_up {
-        CatchUp::None => missed,
-        // The last one gets its run, also when it is not late itself.
-        CatchUp::Last if missed > 0 => come.len() - 1,
-        CatchUp::Last => 0,
+        CatchUp::None => missed.max(before_the_last),
+        CatchUp::Last => before_the_last,
         CatchUp::All => missed.saturating_sub(MOST_CAUGHT_UP),
     };
     let following = |index: usize| come.get(index).copied().or(next);
@@ -124,8 +124,8 @@ mod tests {
             next: Some(at("2026-01-02T13:00:00Z")),
         };
         assert_eq!(ask(CatchUp::None, "2026-01-02T10:00:00Z", "2026-01-02T12:30:00Z"), missed);
-        // The one of two minutes ago is in time.
-        let Due::Missed { count, next, .. } = ask(CatchUp::None, "2026-01-02T10:00:00Z", "2026-01-02T12:02:00Z") else {
+        // The one of half a minute ago is in time.
+        let Due::Missed { count, next, .. } = ask(CatchUp::None, "2026-01-02T10:00:00Z", "2026-01-02T12:00:30Z") else {
             panic!()
         };
         assert_eq!((count, next), (2, Some(at("2026-01-02T12:00:00Z"))));

@@ -1,14 +1,14 @@
 //! What the stages point to, in memory, and the look-up.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use crate::store::images::{CopyRow, ImageRow};
 
-/// What is asked for; what is empty does not matter. What is asked of copies must be true of one copy.
+/// What is asked for; what is empty does not matter. What is asked of copies, tags included, must be true of one copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApprovedQuery {
     pub stage: String,
@@ -64,14 +64,13 @@ impl ApprovedQuery {
                 && same(&self.region, &copy.region)
                 && same(&self.account, &copy.account)
                 && same(&self.arch, &copy.arch)
+                && self.tags.iter().all(|(key, value)| copy.tags.get(key) == Some(value))
         })
     }
 
     fn matches(&self, entry: &Entry) -> bool {
         let image = &entry.image;
-        (self.families.is_empty() || self.families.contains(&image.family))
-            && self.tags.iter().all(|(key, value)| image.tags.get(key) == Some(value))
-            && self.copies(image).next().is_some()
+        (self.families.is_empty() || self.families.contains(&image.family)) && self.copies(image).next().is_some()
     }
 }
 
@@ -91,8 +90,7 @@ impl Index {
         if let Some(old) = stage.by_family.remove(family) {
             let place = place(&old);
             stage.newest.remove(&place);
-            for (key, value) in &old.image.tags {
-                let tag = (key.clone(), value.clone());
+            for tag in tags_of(&old.image) {
                 if let Some(holders) = stage.by_tag.get_mut(&tag) {
                     holders.remove(&place);
                     if holders.is_empty() {
@@ -103,8 +101,8 @@ impl Index {
         }
         let Some(entry) = entry.map(Arc::new) else { return };
         let place = place(&entry);
-        for (key, value) in &entry.image.tags {
-            let holders = stage.by_tag.entry((key.clone(), value.clone())).or_default();
+        for tag in tags_of(&entry.image) {
+            let holders = stage.by_tag.entry(tag).or_default();
             holders.insert(place.clone(), entry.clone());
         }
         stage.by_family.insert(family.to_owned(), entry.clone());
@@ -144,6 +142,12 @@ impl Index {
     }
 }
 
+/// What any copy of the image has; an AMI's own tags are looked at in the end.
+fn tags_of(image: &ImageRow) -> BTreeSet<(String, String)> {
+    let tags = image.copies.iter().flat_map(|copy| &copy.tags);
+    tags.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 fn place(entry: &Entry) -> Place {
     (Reverse(entry.since), entry.image.family.clone())
 }
@@ -179,6 +183,7 @@ pub(super) mod tests {
                 ami_id: format!("ami-{family}-{number}-{region}-{arch}"),
                 snapshot_ids: Vec::new(),
                 state: "available".into(),
+                tags: tags.clone(),
             }
         };
         let image = ImageRow {
@@ -189,7 +194,7 @@ pub(super) mod tests {
             stob: StobRow { sha: "abc".into(), time: at, os: None, builder: "ingot".into() },
             source_image: None,
             copies: copies.split(' ').map(copy).collect(),
-            tags,
+            tags: tags.clone(),
             run_id: RunId(Uuid::nil()),
             stages: Vec::new(),
             stage_tags: StageTags::Written,
@@ -245,6 +250,18 @@ pub(super) mod tests {
         for nothing in ["family=web&OS=Debian", "Team=none", "stage=staging", "region=eu-west-1&arch=arm64"] {
             assert_eq!(find(nothing), None, "{nothing}");
         }
+    }
+
+    /// Two sources of one template with tags of their own.
+    #[test]
+    fn tags_are_those_of_the_ami() {
+        let mut two = entry("prod", "web", 7, 10, "OS=Ubuntu", "eu-west-1/x86_64 us-east-1/x86_64");
+        let image = Arc::get_mut(&mut two.image).unwrap();
+        image.copies[1].tags = [("OS".to_owned(), "Debian".to_owned())].into();
+        let index = index(vec![two]);
+        assert_eq!(found(&index, "OS=Ubuntu").unwrap(), "ami-web-7-eu-west-1-x86_64");
+        assert_eq!(found(&index, "OS=Debian").unwrap(), "ami-web-7-us-east-1-x86_64");
+        assert_eq!(found(&index, "OS=Debian&region=eu-west-1"), None);
     }
 
     #[test]

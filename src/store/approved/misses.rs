@@ -62,7 +62,7 @@ impl<'q> Condition<'q> {
             Self::Region(_) => copies.map(|copy| copy.region.clone()).collect(),
             Self::Account(_) => copies.map(|copy| copy.account.clone()).collect(),
             Self::Arch(_) => copies.map(|copy| copy.arch.clone()).collect(),
-            Self::Tag(key, _) => image.tags.get(key).cloned().into_iter().collect(),
+            Self::Tag(key, _) => copies.filter_map(|copy| copy.tags.get(key).cloned()).collect(),
         }
     }
 
@@ -136,7 +136,8 @@ fn elsewhere(index: &Index, family: &str) -> Option<Miss> {
 fn value_miss(entries: &[&Entry], stage: &str, condition: Condition<'_>) -> String {
     let there: BTreeSet<String> = entries.iter().flat_map(|entry| condition.values(entry)).collect();
     if there.is_empty() {
-        let keys: BTreeSet<&String> = entries.iter().flat_map(|entry| entry.image.tags.keys()).collect();
+        let copies = entries.iter().flat_map(|entry| &entry.image.copies);
+        let keys: BTreeSet<&String> = copies.flat_map(|copy| copy.tags.keys()).collect();
         let own = keys.into_iter().filter(|key| !key.starts_with(crate::domain::tags::PREFIX));
         return format!("no image in {stage} has this tag; tags there are {}", named(own.cloned()));
     }
@@ -160,11 +161,13 @@ fn near(entries: &[&Entry], conditions: &[Condition<'_>]) -> Vec<Miss> {
         conditions.iter().filter(|condition| !condition.met_by(entry)).copied().collect()
     };
     let mut ranked: Vec<(Vec<Condition<'_>>, &Entry)> = entries.iter().map(|entry| (failed(entry), *entry)).collect();
-    ranked.sort_by_key(|(failed, _)| failed.len());
+    // Who names a family does not want another one.
+    let other_family = |failed: &[Condition<'_>]| failed.iter().any(|one| matches!(one, Condition::Families(_)));
+    ranked.sort_by_key(|(failed, _)| (other_family(failed), failed.len()));
     let line = |(failed, entry): (Vec<Condition<'_>>, &Entry)| {
         let name = format!("{} #{}", entry.image.family, entry.image.number);
         if failed.is_empty() {
-            // Region, account and architecture are asked of one copy.
+            // All but the family is asked of one copy.
             let copies =
                 entry.image.copies.iter().map(|copy| format!("{} {} in {}", copy.region, copy.arch, copy.account));
             let explanation = format!("{name} has no single copy with all of this; it has {}", named(copies));

@@ -104,7 +104,7 @@ async fn an_image_goes_through_the_stages_and_the_others_stay() {
     let image = scene.store.image("ami-2").await.unwrap();
     let events = scene.store.image_events(image.id, &Page::first(10)).await.unwrap();
     let events: Vec<_> = events.iter().map(|event| event.event.as_str()).collect();
-    assert_eq!(events, ["replaced", "promoted", "promoted", "built", "build-committed"]);
+    assert_eq!(events, ["rolled_back", "promoted", "promoted", "built", "build-committed"]);
 
     let order = StageOrder::default();
     let demoted = scene.store.demote(&order, "ami-1", None, MoveRequest::default(), &someone()).await.unwrap();

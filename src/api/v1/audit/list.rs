@@ -77,8 +77,8 @@ pub async fn list_audit(
         principal: query.one("principal")?,
         action: query.one("action")?,
         request_id: query.one("request_id")?,
-        after: query.parsed("after")?,
-        before: query.parsed("before")?,
+        after: query.time("after")?,
+        before: query.time("before")?,
     };
     query.finish()?;
     let rows = state.store.audit(&listing.page, &filter).await?;

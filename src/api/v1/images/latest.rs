@@ -50,6 +50,7 @@ pub struct LatestImage {
     pub stob: Stob,
     #[schema(required)]
     pub source_image: Option<SourceImage>,
+    /// Of the AMI.
     #[schema(value_type = Object)]
     pub tags: IndexMap<String, String>,
     pub run_id: Uuid,
@@ -78,7 +79,7 @@ impl Latest {
                 state: image.state.as_str(),
                 stob: Stob::of(image.stob.clone()),
                 source_image: image.source_image.clone().map(SourceImage::of),
-                tags: image.tags.clone(),
+                tags: first.tags,
                 run_id: image.run_id.0,
                 created_at: image.created_at,
             },
@@ -156,15 +157,34 @@ fn read(state: &ApiState, query: &mut Query) -> Result<ApprovedQuery> {
     })
 }
 
-/// Whether text is asked for and JSON is not.
+/// Whether text is wanted rather than JSON (RFC 9110, section 12.5.1). Without a preference it is JSON.
 fn wants_text(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT);
-    let mut types = accepted
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|part| part.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    types.next().is_some_and(|first| first == "text/plain")
+    quality(headers, "text", "plain") > quality(headers, "application", "json")
+}
+
+/// The quality that the Accept headers give a media type, in thousandths: that of the most specific range.
+fn quality(headers: &HeaderMap, kind: &str, subtype: &str) -> u32 {
+    let ranges = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let matching = ranges.flat_map(|value| value.split(',')).filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let (range_kind, range_subtype) = parts.next()?.split_once('/')?;
+        let specific = match (range_kind, range_subtype) {
+            ("*", "*") => 0,
+            (range_kind, "*") if range_kind.eq_ignore_ascii_case(kind) => 1,
+            (range_kind, range_subtype)
+                if range_kind.eq_ignore_ascii_case(kind) && range_subtype.eq_ignore_ascii_case(subtype) =>
+            {
+                2
+            }
+            _ => return None,
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let weight = weight.map_or(Some(1.0), |weight| weight.parse::<f32>().ok()).unwrap_or(0.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was clamped to 0 to 1")]
+        let thousandths = (weight.clamp(0.0, 1.0) * 1000.0) as u32;
+        Some((specific, thousandths))
+    });
+    matching.max_by_key(|(specific, _)| *specific).map_or(0, |(_, thousandths)| thousandths)
 }
 
 fn not_found(query: &ApprovedQuery, misses: &[Miss]) -> Error {
@@ -177,4 +197,34 @@ fn not_found(query: &ApprovedQuery, misses: &[Miss]) -> Error {
     let public = format!("No approved image in {} matches{first}{end}", query.stage);
     let diagnostics = misses.iter().map(|miss| Diagnostic::error(line(miss))).collect();
     Error::not_found("no-approved-image", public).with_diagnostics(diagnostics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_given_to_whom_wants_it_more() {
+        let wants = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            wants_text(&headers)
+        };
+        for text in
+            ["text/plain", "TEXT/Plain", "text/*", "text/plain, */*;q=0.1", "application/json;q=0.5, text/plain;q=0.9"]
+        {
+            assert!(wants(text), "{text}");
+        }
+        for json in [
+            "application/json",
+            "*/*",
+            "text/plain;q=0",
+            "text/plain;q=0.5, application/json;q=0.9",
+            "text/html",
+            "nonsense",
+        ] {
+            assert!(!wants(json), "{json}");
+        }
+        assert!(!wants_text(&HeaderMap::new()));
+    }
 }

@@ -49,8 +49,8 @@ pub async fn list_images(State(state): State<ApiState>, _: Viewer, mut query: Qu
         ami_id: query.one("ami_id")?,
         sha: query.one("sha")?,
         tags: query.prefixed("tag."),
-        created_after: query.parsed("created_after")?,
-        created_before: query.parsed("created_before")?,
+        created_after: query.time("created_after")?,
+        created_before: query.time("created_before")?,
     };
     if let Some(stage) = &filter.stage {
         state.stage_order.position(stage)?;

@@ -32,7 +32,7 @@ pub struct Image {
     #[schema(required)]
     pub source_image: Option<SourceImage>,
     pub copies: Vec<ImageCopy>,
-    /// Tags of its AMIs.
+    /// Tags of its AMIs; where builds differ, of the one that was done last. Each copy has its own.
     #[schema(value_type = Object)]
     pub tags: IndexMap<String, String>,
     pub run_id: Uuid,
@@ -77,6 +77,9 @@ pub struct ImageCopy {
     pub snapshot_ids: Vec<String>,
     /// `available` or `deregistered`.
     pub state: String,
+    /// Of this AMI: the builds of an image may have tags of their own.
+    #[schema(value_type = Object)]
+    pub tags: IndexMap<String, String>,
 }
 
 impl Image {
@@ -139,6 +142,7 @@ impl ImageCopy {
             ami_id: copy.ami_id,
             snapshot_ids: copy.snapshot_ids,
             state: copy.state,
+            tags: copy.tags,
         }
     }
 }

@@ -15,10 +15,14 @@ use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
 use crate::domain::schedule::cron::CronLine;
 use crate::domain::schedule::{Cadence, CatchUp, LONGEST_JITTER, Overlap, parse_zone};
-use crate::engine::accept::{check_name, dry_run};
+use crate::engine::accept::{SENSITIVE, check_name, dry_run};
 use crate::engine::scheduled_request::ScheduledRequest;
 use crate::store::schedules::{ScheduleContent, ScheduleRow, Timing};
 
+/// Longest cron line, in bytes.
+const LONGEST_LINE: usize = 1_000;
+/// What runs ask for is kept with the schedule, and read for each.
+const LARGEST_REQUEST: usize = 32 << 10;
 /// A path of its own, so that no schedule can have it for a name.
 const RESERVED: &str = "preview";
 
@@ -31,21 +35,26 @@ pub struct ScheduleRequest {
     /// A stored template; needed for a new one.
     pub template: Option<String>,
     /// `newest` (when left out): at each time the newest version then; or `pinned`.
-    pub version: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub version: Given<String>,
     /// With `pinned`; the newest version now when left out.
     pub pinned_version: Option<i32>,
     /// A Unix cron line of 5 fields, or `@weekly` and its kin; needed for a new one. `0 6 * * 1` is Monday at 06:00.
     pub cron: Option<String>,
     /// An IANA time zone; `UTC` when left out.
-    pub time_zone: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub time_zone: Given<String>,
     /// True when left out.
-    pub enabled: Option<bool>,
+    #[schema(value_type = Option<bool>)]
+    pub enabled: Given<bool>,
     /// While a run is still at work, a time is passed over (`skip`, when left out), waits (`queue`), or has the others
     /// cancelled (`cancel_running`).
-    pub overlap: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub overlap: Given<String>,
     /// Of times that came while no server was there, the last gets a run (`last`, when left out), or `none`, or `all`
     /// (with `overlap: queue`).
-    pub catch_up: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub catch_up: Given<String>,
     /// Each run starts up to so much later, such as `10m`; at most 12h.
     #[schema(value_type = Option<String>)]
     pub jitter: Given<String>,
@@ -55,19 +64,23 @@ pub struct ScheduleRequest {
     #[schema(value_type = Option<String>)]
     pub family: Given<String>,
     #[schema(value_type = Option<Object>)]
-    pub variables: Option<IndexMap<String, Value>>,
+    pub variables: Given<IndexMap<String, Value>>,
     #[schema(value_type = Option<Object>)]
-    pub env: Option<IndexMap<String, String>>,
-    pub var_files: Option<Vec<String>>,
-    pub only: Option<Vec<String>>,
-    pub except: Option<Vec<String>>,
+    pub env: Given<IndexMap<String, String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    pub var_files: Given<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    pub only: Given<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    pub except: Given<Vec<String>>,
     #[schema(value_type = Option<String>)]
     pub git_sha: Given<String>,
     #[schema(value_type = Option<Object>)]
-    pub labels: Option<IndexMap<String, String>>,
+    pub labels: Given<IndexMap<String, String>>,
     #[schema(value_type = Option<String>)]
     pub timeout: Given<String>,
-    pub clean_image: Option<bool>,
+    #[schema(value_type = Option<bool>)]
+    pub clean_image: Given<bool>,
 }
 
 impl ScheduleRequest {
@@ -107,7 +120,7 @@ impl ScheduleRequest {
         let same_template = before.filter(|before| before.template_id == template.id);
         let pinned_before = same_template.and_then(|before| before.pinned_version);
         let pinned_version = self.pinned_version(template.newest_version, pinned_before)?;
-        let enabled = self.enabled.or_else(|| before.map(|before| before.enabled)).unwrap_or(true);
+        let enabled = self.enabled.clone().or(before.map(|before| before.enabled)).unwrap_or(true);
         let stored = match before {
             Some(before) => {
                 ScheduledRequest::from_bytes(&state.store.schedule_request(before.id, before.revision).await?)?
@@ -115,8 +128,13 @@ impl ScheduleRequest {
             None => ScheduledRequest::default(),
         };
         // What was hidden and is not given anew stays hidden, whatever the template says of it by now.
-        let kept = before.filter(|_| self.variables.is_none()).map(|before| &before.shown);
+        let kept = before.filter(|_| self.variables == Given::LeftOut).map(|before| &before.shown);
         let request = self.request(stored)?;
+        let sealed = request.to_bytes()?;
+        if sealed.len() > LARGEST_REQUEST {
+            let public = "Variables, environment and the like of a schedule are larger than 32 KiB; put what is large into the template's files.";
+            return Err(Error::unprocessable("schedule-invalid", public));
+        }
         let trial = request.clone().into_accept(&template.name, pinned_version);
         let trial = dry_run(&state.store, &state.accept, trial, state.clock.as_ref()).await?;
         Ok(ScheduleContent {
@@ -126,7 +144,7 @@ impl ScheduleRequest {
             timing,
             enabled,
             shown: request.shown(&trial.variables, kept),
-            request: request.to_bytes()?,
+            request: sealed,
         })
     }
 
@@ -137,18 +155,21 @@ impl ScheduleRequest {
         };
         let line = line.ok_or_else(|| Error::internal("a schedule without a cron line"))?;
         let zone = match &self.time_zone {
-            Some(text) => read_zone(text)?,
-            None => before.map_or(chrono_tz::UTC, |before| before.cadence.zone),
+            Given::Value(text) => read_zone(text)?,
+            Given::Null => chrono_tz::UTC,
+            Given::LeftOut => before.map_or(chrono_tz::UTC, |before| before.cadence.zone),
         };
         let wrong =
             |field: &str, error: String| Error::unprocessable("schedule-invalid", format!("{field:?}: {error}."));
         let overlap = match &self.overlap {
-            Some(text) => text.parse().map_err(|error| wrong("overlap", error))?,
-            None => before.map_or(Overlap::Skip, |before| before.overlap),
+            Given::Value(text) => text.parse().map_err(|error| wrong("overlap", error))?,
+            Given::Null => Overlap::Skip,
+            Given::LeftOut => before.map_or(Overlap::Skip, |before| before.overlap),
         };
         let catch_up = match &self.catch_up {
-            Some(text) => text.parse().map_err(|error| wrong("catch_up", error))?,
-            None => before.map_or(CatchUp::Last, |before| before.catch_up),
+            Given::Value(text) => text.parse().map_err(|error| wrong("catch_up", error))?,
+            Given::Null => CatchUp::Last,
+            Given::LeftOut => before.map_or(CatchUp::Last, |before| before.catch_up),
         };
         if catch_up == CatchUp::All && overlap != Overlap::Queue {
             let why = "\"all\" gives each missed time a run, one after the other, so it needs \"overlap\": \"queue\"";
@@ -168,7 +189,12 @@ impl ScheduleRequest {
     /// `before`: what the schedule had, when it keeps its template.
     fn pinned_version(&self, newest: i32, before: Option<i32>) -> Result<Option<i32>> {
         let wrong = |public: &str| Error::unprocessable("schedule-invalid", public);
-        match (self.version.as_deref(), self.pinned_version) {
+        let version = match &self.version {
+            Given::Value(version) => Some(version.as_str()),
+            Given::Null => Some("newest"),
+            Given::LeftOut => None,
+        };
+        match (version, self.pinned_version) {
             (Some("newest"), None) => Ok(None),
             (Some("newest"), Some(_)) => {
                 Err(wrong("\"pinned_version\" belongs to \"version\": \"pinned\", not to \"newest\"."))
@@ -185,21 +211,28 @@ impl ScheduleRequest {
     }
 
     fn request(self, mut stored: ScheduledRequest) -> Result<ScheduledRequest> {
-        fn set<T>(place: &mut T, given: Option<T>) {
-            if let Some(value) = given {
-                *place = value;
-            }
-        }
         self.account.change(&mut stored.account);
         self.family.change(&mut stored.family);
         self.git_sha.change(&mut stored.git_sha);
-        set(&mut stored.variables, self.variables);
-        set(&mut stored.env, self.env);
-        set(&mut stored.var_files, self.var_files);
-        set(&mut stored.only, self.only);
-        set(&mut stored.except, self.except);
-        set(&mut stored.labels, self.labels);
-        set(&mut stored.clean_image, self.clean_image.map(Some));
+        self.clean_image.change(&mut stored.clean_image);
+        self.var_files.replace(&mut stored.var_files);
+        self.only.replace(&mut stored.only);
+        self.except.replace(&mut stored.except);
+        self.labels.replace(&mut stored.labels);
+        let known = std::mem::take(&mut stored.variables);
+        stored.variables = self.variables.or(Some(known.clone())).unwrap_or_default();
+        for (name, value) in &mut stored.variables {
+            if value == SENSITIVE {
+                *value = known.get(name).cloned().ok_or_else(|| placeholder(name))?;
+            }
+        }
+        let known = std::mem::take(&mut stored.env);
+        stored.env = self.env.or(Some(known.clone())).unwrap_or_default();
+        for (name, value) in &mut stored.env {
+            if value == SENSITIVE {
+                *value = known.get(name).cloned().ok_or_else(|| placeholder(name))?;
+            }
+        }
         match self.timeout {
             Given::LeftOut => {}
             Given::Null => stored.timeout_seconds = None,
@@ -209,11 +242,22 @@ impl ScheduleRequest {
     }
 }
 
+/// What is shown in the place of a secret, sent back as if it were one.
+fn placeholder(name: &str) -> Error {
+    let public =
+        format!("{name:?}: {SENSITIVE:?} stands for a hidden value, and there is none to keep; give the value.");
+    Error::unprocessable("schedule-invalid", public)
+}
+
 /// Reads a cron line.
 ///
 /// # Errors
 /// `cron-invalid`, with the field and the reason.
 pub(super) fn parse_line(text: &str) -> Result<CronLine> {
+    if text.len() > LONGEST_LINE {
+        let public = format!("The cron line is longer than {LONGEST_LINE} characters.");
+        return Err(Error::unprocessable("cron-invalid", public));
+    }
     CronLine::parse(text).map_err(|error| {
         let public = format!("The cron line {text:?} can't be used: {error}.");
         Error::unprocessable("cron-invalid", public).with_diagnostics(vec![Diagnostic::error(error.to_string())])

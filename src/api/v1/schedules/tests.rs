@@ -85,6 +85,9 @@ async fn what_is_wrong_is_told_when_the_schedule_is_made() {
         (json!({"cron": null}), "request-invalid"),
         (json!({"crom": "x"}), "request-invalid"),
         (json!({"timeout": "soon"}), "timeout-invalid"),
+        (json!({"cron": "0,".repeat(600) + "0 6 * * 1"}), "cron-invalid"),
+        (json!({"env": {"A": "x".repeat(40 << 10)}}), "schedule-invalid"),
+        (json!({"env": {"A": "a\0b"}}), "request-invalid"),
     ] {
         assert_eq!(wrong(change.clone()).await.0, expected, "{change}");
     }
@@ -124,6 +127,19 @@ async fn a_schedule_is_changed_paused_triggered_and_deleted() {
         (&json!(0), &json!(null), &json!({}), &json!(null))
     );
 
+    // What is shown for a secret, sent back, keeps it; where there is none it is refused.
+    let kept = json!({"variables": {"base": "two", "password": "<sensitive>"}, "time_zone": null, "overlap": null});
+    let kept = patch(&api, &token, "/v1/schedules/web-weekly", &kept).await;
+    assert_eq!((&kept.json()["time_zone"], kept.status.as_u16()), (&json!("UTC"), 200), "{}", kept.text());
+    let row = api.state.store.schedule("web-weekly").await.unwrap();
+    let stored = api.state.store.schedule_request(row.id, row.revision).await.unwrap();
+    let stored: Value = serde_json::from_slice(&stored).unwrap();
+    assert_eq!(stored["variables"], json!({"base": "two", "password": "hunter2-of-the-schedule"}));
+    let none = patch(&api, &token, "/v1/schedules/web-weekly", &json!({"env": {"NEW": "<sensitive>"}})).await;
+    assert_eq!(none.problem(422), "schedule-invalid");
+    let zone = json!({"time_zone": "Europe/Berlin"});
+    assert_eq!(patch(&api, &token, "/v1/schedules/web-weekly", &zone).await.status, 200);
+
     let paused = api.post(&token, "/v1/schedules/web-weekly/pause", "application/json", "").await.json();
     assert_eq!((&paused["enabled"], &paused["next"]), (&json!(false), &json!([])));
     let triggered = request("POST", &token, "/v1/schedules/web-weekly/trigger").header("Idempotency-Key", "once");
@@ -156,6 +172,8 @@ async fn a_schedule_is_changed_paused_triggered_and_deleted() {
             "schedule.delete",
             "schedule.pause",
             "schedule.resume",
+            "schedule.update",
+            "schedule.update",
             "schedule.update",
             "schedule.update"
         ]
