@@ -19,6 +19,7 @@ CREATE TABLE build_tags (
     PRIMARY KEY (build_id, key)
 );
 CREATE INDEX build_tags_by_value ON build_tags (key, value, image_id);
+CREATE INDEX build_tags_by_image ON build_tags (image_id);
 INSERT INTO build_tags (build_id, image_id, key, value)
 SELECT DISTINCT c.build_id, c.image_id, t.key, t.value
 FROM image_copies c JOIN image_tags t ON t.image_id = c.image_id;

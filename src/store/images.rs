@@ -175,8 +175,8 @@ impl Store {
         let records: Vec<Record> = select(ids, page, filter).build_query_as().fetch_all(&self.pool).await?;
         let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
         let mut pending = self.tags_pending(&ids).await?;
-        let mut copies = self.copies_by_image(&ids).await?;
         let mut tags = self.tags_by_image(&ids).await?;
+        let mut copies = self.copies_by_image(&ids, &tags).await?;
         records
             .into_iter()
             .map(|record| {
@@ -198,7 +198,11 @@ impl Store {
             .collect()
     }
 
-    async fn copies_by_image(&self, images: &[Uuid]) -> Result<HashMap<Uuid, Vec<CopyRow>>> {
+    async fn copies_by_image(
+        &self,
+        images: &[Uuid],
+        tags_of_images: &HashMap<Uuid, IndexMap<String, String>>,
+    ) -> Result<HashMap<Uuid, Vec<CopyRow>>> {
         let records = sqlx::query!(
             "SELECT c.image_id, b.name AS build, c.build_id, c.platform, c.arch, c.account, c.region, c.ami_id,
                     c.snapshot_ids, c.state
@@ -222,21 +226,20 @@ impl Store {
                 ami_id: record.ami_id,
                 snapshot_ids: record.snapshot_ids,
                 state: record.state,
-                tags: tags.get(&record.build_id).cloned().unwrap_or_default(),
+                // A server of the version before writes the image's tags only.
+                tags: tags
+                    .get(&record.build_id)
+                    .or_else(|| tags_of_images.get(&record.image_id))
+                    .cloned()
+                    .unwrap_or_default(),
             });
         }
         Ok(by_image)
     }
 
     async fn tags_by_build(&self, images: &[Uuid]) -> Result<HashMap<Uuid, IndexMap<String, String>>> {
-        // A server of the version before writes only the image's tags.
         let records = sqlx::query!(
-            r#"SELECT build_id AS "build_id!", key AS "key!", value AS "value!" FROM build_tags WHERE image_id = ANY($1)
-               UNION ALL
-               SELECT DISTINCT c.build_id, t.key, t.value
-               FROM image_copies c JOIN image_tags t ON t.image_id = c.image_id
-               WHERE c.image_id = ANY($1) AND NOT EXISTS (SELECT 1 FROM build_tags b WHERE b.build_id = c.build_id)
-               ORDER BY 1, 2"#,
+            "SELECT build_id, key, value FROM build_tags WHERE image_id = ANY($1) ORDER BY build_id, key",
             images
         )
         .fetch_all(&self.pool)
@@ -308,20 +311,21 @@ fn select(ids: Option<&[Uuid]>, page: &Page, filter: &ImageFilter) -> QueryBuild
     }
     let of_copies =
         [("ami_id", &filter.ami_id), ("region", &filter.region), ("account", &filter.account), ("arch", &filter.arch)];
-    if of_copies.iter().any(|(_, value)| value.is_some()) {
-        query.push(" AND EXISTS (SELECT 1 FROM image_copies c WHERE c.image_id = i.id");
+    // All that is asked of copies, tags included, has to be true of one of them.
+    if !filter.tags.is_empty() || of_copies.iter().any(|(_, value)| value.is_some()) {
+        query.push(" AND EXISTS (SELECT 1 FROM image_copies c");
+        for (index, (key, value)) in filter.tags.iter().enumerate() {
+            query.push(format!(" JOIN build_tags t{index} ON t{index}.build_id = c.build_id"));
+            query.push(format!(" AND t{index}.image_id = c.image_id AND t{index}.key = ")).push_bind(key.clone());
+            query.push(format!(" AND t{index}.value = ")).push_bind(value.clone());
+        }
+        query.push(" WHERE c.image_id = i.id");
         for (column, value) in of_copies {
             if let Some(value) = value {
                 query.push(" AND c.").push(column).push(" = ").push_bind(value.clone());
             }
         }
         query.push(")");
-    }
-    for (key, value) in &filter.tags {
-        query
-            .push(" AND EXISTS (SELECT 1 FROM image_tags t WHERE t.image_id = i.id AND t.key = ")
-            .push_bind(key.clone());
-        query.push(" AND t.value = ").push_bind(value.clone()).push(")");
     }
     if let Some(stage) = &filter.stage {
         query.push(" AND EXISTS (SELECT 1 FROM stage_pointers p WHERE p.image_id = i.id AND p.stage = ");

@@ -121,3 +121,30 @@ async fn tokens_live_and_are_revoked() {
     assert!(scene.store.any_admin_token_ever().await.unwrap());
     assert_eq!(scene.store.tokens(&Page::first(10)).await.unwrap().len(), 2);
 }
+
+/// The builds of a template may have tags of their own: what is asked has to be true of one AMI.
+#[tokio::test]
+async fn tags_are_those_of_each_copy() {
+    let scene = Scene::new().await;
+    scene.accept(2).await;
+    for (os, region, ami_id) in [("Ubuntu", "us-east-1", "ami-1"), ("Other", "eu-west-1", "ami-2")] {
+        let claimed = scene.claim().await;
+        let mut record = commit_record(ami_id, &claimed);
+        region.clone_into(&mut record.copies[0].region);
+        record.tags = vec![("OS".into(), os.into()), ("Team".into(), "core".into())];
+        claimed.journal.commit(&scene.entry(1, None, JournalEvent::Committed), &record).await.unwrap();
+    }
+    let found = async |os: &str, region: &str| {
+        let tags = vec![("OS".to_owned(), os.to_owned()), ("Team".to_owned(), "core".to_owned())];
+        let filter = ImageFilter { tags, region: Some(region.to_owned()), ..ImageFilter::default() };
+        scene.store.images(&Page::first(10), &filter).await.unwrap().len()
+    };
+    assert_eq!((found("Ubuntu", "us-east-1").await, found("Other", "eu-west-1").await), (1, 1));
+    assert_eq!((found("Other", "us-east-1").await, found("Ubuntu", "eu-west-1").await), (0, 0));
+    let image = scene.store.image("ami-2").await.unwrap();
+    let of_copies: Vec<_> = image.copies.iter().map(|copy| (copy.ami_id.as_str(), copy.tags["OS"].as_str())).collect();
+    assert_eq!(of_copies, [("ami-1", "Ubuntu"), ("ami-2", "Other")]);
+    // As a server of the version before leaves it.
+    sqlx::query("DELETE FROM build_tags").execute(&scene.store.pool).await.unwrap();
+    assert_eq!(scene.store.image("ami-2").await.unwrap().copies[0].tags["OS"], "Other");
+}
