@@ -17,8 +17,9 @@ use super::convert::{self, filters, tag_specifications};
 use super::errors::{self, incomplete};
 use super::launch;
 use crate::cloud::{
-    Cloud, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, KeyPair, NetworkInterface,
-    NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags, Volume,
+    Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, KeyPair,
+    NetworkInterface, NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags,
+    Volume,
 };
 
 /// The most that EC2 puts on a page of most lists.
@@ -231,7 +232,8 @@ impl Cloud for AwsAccount {
     async fn delete_key_pair(&self, region: &str, key_pair_id: &str) -> CloudResult<()> {
         let client = self.client(region);
         let call = self.call("DeleteKeyPair", region);
-        call.change(|| client.delete_key_pair().key_pair_id(key_pair_id).send()).await.map(drop)
+        let removed = call.change(|| client.delete_key_pair().key_pair_id(key_pair_id).send()).await.map(drop);
+        unless_gone(removed, self.find_key_pairs(region, &[Filter::new("key-pair-id", [key_pair_id])])).await
     }
 
     async fn create_security_group(&self, region: &str, request: &NewSecurityGroup) -> CloudResult<String> {
@@ -268,7 +270,8 @@ impl Cloud for AwsAccount {
     async fn delete_security_group(&self, region: &str, group_id: &str) -> CloudResult<()> {
         let client = self.client(region);
         let call = self.call("DeleteSecurityGroup", region);
-        call.change(|| client.delete_security_group().group_id(group_id).send()).await.map(drop)
+        let removed = call.change(|| client.delete_security_group().group_id(group_id).send()).await.map(drop);
+        unless_gone(removed, self.find_security_groups(region, &[Filter::new("group-id", [group_id])])).await
     }
 
     async fn run_instance(&self, region: &str, request: &NewInstance) -> CloudResult<Instance> {
@@ -287,7 +290,8 @@ impl Cloud for AwsAccount {
     async fn terminate_instance(&self, region: &str, instance_id: &str) -> CloudResult<()> {
         let client = self.client(region);
         let call = self.call("TerminateInstances", region);
-        call.change(|| client.terminate_instances().instance_ids(instance_id).send()).await.map(drop)
+        let removed = call.change(|| client.terminate_instances().instance_ids(instance_id).send()).await.map(drop);
+        unless_gone(removed, self.find_instances(region, &[Filter::new("instance-id", [instance_id])])).await
     }
 
     async fn set_ena_support(&self, region: &str, instance_id: &str, enabled: bool) -> CloudResult<()> {
@@ -299,13 +303,24 @@ impl Cloud for AwsAccount {
 
     async fn delete_volume(&self, region: &str, volume_id: &str) -> CloudResult<()> {
         let client = self.client(region);
-        self.call("DeleteVolume", region).change(|| client.delete_volume().volume_id(volume_id).send()).await.map(drop)
+        let removed = self
+            .call("DeleteVolume", region)
+            .change(|| client.delete_volume().volume_id(volume_id).send())
+            .await
+            .map(drop);
+        unless_gone(removed, self.find_volumes(region, &[Filter::new("volume-id", [volume_id])])).await
     }
 
     async fn delete_network_interface(&self, region: &str, interface_id: &str) -> CloudResult<()> {
         let client = self.client(region);
         let call = self.call("DeleteNetworkInterface", region);
-        call.change(|| client.delete_network_interface().network_interface_id(interface_id).send()).await.map(drop)
+        let removed =
+            call.change(|| client.delete_network_interface().network_interface_id(interface_id).send()).await.map(drop);
+        unless_gone(
+            removed,
+            self.find_network_interfaces(region, &[Filter::new("network-interface-id", [interface_id])]),
+        )
+        .await
     }
 
     async fn create_image(&self, region: &str, request: &NewImage) -> CloudResult<String> {
@@ -348,13 +363,15 @@ impl Cloud for AwsAccount {
     async fn deregister_image(&self, region: &str, image_id: &str) -> CloudResult<()> {
         let client = self.client(region);
         let call = self.call("DeregisterImage", region);
-        call.change(|| client.deregister_image().image_id(image_id).send()).await.map(drop)
+        let removed = call.change(|| client.deregister_image().image_id(image_id).send()).await.map(drop);
+        unless_gone(removed, self.find_images(region, &own_image(image_id))).await
     }
 
     async fn delete_snapshot(&self, region: &str, snapshot_id: &str) -> CloudResult<()> {
         let client = self.client(region);
         let call = self.call("DeleteSnapshot", region);
-        call.change(|| client.delete_snapshot().snapshot_id(snapshot_id).send()).await.map(drop)
+        let removed = call.change(|| client.delete_snapshot().snapshot_id(snapshot_id).send()).await.map(drop);
+        unless_gone(removed, self.find_snapshots(region, &[Filter::new("snapshot-id", [snapshot_id])])).await
     }
 
     async fn share_image(&self, region: &str, image_id: &str, account_ids: &[String]) -> CloudResult<()> {
@@ -401,10 +418,50 @@ impl Cloud for AwsAccount {
     }
 }
 
+/// A role whose rights depend on the tags of things is refused the removal of one that is gone, for it has no tags any more;
+/// EC2 then does not say that there is no such thing. So what is refused is looked for: not there, it counts as not found.
+async fn unless_gone<T>(removed: CloudResult<()>, look: impl Future<Output = CloudResult<Vec<T>>>) -> CloudResult<()> {
+    match removed {
+        Err(error) if error.class == CloudErrorClass::Unauthorized && look.await.is_ok_and(|left| left.is_empty()) => {
+            Err(CloudError { class: CloudErrorClass::NotFound, ..error })
+        }
+        removed => removed,
+    }
+}
+
+fn own_image(id: &str) -> ImageQuery {
+    ImageQuery { owners: vec!["self".into()], filters: vec![Filter::new("image-id", [id])], include_deprecated: true }
+}
+
 fn description(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn image_tags(image: &Tags, snapshots: &Tags) -> Option<Vec<ec2::TagSpecification>> {
     tag_specifications([(ec2::ResourceType::Image, image), (ec2::ResourceType::Snapshot, snapshots)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(class: CloudErrorClass) -> CloudResult<()> {
+        let (code, message) = ("UnauthorizedOperation".to_owned(), "You are not authorized.".to_owned());
+        Err(CloudError { class, operation: "DeleteVolume", code, message, request_id: None })
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_counts_as_gone_also_when_its_removal_is_refused() {
+        let unauthorized = || refused(CloudErrorClass::Unauthorized);
+        let class = |outcome: CloudResult<()>| outcome.err().map(|error| error.class);
+        let gone = unless_gone(unauthorized(), async { Ok(Vec::<u8>::new()) }).await;
+        assert_eq!(class(gone), Some(CloudErrorClass::NotFound));
+        let there = unless_gone(unauthorized(), async { Ok(vec![1_u8]) }).await;
+        assert_eq!(class(there), Some(CloudErrorClass::Unauthorized));
+        let nobody_knows = unless_gone(unauthorized(), async { Err::<Vec<u8>, _>(unauthorized().unwrap_err()) }).await;
+        assert_eq!(class(nobody_knows), Some(CloudErrorClass::Unauthorized));
+        let never = async { panic!("what went another way is not looked for") };
+        assert_eq!(class(unless_gone::<u8>(refused(CloudErrorClass::Busy), never).await), Some(CloudErrorClass::Busy));
+        assert_eq!(class(unless_gone(Ok(()), async { Ok(Vec::<u8>::new()) }).await), None);
+    }
 }
