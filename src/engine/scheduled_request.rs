@@ -28,6 +28,18 @@ pub struct ScheduledRequest {
     pub clean_image: Option<bool>,
 }
 
+/// A schedule's variables before a change, and what was shown of it.
+pub struct Known<'a> {
+    pub variables: IndexMap<String, Value>,
+    pub shown: &'a Value,
+}
+
+impl Known<'_> {
+    fn hides(&self, name: &str, value: &Value) -> bool {
+        self.shown["variables"][name] == SENSITIVE && self.variables.get(name) == Some(value)
+    }
+}
+
 impl ScheduledRequest {
     /// # Errors
     /// When the stored form can't be read.
@@ -66,18 +78,18 @@ impl ScheduledRequest {
     }
 
     /// The same for people. `evaluated` are the variables as a run would show them: those that are hidden there, or that the
-    /// template does not declare, are hidden here. Values of the environment always are. `before` is what was shown when
-    /// these variables were given.
+    /// template does not declare, are hidden here. Values of the environment always are. What was hidden before a change and
+    /// is still the same value stays hidden, whatever the template says of it by now.
     #[must_use]
-    pub fn shown(&self, evaluated: &IndexMap<String, Value>, before: Option<&Value>) -> Value {
-        let hidden = |name: &str| {
+    pub fn shown(&self, evaluated: &IndexMap<String, Value>, before: Option<&Known<'_>>) -> Value {
+        let hidden = |name: &String, value: &Value| {
             evaluated.get(name).is_none_or(|value| value == SENSITIVE)
-                || before.is_some_and(|before| before["variables"][name] == SENSITIVE)
+                || before.is_some_and(|before| before.hides(name, value))
         };
         let variables: IndexMap<&String, Value> = self
             .variables
             .iter()
-            .map(|(name, value)| (name, if hidden(name) { json!(SENSITIVE) } else { value.clone() }))
+            .map(|(name, value)| (name, if hidden(name, value) { json!(SENSITIVE) } else { value.clone() }))
             .collect();
         let env: IndexMap<&String, &str> = self.env.keys().map(|name| (name, SENSITIVE)).collect();
         json!({
@@ -109,7 +121,12 @@ mod tests {
             "undeclared"
         );
         let unmarked = [("password".to_owned(), json!("hunter2"))].into();
-        assert!(!request.shown(&unmarked, Some(&shown)).to_string().contains("hunter2"), "hidden before");
+        let known = Known { variables: request.variables.clone(), shown: &shown };
+        assert!(!request.shown(&unmarked, Some(&known)).to_string().contains("hunter2"), "hidden before");
+        let variables = [("password".to_owned(), json!("public"))].into();
+        let given_anew = ScheduledRequest { variables, ..ScheduledRequest::default() };
+        let unmarked = [("password".to_owned(), json!("public"))].into();
+        assert_eq!(given_anew.shown(&unmarked, Some(&known))["variables"]["password"], "public");
         assert_eq!(ScheduledRequest::from_bytes(&request.to_bytes().unwrap()).unwrap(), request);
         assert_eq!(ScheduledRequest::from_bytes(b"{}").unwrap(), ScheduledRequest::default());
     }

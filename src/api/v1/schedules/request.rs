@@ -16,7 +16,7 @@ use crate::domain::error::{Error, Result};
 use crate::domain::schedule::cron::CronLine;
 use crate::domain::schedule::{Cadence, CatchUp, LONGEST_JITTER, Overlap, parse_zone};
 use crate::engine::accept::{SENSITIVE, check_name, dry_run};
-use crate::engine::scheduled_request::ScheduledRequest;
+use crate::engine::scheduled_request::{Known, ScheduledRequest};
 use crate::store::schedules::{ScheduleContent, ScheduleRow, Timing};
 
 /// Longest cron line, in bytes.
@@ -127,8 +127,7 @@ impl ScheduleRequest {
             }
             None => ScheduledRequest::default(),
         };
-        // What was hidden and is not given anew stays hidden, whatever the template says of it by now.
-        let kept = before.filter(|_| self.variables == Given::LeftOut).map(|before| &before.shown);
+        let known = before.map(|before| Known { variables: stored.variables.clone(), shown: &before.shown });
         let request = self.request(stored)?;
         let sealed = request.to_bytes()?;
         if sealed.len() > LARGEST_REQUEST {
@@ -143,7 +142,7 @@ impl ScheduleRequest {
             pinned_version,
             timing,
             enabled,
-            shown: request.shown(&trial.variables, kept),
+            shown: request.shown(&trial.variables, known.as_ref()),
             request: sealed,
         })
     }
@@ -219,20 +218,8 @@ impl ScheduleRequest {
         self.only.replace(&mut stored.only);
         self.except.replace(&mut stored.except);
         self.labels.replace(&mut stored.labels);
-        let known = std::mem::take(&mut stored.variables);
-        stored.variables = self.variables.or(Some(known.clone())).unwrap_or_default();
-        for (name, value) in &mut stored.variables {
-            if value == SENSITIVE {
-                *value = known.get(name).cloned().ok_or_else(|| placeholder(name))?;
-            }
-        }
-        let known = std::mem::take(&mut stored.env);
-        stored.env = self.env.or(Some(known.clone())).unwrap_or_default();
-        for (name, value) in &mut stored.env {
-            if value == SENSITIVE {
-                *value = known.get(name).cloned().ok_or_else(|| placeholder(name))?;
-            }
-        }
+        keep_hidden(self.variables, &mut stored.variables, |value| value == SENSITIVE)?;
+        keep_hidden(self.env, &mut stored.env, |value| value == SENSITIVE)?;
         match self.timeout {
             Given::LeftOut => {}
             Given::Null => stored.timeout_seconds = None,
@@ -242,7 +229,22 @@ impl ScheduleRequest {
     }
 }
 
-/// What is shown in the place of a secret, sent back as if it were one.
+/// Changes values as the request says; what is shown in the place of a secret, sent back, keeps it.
+fn keep_hidden<T: Clone>(
+    given: Given<IndexMap<String, T>>,
+    stored: &mut IndexMap<String, T>,
+    stands_for_secret: impl Fn(&T) -> bool,
+) -> Result<()> {
+    let known = stored.clone();
+    given.replace(stored);
+    for (name, value) in stored {
+        if stands_for_secret(value) {
+            *value = known.get(name).cloned().ok_or_else(|| placeholder(name))?;
+        }
+    }
+    Ok(())
+}
+
 fn placeholder(name: &str) -> Error {
     let public =
         format!("{name:?}: {SENSITIVE:?} stands for a hidden value, and there is none to keep; give the value.");

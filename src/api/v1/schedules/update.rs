@@ -8,7 +8,9 @@ use super::view::Schedule;
 use crate::api::principal::Builder;
 use crate::api::problem::{ApiResult, Problem};
 use crate::api::{ApiState, body};
-use crate::store::schedules::CHANGED_MEANWHILE;
+use crate::domain::error::Result;
+use crate::store::Actor;
+use crate::store::schedules::{CHANGED_MEANWHILE, ScheduleRow};
 
 /// How often a change is made anew because of another one at the same time.
 const TRIES: u32 = 5;
@@ -36,15 +38,19 @@ pub async fn update_schedule(
     request: Request,
 ) -> ApiResult<Json<Schedule>> {
     let bytes = body::read_json(request, &state.limits).await?;
-    for tries in 1.. {
+    let mut tries = 1;
+    loop {
         let wanted: ScheduleRequest = body::json::parse(&bytes)?;
-        let before = state.store.schedule(&schedule).await?;
-        let content = wanted.into_changed(&state, &before).await?;
-        match state.store.update_schedule(before.id, before.revision, &content, &caller.actor()).await {
+        match change(&state, &schedule, wanted, &caller.actor()).await {
             // Somebody changed something else while the template was evaluated: both changes are to count.
-            Err(error) if error.code == CHANGED_MEANWHILE && tries < TRIES => {}
+            Err(error) if error.code == CHANGED_MEANWHILE && tries < TRIES => tries += 1,
             outcome => return Ok(Json(Schedule::of(outcome?))),
         }
     }
-    unreachable!("the last try returns")
+}
+
+async fn change(state: &ApiState, name: &str, wanted: ScheduleRequest, actor: &Actor) -> Result<ScheduleRow> {
+    let before = state.store.schedule(name).await?;
+    let content = wanted.into_changed(state, &before).await?;
+    state.store.update_schedule(before.id, before.revision, &content, actor).await
 }

@@ -125,6 +125,11 @@ async fn an_image_is_promoted_and_found_as_the_latest() {
         .map(|stage| (stage["name"].clone(), stage["families"].clone()))
         .collect();
     assert_eq!(names, [(json!("dev"), json!(1)), (json!("staging"), json!(1)), (json!("prod"), json!(1))]);
+    let page = scene.api.get(&scene.builder, "/v1/stages?limit=2").await.json();
+    let path = format!("/v1/stages?limit=2&cursor={}", page["next_cursor"].as_str().unwrap());
+    let rest = scene.api.get(&scene.builder, &path).await.json();
+    assert_eq!((&page["items"][1]["name"], &rest["items"][0]["name"]), (&json!("staging"), &json!("prod")));
+    assert_eq!(rest["next_cursor"], Value::Null);
     let prod = scene.api.get(&scene.builder, "/v1/stages/prod").await.json();
     assert_eq!((&prod["items"][0]["family"], &prod["items"][0]["comment"]), (&json!("web"), &json!("looks good")));
     let history = scene.api.get(&scene.builder, &format!("/v1/images/{first}/history")).await.json();

@@ -19,7 +19,7 @@ use crate::api::{ApiState, Limits};
 use crate::domain::bundle::Bundle;
 use crate::domain::error::{Error, Result};
 use crate::engine::accept::{check_name, outline, policy};
-use crate::store::idempotency::{JUST_USED, SavedAnswer};
+use crate::store::idempotency::SavedAnswer;
 
 /// A template to be stored.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -67,6 +67,9 @@ impl NewTemplate {
     }
 }
 
+/// What the path of a template begins with.
+const LOCATION: &str = "/v1/templates/";
+
 /// Store a template
 ///
 /// Each change makes a new version; the same content as the newest version makes none. The template is parsed, and
@@ -111,35 +114,28 @@ pub async fn create_template(
     let identity = form.identity();
     let key =
         Key::of(&headers, &[b"POST", uri.path().as_bytes(), uri.query().unwrap_or_default().as_bytes(), &identity])?;
-    if let Some(key) = &key
-        && let Some(answer) = key.replay(&state, &caller, ("/v1/templates/", "name")).await?
-    {
-        return Ok(answer);
-    }
-    let new = NewTemplate::read(form, query, &state.limits)?;
-    check_name("name", &new.name)?;
-    if let Some(account) = &new.account {
-        policy(&state.accept, account)?;
-    }
-    let outline = outline(new.bundle.clone()).await?;
-    let (description, account) = (new.description.as_deref(), new.account.as_deref());
-    let (version, created) =
-        state.store.put_template(&new.name, description, account, &new.bundle, &outline, &caller.actor()).await?;
-    let row = state.store.template(&new.name).await?;
-    let template = Template::of(row).with_version(version);
-    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    if let Some(key) = &key {
-        let response = serde_json::to_value(&template).map_err(|error| Error::internal(error.to_string()))?;
-        let answer = SavedAnswer { request_sha256: key.request_sha256, status: status.as_u16(), response };
-        match state.store.save_idempotent_answer(&caller.principal.name, &key.key, &answer).await {
-            // Storing the same content twice is the same as once, so the one that came second has done no harm.
-            Err(error) if error.code == JUST_USED => {
-                return Ok(key.replay(&state, &caller, ("/v1/templates/", "name")).await?.ok_or(error)?);
-            }
-            saved => saved?,
+    let work = async {
+        let new = NewTemplate::read(form, query, &state.limits)?;
+        check_name("name", &new.name)?;
+        if let Some(account) = &new.account {
+            policy(&state.accept, account)?;
         }
-    }
-    let location = HeaderValue::from_str(&format!("/v1/templates/{}", template.name));
-    let location = location.map_err(|error| Error::internal(error.to_string()))?;
-    Ok((status, [(header::LOCATION, location)], Json(template)).into_response())
+        let outline = outline(new.bundle.clone()).await?;
+        let (description, account) = (new.description.as_deref(), new.account.as_deref());
+        let (version, created) =
+            state.store.put_template(&new.name, description, account, &new.bundle, &outline, &caller.actor()).await?;
+        let row = state.store.template(&new.name).await?;
+        let template = Template::of(row).with_version(version);
+        let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+        if let Some(key) = &key {
+            // Storing the same content twice is the same as once, so the one that comes second here has done no harm.
+            let response = serde_json::to_value(&template).map_err(|error| Error::internal(error.to_string()))?;
+            let answer = SavedAnswer { request_sha256: key.request_sha256, status: status.as_u16(), response };
+            state.store.save_idempotent_answer(&caller.principal.name, &key.key, &answer).await?;
+        }
+        let location = HeaderValue::from_str(&format!("{LOCATION}{}", template.name));
+        let location = location.map_err(|error| Error::internal(error.to_string()))?;
+        Ok((status, [(header::LOCATION, location)], Json(template)).into_response())
+    };
+    Ok(Key::once(key.as_ref(), &state, &caller, (LOCATION, "name"), work).await?)
 }
