@@ -1,7 +1,7 @@
 //! The journal: the append-only record of a build's steps. With the plan it is all that is needed to carry on after a
 //! crash. [`Fold`] is the journal read from the start; [`Journal`] is where an owner writes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::hold::{Held, Hold, HoldReason, Resume, ResumeAction, RunOptions};
 use super::ids::{Attempt, BuildId, LeaseEpoch, StepName};
 use super::image::{CommitRecord, RunFile};
 use super::state::{BuildState, CleanupState};
@@ -56,6 +57,16 @@ pub enum JournalEvent {
     UndoFailed {
         failure: Failure,
     },
+    /// The build waits for a person before it goes on with the step, or because the step failed.
+    Held {
+        reason: HoldReason,
+        until: DateTime<Utc>,
+    },
+    /// A person answered, or the time was over.
+    Resumed {
+        action: ResumeAction,
+        by: String,
+    },
     /// Image, copies and tags are there: from here on the build has succeeded.
     Committed,
 }
@@ -72,6 +83,8 @@ impl JournalEvent {
             Self::UndoStarted { .. } => "undo_started",
             Self::Undone { .. } => "undone",
             Self::UndoFailed { .. } => "undo_failed",
+            Self::Held { .. } => "held",
+            Self::Resumed { .. } => "resumed",
             Self::Committed => "committed",
         }
     }
@@ -101,6 +114,8 @@ pub enum Progress {
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepRecord {
     pub progress: Progress,
+    /// When it was begun; `None` in journals without its beginning.
+    pub started_at: Option<DateTime<Utc>>,
     /// How often its undo has failed in a row.
     pub undo_failures: u32,
     pub last_undo_failure: Option<Failure>,
@@ -134,6 +149,14 @@ pub struct Fold {
     pub steps: BTreeMap<StepName, StepRecord>,
     pub unwinding: Option<(UnwindReason, Option<Failure>)>,
     pub committed: bool,
+    /// The build waits for a person.
+    pub held: Option<Held>,
+    /// The hold that a person ended with `cleanup` or `abort`, or that nobody ended in time.
+    pub given_up: Option<(Held, ResumeAction)>,
+    /// Steps at whose breakpoint, or before which, the build has held already.
+    pub passed: BTreeSet<StepName>,
+    /// How often a step was done again because a person asked for it.
+    pub retries: BTreeMap<StepName, u32>,
     /// The next line's number.
     pub next_seq: i64,
 }
@@ -166,17 +189,41 @@ impl Fold {
         match (&entry.step, &entry.event) {
             (None, JournalEvent::Committed) => self.committed = true,
             (None, JournalEvent::Unwinding { reason, failure }) => self.unwinding = Some((*reason, failure.clone())),
-            (Some(step), event) => self.apply_step(step, event),
+            (Some(step), JournalEvent::Held { reason, until }) => {
+                self.held = Some(Held { seq: entry.seq, step: step.clone(), reason: *reason, until: *until });
+            }
+            (Some(_), JournalEvent::Resumed { action, .. }) => self.resume(*action),
+            (Some(step), event) => self.apply_step(step, event, entry.at),
             (None, _) => {}
         }
     }
 
-    fn apply_step(&mut self, step: &StepName, event: &JournalEvent) {
+    fn resume(&mut self, action: ResumeAction) {
+        let Some(held) = self.held.take() else { return };
+        match action {
+            ResumeAction::Cleanup | ResumeAction::Abort => self.given_up = Some((held, action)),
+            ResumeAction::Retry | ResumeAction::Continue if held.reason == HoldReason::Failure => {
+                self.steps.remove(&held.step);
+                *self.retries.entry(held.step).or_default() += 1;
+            }
+            ResumeAction::Retry | ResumeAction::Continue => {
+                self.passed.insert(held.step);
+            }
+        }
+    }
+
+    fn apply_step(&mut self, step: &StepName, event: &JournalEvent, at: DateTime<Utc>) {
         if let JournalEvent::Started { intent } = event {
             let progress = Progress::Started { intent: intent.clone() };
             self.steps.insert(
                 step.clone(),
-                StepRecord { progress, undo_failures: 0, last_undo_failure: None, found: Vec::new() },
+                StepRecord {
+                    progress,
+                    started_at: Some(at),
+                    undo_failures: 0,
+                    last_undo_failure: None,
+                    found: Vec::new(),
+                },
             );
             return;
         }
@@ -221,13 +268,28 @@ pub enum JournalError {
     Inconsistent(String),
 }
 
-/// What a person asked of a build, and its limits.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What a person asked of a build, and its limits. All its times are the database's, so that no server's clock matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
+    /// When this was read.
+    pub now: DateTime<Utc>,
     pub cancel_requested: bool,
     /// After this instant the build is undone as timed out.
     pub deadline: Option<DateTime<Utc>>,
     pub attempts_left: bool,
+    pub options: RunOptions,
+    /// The last answer to a hold of this build.
+    pub resume: Option<Resume>,
+    /// The build is over, as failed, and what it had left in place is to be removed now.
+    pub abandoned: bool,
+}
+
+impl Control {
+    /// Whether the attempt's time limit is over. A build that holds has no time limit but the hold's.
+    #[must_use]
+    pub fn is_late(&self, fold: &Fold) -> bool {
+        fold.held.is_none() && self.deadline.is_some_and(|deadline| self.now >= deadline)
+    }
 }
 
 /// One line of a build's log. `seq` counts from 1 for the whole build.
@@ -260,6 +322,11 @@ pub enum Ending {
     Over {
         state: BuildState,
         failure: Option<Failure>,
+    },
+    /// It failed, and what it made is left in place until then.
+    Abandoned {
+        failure: Option<Failure>,
+        until: DateTime<Utc>,
     },
     Stuck {
         reason: String,
@@ -300,7 +367,11 @@ pub trait Journal: Send + Sync {
     async fn commit(&self, entry: &JournalEntry, record: &CommitRecord) -> Result<(), JournalError>;
     /// Ends an attempt that did not succeed.
     async fn end(&self, ending: &Ending, cleanup: CleanupState) -> Result<(), JournalError>;
-    /// Says how the removal of the temporary things after success went, and gives the lease back.
+    /// Journals `Held` and shows the hold.
+    async fn hold(&self, entry: &JournalEntry, hold: &Hold) -> Result<(), JournalError>;
+    /// Journals `Resumed` and takes the hold away; the attempt's deadline moves by the time that it took.
+    async fn resume(&self, entry: &JournalEntry) -> Result<(), JournalError>;
+    /// Says how the removal of what was left after the build's end (success, or `Abandoned`) went, and gives the lease back.
     async fn finish_cleanup(&self, cleanup: CleanupState, reason: Option<&str>) -> Result<(), JournalError>;
     /// Gives the lease back so that another server can take over at once.
     async fn release(&self) -> Result<(), JournalError>;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod diagnostic;
 pub mod error;
 pub mod failure;
+pub mod hold;
 pub mod ids;
 pub mod image;
 pub mod journal;

@@ -4,16 +4,23 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::communicator::CommunicatorKind;
-use super::config::{AmazonEbs, BuildConfig, BuilderConfig};
+use super::config::{AmazonEbs, BuildConfig, BuilderConfig, ProvisionerBlock, ProvisionerConfig};
+use super::hold::RunOptions;
 use super::ids::StepName;
 
-/// The form of the plan; a server that meets a newer form leaves the build to a newer server.
-pub const PLAN_FORMAT: u32 = 1;
+/// The newest form of plans; a server that meets a newer form leaves the build to a newer server. Form 2 may hold
+/// breakpoints, an `error-cleanup-provisioner` and options of the run ([`RunOptions`]) that form 1 does not know.
+pub const PLAN_FORMAT: u32 = 2;
+/// A plan that servers before the second form can carry out too.
+const FIRST_FORMAT: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub format: u32,
     pub waves: Vec<Vec<PlannedStep>>,
+    /// The `error-cleanup-provisioner`: done when a step on the machine has failed, before the rest is undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<PlannedStep>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +44,12 @@ pub enum StepKind {
     Provision {
         index: usize,
     },
+    /// A `breakpoint` provisioner: the build holds before it.
+    Breakpoint {
+        index: usize,
+    },
+    /// The `error-cleanup-provisioner`.
+    ErrorCleanup,
     /// Takes keys, history and machine identity out of the image.
     Clean,
     Stop,
@@ -90,7 +103,7 @@ impl StepKind {
     #[must_use]
     pub fn resume(&self) -> Resume {
         match self {
-            Self::Provision { .. } | Self::Clean => Resume::Untrusted,
+            Self::Provision { .. } | Self::ErrorCleanup | Self::Clean => Resume::Untrusted,
             _ => Resume::Replay,
         }
     }
@@ -99,13 +112,22 @@ impl StepKind {
 impl Plan {
     /// The plan for one build.
     #[must_use]
-    pub fn for_build(config: &BuildConfig) -> Self {
-        match &config.builder {
-            BuilderConfig::AmazonEbs(ebs) => Self::amazon_ebs(ebs, config.provisioners.len()),
+    pub fn for_build(config: &BuildConfig, options: &RunOptions) -> Self {
+        let mut plan = match &config.builder {
+            BuilderConfig::AmazonEbs(ebs) => Self::amazon_ebs(ebs, &config.provisioners),
+        };
+        if config.error_cleanup.is_some() {
+            let kind = StepKind::ErrorCleanup;
+            plan.on_failure = Some(PlannedStep { name: kind.step_name(), kind });
         }
+        let new = plan.on_failure.is_some()
+            || plan.steps().any(|step| matches!(step.kind, StepKind::Breakpoint { .. }))
+            || !options.is_plain();
+        plan.format = if new { PLAN_FORMAT } else { FIRST_FORMAT };
+        plan
     }
 
-    fn amazon_ebs(ebs: &AmazonEbs, provisioners: usize) -> Self {
+    fn amazon_ebs(ebs: &AmazonEbs, provisioners: &[ProvisionerBlock]) -> Self {
         let with_ssh = ebs.communicator.communicator == CommunicatorKind::Ssh;
         let mut waves: Vec<Vec<StepKind>> = vec![vec![StepKind::Check]];
         let mut prepare = Vec::new();
@@ -122,7 +144,7 @@ impl Plan {
         waves.push(vec![StepKind::WaitRunning]);
         if with_ssh {
             waves.push(vec![StepKind::Connect]);
-            waves.extend((0..provisioners).map(|index| vec![StepKind::Provision { index }]));
+            waves.extend(provisioners.iter().enumerate().map(|(index, block)| vec![provisioning(index, block)]));
             if ebs.clean_image && !ebs.skip_create_ami {
                 waves.push(vec![StepKind::Clean]);
             }
@@ -151,18 +173,25 @@ impl Plan {
             .into_iter()
             .map(|wave| wave.into_iter().map(|kind| PlannedStep { name: kind.step_name(), kind }).collect())
             .collect();
-        Self { format: PLAN_FORMAT, waves }
+        Self { format: FIRST_FORMAT, waves, on_failure: None }
     }
 
-    /// All steps, in order.
+    /// All steps, in order; what is done after a failure last.
     #[must_use = "an iterator does nothing by itself"]
     pub fn steps(&self) -> impl DoubleEndedIterator<Item = &PlannedStep> {
-        self.waves.iter().flatten()
+        self.waves.iter().flatten().chain(&self.on_failure)
     }
 
     #[must_use]
     pub fn step(&self, name: &StepName) -> Option<&PlannedStep> {
         self.steps().find(|step| step.name == *name)
+    }
+}
+
+fn provisioning(index: usize, block: &ProvisionerBlock) -> StepKind {
+    match &block.config {
+        ProvisionerConfig::Breakpoint(breakpoint) if !breakpoint.disable => StepKind::Breakpoint { index },
+        _ => StepKind::Provision { index },
     }
 }
 
@@ -178,6 +207,8 @@ impl StepKind {
             Self::WaitRunning => "wait_running".into(),
             Self::Connect => "connect".into(),
             Self::Provision { index } => format!("provision:{}", index + 1),
+            Self::Breakpoint { index } => format!("breakpoint:{}", index + 1),
+            Self::ErrorCleanup => "error_cleanup".into(),
             Self::Clean => "clean".into(),
             Self::Stop => "stop".into(),
             Self::WaitStopped => "wait_stopped".into(),

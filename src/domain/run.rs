@@ -5,6 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{Attempt, BuildId, DeploymentId, RunId};
 
+/// How a server came by a build that was begun already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Takeover {
+    /// It was queued.
+    New,
+    /// Its last owner gave it back.
+    HandedBack,
+    /// Its last owner, by this name, was not heard of for the life of a lease.
+    Orphaned(String),
+}
+
 /// The facts of a build that its steps need besides its configuration. Frozen when the run is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildFacts {

@@ -72,6 +72,8 @@ text_enum! {
         Pending = "pending",
         Done = "done",
         Stuck = "stuck",
+        /// The build failed and its run wanted everything left in place for a while; it is removed later.
+        Kept = "kept",
     }
 }
 
@@ -85,7 +87,8 @@ impl BuildState {
             // A queued build that is cancelled has made nothing, so there is nothing to unwind.
             (Queued, Running | Cancelled | Failed)
                 // Queued: an interrupted attempt that left nothing behind goes to the next one.
-                | (Running, Unwinding | Succeeded | Stuck)
+                // Failed: the run wants what was made left in place (`on_error: abort`).
+                | (Running, Unwinding | Succeeded | Stuck | Failed)
                 | (Unwinding, Queued | Failed | Cancelled | Stuck)
                 // The operator's "try again" takes the undo up where it stopped.
                 | (Stuck, Unwinding)
@@ -157,7 +160,7 @@ mod tests {
     fn nothing_leaves_success() {
         assert!(BuildState::ALL.iter().all(|next| !BuildState::Succeeded.may_become(*next)));
         assert!(BuildState::Running.may_become(BuildState::Unwinding));
-        assert!(!BuildState::Running.may_become(BuildState::Failed), "a running build unwinds first");
+        assert!(!BuildState::Running.may_become(BuildState::Cancelled), "a running build unwinds first");
     }
 
     #[test]

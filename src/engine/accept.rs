@@ -15,6 +15,7 @@ use crate::domain::clock::Clock;
 use crate::domain::config::{BuildConfig, BuilderConfig};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
+use crate::domain::hold::RunOptions;
 use crate::domain::ids::{BuildId, RunId, TemplateId, TemplateVersionId};
 use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
@@ -65,6 +66,9 @@ pub struct AcceptRequest {
     pub git_sha: Option<String>,
     /// Time limit of each attempt of each build.
     pub timeout: Option<Duration>,
+    pub options: RunOptions,
+    /// -100 to 100; higher is claimed first.
+    pub priority: i32,
     pub labels: IndexMap<String, String>,
     pub clean_image: bool,
 }
@@ -161,11 +165,13 @@ pub async fn accept(
         only: request.only.clone(),
         except: request.except.clone(),
         timeout: request.timeout,
+        options: request.options.clone(),
+        priority: request.priority,
         builder_identity: settings.builder_identity.clone(),
         builds: evaluation
             .builds
             .iter()
-            .map(|build| new_build(build, &evaluation.sensitive_values, at, settings))
+            .map(|build| new_build(build, &evaluation.sensitive_values, &request.options, at, settings))
             .collect(),
         scheduled,
         at,
@@ -195,9 +201,10 @@ pub async fn dry_run(
     let at = clock.now();
     let prepared = prepare(store, settings, request, at, new_id(at, &settings.random)).await?;
     let variables = prepared.shown_variables();
+    let options = prepared.request.options.clone();
     let Prepared { account, evaluation, .. } = prepared;
     let builds = evaluation.builds.into_iter().map(|build| {
-        let plan = Plan::for_build(&build);
+        let plan = Plan::for_build(&build, &options);
         (build, plan)
     });
     Ok(DryRun { account, builds: builds.collect(), variables, warnings: evaluation.warnings })
@@ -437,6 +444,7 @@ fn template_invalid(found: Vec<Diagnostic>) -> Error {
 fn new_build<'b>(
     build: &'b BuildConfig,
     sensitive: &'b [String],
+    options: &RunOptions,
     at: DateTime<Utc>,
     settings: &AcceptSettings,
 ) -> NewBuild<'b> {
@@ -446,7 +454,7 @@ fn new_build<'b>(
         name: build.name.clone(),
         builder_type: build.builder.builder_type().to_owned(),
         region: ebs.region.clone(),
-        plan: Plan::for_build(build),
+        plan: Plan::for_build(build, options),
         config: build,
         sensitive,
     }

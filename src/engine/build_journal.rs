@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
+use super::database_time::DatabaseTime;
 use super::lease::Lease;
 use super::step::StepRecords;
 use crate::domain::clock::Clock;
 use crate::domain::failure::Failure;
+use crate::domain::hold::{Hold, Resume};
 use crate::domain::ids::{Attempt, StepName};
 use crate::domain::image::{CommitRecord, RunFile};
 use crate::domain::journal::{Control, Ending, Fold, Journal, JournalEntry, JournalError, JournalEvent, UnwindReason};
@@ -20,7 +22,7 @@ use crate::domain::state::CleanupState;
 pub struct BuildJournal {
     journal: Arc<dyn Journal>,
     lease: Arc<Lease>,
-    clock: Arc<dyn Clock>,
+    time: Arc<DatabaseTime>,
     attempt: Attempt,
     /// Held while an entry is written, so that steps of a wave get their numbers one after the other.
     fold: Mutex<Fold>,
@@ -37,10 +39,19 @@ impl BuildJournal {
         clock: Arc<dyn Clock>,
         attempt: Attempt,
     ) -> Result<Self, JournalError> {
+        let asked_at = clock.since_boot();
+        let now = persist(&lease, || journal.control()).await?.now;
+        let time = Arc::new(DatabaseTime::new(clock, now, asked_at));
         let entries = persist(&lease, || journal.load()).await?;
         let mut fold = Fold::of(&entries, attempt);
         fold.forgive_undo_failures();
-        Ok(Self { journal, lease, clock, attempt, fold: Mutex::new(fold) })
+        Ok(Self { journal, lease, time, attempt, fold: Mutex::new(fold) })
+    }
+
+    /// The database's time.
+    #[must_use]
+    pub fn time(&self) -> Arc<DatabaseTime> {
+        self.time.clone()
     }
 
     pub async fn fold(&self) -> Fold {
@@ -87,7 +98,38 @@ impl BuildJournal {
     /// # Errors
     /// When the lease is lost.
     pub async fn control(&self) -> Result<Control, JournalError> {
-        persist(&self.lease, || self.journal.control()).await
+        let asked_at = self.time.since_boot();
+        let control = persist(&self.lease, || self.journal.control()).await?;
+        self.time.learn(control.now, asked_at);
+        Ok(control)
+    }
+
+    /// Holds the build at a step. `hold` is what people see; its `seq` is set here.
+    ///
+    /// # Errors
+    /// As [`BuildJournal::append`].
+    pub async fn hold(&self, mut hold: Hold) -> Result<(), JournalError> {
+        let mut fold = self.fold.lock().await;
+        let event = JournalEvent::Held { reason: hold.reason, until: hold.until };
+        let entry = self.entry(&fold, Some(StepName(hold.step.clone())), event);
+        hold.seq = entry.seq;
+        persist(&self.lease, || self.journal.hold(&entry, &hold)).await?;
+        fold.apply(&entry);
+        Ok(())
+    }
+
+    /// Ends a hold.
+    ///
+    /// # Errors
+    /// As [`BuildJournal::append`].
+    pub async fn resume(&self, answer: &Resume) -> Result<(), JournalError> {
+        let mut fold = self.fold.lock().await;
+        let Some(held) = fold.held.clone() else { return Ok(()) };
+        let event = JournalEvent::Resumed { action: answer.action, by: answer.by.clone() };
+        let entry = self.entry(&fold, Some(held.step), event);
+        persist(&self.lease, || self.journal.resume(&entry)).await?;
+        fold.apply(&entry);
+        Ok(())
     }
 
     /// # Errors
@@ -103,7 +145,7 @@ impl BuildJournal {
     }
 
     fn entry(&self, fold: &Fold, step: Option<StepName>, event: JournalEvent) -> JournalEntry {
-        JournalEntry { seq: fold.next_seq, attempt: self.attempt, step, event, at: self.clock.now() }
+        JournalEntry { seq: fold.next_seq, attempt: self.attempt, step, event, at: self.time.now() }
     }
 }
 

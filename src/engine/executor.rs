@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -17,15 +18,16 @@ use super::watcher::Watcher;
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::BuildConfig;
+use crate::domain::config::{BuildConfig, ProvisionerConfig};
 use crate::domain::failure::Failure;
-use crate::domain::ids::StepName;
+use crate::domain::hold::{Held, HeldMachine, Hold, HoldReason, Resume, ResumeAction};
+use crate::domain::ids::{BuildId, StepName};
 use crate::domain::journal::{
     Control, Ending, Fold, Journal, JournalError, JournalEvent, LogStream, Progress, UnwindReason,
 };
-use crate::domain::plan::{PLAN_FORMAT, Plan, PlannedStep};
+use crate::domain::plan::{Effect, PLAN_FORMAT, Plan, PlannedStep, StepKind};
 use crate::domain::recovery::{Decision, decide};
-use crate::domain::run::BuildFacts;
+use crate::domain::run::{BuildFacts, Takeover};
 use crate::domain::state::{BuildState, CleanupState};
 use crate::logs::{BuildLog, Redactor};
 
@@ -56,6 +58,7 @@ pub struct Workload {
     /// Values to mask in the log.
     pub sensitive: Vec<String>,
     pub bundle: Bundle,
+    pub takeover: Takeover,
     /// When the claim was sent, on the boot-time clock.
     pub claimed_at: Duration,
 }
@@ -119,16 +122,17 @@ struct Owner<'s> {
     plan: Arc<Plan>,
     config: Option<Arc<BuildConfig>>,
     bundle: Arc<Bundle>,
+    takeover: Takeover,
     cancel: CancellationToken,
 }
 
 impl<'s> Owner<'s> {
     async fn new(surroundings: &'s Surroundings, work: Workload, lease: Arc<Lease>) -> Result<Self, JournalError> {
         let redactor = Redactor::new(work.sensitive.iter().map(String::as_str));
-        let log = BuildLog::start(work.journal.clone(), surroundings.clock.clone(), redactor);
         let journal =
             BuildJournal::open(work.journal.clone(), lease.clone(), surroundings.clock.clone(), work.facts.attempt)
                 .await?;
+        let log = BuildLog::start(work.journal.clone(), journal.time(), redactor);
         let cloud = surroundings.accounts.account(&work.facts.account);
         Ok(Self {
             surroundings,
@@ -142,6 +146,7 @@ impl<'s> Owner<'s> {
             plan: Arc::new(work.plan),
             config: work.config.map(Arc::new),
             bundle: Arc::new(work.bundle),
+            takeover: work.takeover,
             cancel: CancellationToken::new(),
         })
     }
@@ -150,7 +155,6 @@ impl<'s> Owner<'s> {
         let listening = CancellationToken::new();
         let listener = tokio::spawn(listen_for_cancel(
             self.journal.clone(),
-            self.surroundings.clock.clone(),
             self.cancel.clone(),
             listening.clone(),
         ));
@@ -180,6 +184,7 @@ impl<'s> Owner<'s> {
                 self.plan.format
             )));
         }
+        self.tell_takeover().await;
         loop {
             if self.lease.lost().is_cancelled() {
                 return Err(Stop::Lost);
@@ -189,8 +194,15 @@ impl<'s> Owner<'s> {
             }
             let control = self.journal.control().await?;
             let fold = self.journal.fold().await;
-            match decide(&self.plan, &fold, &control, self.surroundings.clock.now()) {
-                Decision::Run(steps) => self.run_wave(&steps, &fold).await?,
+            match decide(&self.plan, &fold, &control) {
+                Decision::Run(steps) => self.run_wave(&steps, &fold, &control).await?,
+                Decision::Hold(reason, step) => self.hold(reason, step, &fold, &control).await?,
+                Decision::Wait(held) => self.wait_for_answer(&held, control.now).await,
+                Decision::Resume(answer) => self.resume(&answer).await?,
+                Decision::Abandon(failure) => {
+                    self.abandon(failure, &control).await?;
+                    return Ok(Departure::Done);
+                }
                 Decision::Unwind(reason, failure) => {
                     if let Some(failure) = &failure {
                         self.tell_failure(failure).await;
@@ -204,7 +216,10 @@ impl<'s> Owner<'s> {
                     self.end(&Ending::NextAttempt, CleanupState::None).await?;
                     return Ok(Departure::Done);
                 }
-                Decision::Finish(BuildState::Succeeded, _) => {
+                Decision::Finish(state, _) if state == BuildState::Succeeded || control.abandoned => {
+                    if control.abandoned {
+                        self.say("Everything that was left in place is removed.").await;
+                    }
                     self.log.flush().await;
                     self.journal.finish_cleanup(CleanupState::Done, None).await?;
                     return Ok(Departure::Done);
@@ -217,7 +232,7 @@ impl<'s> Owner<'s> {
                 Decision::Stuck(reason) => {
                     let reason = self.log.redactor().redact(&reason);
                     self.say(&format!("This needs a person: {reason}")).await;
-                    if fold.committed {
+                    if fold.committed || control.abandoned {
                         self.log.flush().await;
                         self.journal.finish_cleanup(CleanupState::Stuck, Some(&reason)).await?;
                     } else {
@@ -245,6 +260,20 @@ impl<'s> Owner<'s> {
 
     async fn say(&self, text: &str) {
         self.log.say(None, LogStream::Say, text).await;
+    }
+
+    /// A log in which lines may be missing says so.
+    async fn tell_takeover(&self) {
+        match &self.takeover {
+            Takeover::New => {}
+            Takeover::HandedBack => self.say("Another server goes on with this build; none of its log is lost.").await,
+            Takeover::Orphaned(owner) => {
+                self.say(&format!(
+                    "The server {owner} that worked on this build is gone. Another one goes on; lines that were printed in the last moments before may be missing here."
+                ))
+                .await;
+            }
+        }
     }
 
     async fn tell_failure(&self, failure: &Failure) {
@@ -287,7 +316,9 @@ impl<'s> Owner<'s> {
             session: self.session.clone(),
             records: self.journal.clone(),
             log: self.log.for_step(&step.0),
-            clock: self.surroundings.clock.clone(),
+            clock: self.journal.time(),
+            started_at: fold.steps.get(step).and_then(|record| record.started_at),
+            retries: fold.retries.get(step).copied().unwrap_or_default(),
             network: self.surroundings.network.clone(),
             lease: self.lease.clone(),
             cancel,
@@ -295,16 +326,27 @@ impl<'s> Owner<'s> {
         })
     }
 
-    async fn run_wave(&self, steps: &[&PlannedStep], fold: &Fold) -> Result<(), Stop> {
+    async fn run_wave(&self, steps: &[&PlannedStep], fold: &Fold, control: &Control) -> Result<(), Stop> {
         // Past its deadline an owner starts nothing.
         self.lease.permit().await.map_err(|_| Stop::Lost)?;
-        join_all(steps.iter().map(|step| self.run_step(step, fold))).await.into_iter().collect()
+        if self.cancel.is_cancelled() {
+            // The request to stop was seen by the listener first; the next look at the control has it too.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return Ok(());
+        }
+        if let [step] = steps
+            && step.kind == StepKind::ErrorCleanup
+        {
+            self.say("A provisioner failed. Running the error-cleanup-provisioner before anything is removed…").await;
+        }
+        let limit = control.options.step_timeout();
+        join_all(steps.iter().map(|step| self.run_step(step, fold, limit))).await.into_iter().collect()
     }
 
-    async fn run_step(&self, step: &PlannedStep, fold: &Fold) -> Result<(), Stop> {
+    async fn run_step(&self, step: &PlannedStep, fold: &Fold, limit: Option<Duration>) -> Result<(), Stop> {
         let name = &step.name;
         let implementation = self.surroundings.registry.step(&step.kind);
-        let context = match self.context(name, fold, self.cancel.clone()) {
+        let context = match self.context(name, fold, self.cancel.child_token()) {
             Ok(context) => context,
             Err(failure) => return self.fail_before_acting(name, failure).await,
         };
@@ -319,11 +361,17 @@ impl<'s> Owner<'s> {
             },
         };
         let began = self.surroundings.clock.since_boot();
-        let result = implementation.act(&context, &intent).await;
+        let result = self.within(limit, step, &context, implementation.act(&context, &intent)).await;
         self.note_duration(name, began, result.is_ok());
         context.log.finish_lines().await;
         // What is journaled as done has its log saved: a server that dies right after loses no line of it.
         self.log.flush().await;
+        if let (StepKind::ErrorCleanup, Err(StepError::Failed(failure) | StepError::FailedUnknown(failure))) =
+            (&step.kind, &result)
+        {
+            let text = format!("{} The clean-up goes on without it.", failure.message);
+            self.log.say(Some(&name.0), LogStream::Error, &text).await;
+        }
         let event = match result {
             Ok(output) => JournalEvent::Succeeded { output },
             Err(StepError::Failed(failure)) => {
@@ -336,6 +384,111 @@ impl<'s> Owner<'s> {
             Err(StepError::LeaseLost) => return Err(Stop::Lost),
         };
         Ok(self.journal.append(name, event).await?)
+    }
+
+    /// Lets a step work until its time limit, counted from its beginning on whatever server. A step that is stopped by it
+    /// has failed, and what it makes may be there.
+    async fn within(
+        &self,
+        limit: Option<Duration>,
+        step: &PlannedStep,
+        context: &StepContext,
+        act: impl Future<Output = Result<serde_json::Value, StepError>>,
+    ) -> Result<serde_json::Value, StepError> {
+        let Some(limit) = limit else { return act.await };
+        let began = context.started_at.map(|at| context.clock.now() - at);
+        let spent = began.and_then(|spent| spent.to_std().ok()).unwrap_or_default();
+        tokio::pin!(act);
+        tokio::select! {
+            result = &mut act => return result,
+            () = tokio::time::sleep(limit.saturating_sub(spent)) => context.cancel.cancel(),
+        }
+        match act.await {
+            Err(StepError::Interrupted) if !self.cancel.is_cancelled() && !self.surroundings.drain.is_cancelled() => {
+                let failure = step_timed_out(&step.name, limit);
+                let effect = step.kind.effect() != Effect::Nothing;
+                Err(if effect { StepError::FailedUnknown(failure) } else { StepError::Failed(failure) })
+            }
+            result => result,
+        }
+    }
+
+    /// Waits at a step for a person. The connection to the machine is not kept meanwhile: it is made again with the stored
+    /// key when the build goes on.
+    async fn hold(
+        &self,
+        reason: HoldReason,
+        step: &PlannedStep,
+        fold: &Fold,
+        control: &Control,
+    ) -> Result<(), Stop> {
+        self.session.close().await;
+        let failure = match fold.steps.get(&step.name).map(|record| &record.progress) {
+            Some(Progress::Failed { failure, .. }) => Some(failure.clone()),
+            _ => None,
+        };
+        let context = self.context(&step.name, fold, self.cancel.clone()).ok();
+        let machine = context.and_then(|context| self.surroundings.registry.machine(&context));
+        // A limit that reaches beyond the calendar ends at once rather than never.
+        let limit = TimeDelta::from_std(control.options.hold_limit()).unwrap_or_default();
+        let hold = Hold {
+            seq: 0,
+            step: step.name.0.clone(),
+            reason,
+            note: self.note(&step.kind),
+            since: control.now,
+            until: control.now + limit,
+            failure,
+            machine,
+        };
+        if let Some(failure) = &hold.failure {
+            self.tell_failure(&Failure { step: Some(step.name.0.clone()), ..failure.clone() }).await;
+        }
+        self.say(&hold_text(&hold, self.facts.build)).await;
+        self.log.flush().await;
+        Ok(self.journal.hold(hold).await?)
+    }
+
+    /// The template's words at a breakpoint.
+    fn note(&self, kind: &StepKind) -> Option<String> {
+        let StepKind::Breakpoint { index } = kind else { return None };
+        match &self.config.as_ref()?.provisioners.get(*index)?.config {
+            ProvisionerConfig::Breakpoint(breakpoint) if !breakpoint.note.is_empty() => {
+                Some(self.log.redactor().redact(&breakpoint.note))
+            }
+            _ => None,
+        }
+    }
+
+    async fn wait_for_answer(&self, held: &Held, now: DateTime<Utc>) {
+        let left = (held.until - now).to_std().unwrap_or_default();
+        tokio::select! {
+            () = tokio::time::sleep(left.min(CONTROL_INTERVAL)) => {}
+            () = self.surroundings.drain.cancelled() => {}
+            () = self.lease.lost().cancelled() => {}
+        }
+    }
+
+    async fn resume(&self, answer: &Resume) -> Result<(), Stop> {
+        self.say(&format!("The hold ends with {}, by {}.", answer.action, answer.by)).await;
+        self.log.flush().await;
+        Ok(self.journal.resume(answer).await?)
+    }
+
+    /// Ends the build and leaves what it made in place for as long as the run wants.
+    async fn abandon(&self, failure: Option<Failure>, control: &Control) -> Result<(), Stop> {
+        let failure = failure.map(|failure| self.redacted(failure));
+        if let Some(failure) = &failure {
+            self.tell_failure(failure).await;
+        }
+        let until = control.now + TimeDelta::from_std(control.options.hold_limit()).unwrap_or_default();
+        self.say(&format!(
+            "Build failed. What it made is left in place until {} and removed then, or earlier by POST /v1/builds/{}/resume with {{\"action\": \"cleanup\"}}.",
+            until.to_rfc3339_opts(SecondsFormat::Secs, true),
+            self.facts.build
+        ))
+        .await;
+        self.end(&Ending::Abandoned { failure, until }, CleanupState::Kept).await
     }
 
     /// By what the step does: `provision:2` and `copy:eu-west-1` count as `provision` and `copy`.
@@ -447,7 +600,6 @@ impl<'s> Owner<'s> {
 /// Fires `cancel` when somebody asked for the build to stop or its time is over.
 async fn listen_for_cancel(
     journal: Arc<BuildJournal>,
-    clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     over: CancellationToken,
 ) {
@@ -456,6 +608,8 @@ async fn listen_for_cancel(
             () = tokio::time::sleep(CONTROL_INTERVAL) => {}
             () = over.cancelled() => return,
         }
+        // The fold first: a hold that ends in between moves the deadline, and the control then has the new one.
+        let fold = journal.fold().await;
         let control: Control = tokio::select! {
             control = journal.control() => match control {
                 Ok(control) => control,
@@ -463,9 +617,37 @@ async fn listen_for_cancel(
             },
             () = over.cancelled() => return,
         };
-        if control.cancel_requested || control.deadline.is_some_and(|deadline| clock.now() >= deadline) {
+        if control.cancel_requested || control.is_late(&fold) {
             cancel.cancel();
             return;
         }
     }
+}
+
+fn step_timed_out(step: &StepName, limit: Duration) -> Failure {
+    let message = format!("The step {step} took longer than the run's limit of {limit:?} for one step.");
+    Failure::user("step-timeout", message)
+        .with_advice("Raise `step_timeout` of the run, or look in the log for what took so long.")
+}
+
+/// What the log says when a build begins to wait for a person.
+fn hold_text(hold: &Hold, build: BuildId) -> String {
+    let why = match hold.reason {
+        HoldReason::Failure => format!("Step {} failed, and the run wants to be asked", hold.step),
+        HoldReason::Breakpoint => "The build is at a breakpoint".to_owned(),
+        HoldReason::Debug => format!("The run is in debug mode; {} comes next", hold.step),
+    };
+    let note = hold.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
+    let go_on = if hold.reason == HoldReason::Failure { ResumeAction::Retry } else { ResumeAction::Continue };
+    let reach = match &hold.machine {
+        Some(HeldMachine { host: Some(host), port: Some(port), username: Some(user), instance_id, .. }) => {
+            format!(" The machine is {instance_id}: ssh -p {port} {user}@{host}.")
+        }
+        Some(HeldMachine { instance_id, .. }) => format!(" The machine is {instance_id}."),
+        None => String::new(),
+    };
+    format!(
+        "{why}{note}. It holds until {}, then it is cleaned up.{reach} Answer with `ingot resume {build} {go_on}` (or cleanup, or abort).",
+        hold.until.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )
 }

@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod build_journal;
+pub mod database_time;
 pub mod executor;
 pub mod failures;
 pub mod guarded_cloud;

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::accept::{AcceptRequest, SENSITIVE, TemplateSource};
 use crate::domain::error::{Error, Result};
+use crate::domain::hold::RunOptions;
 
 /// The parts of a run request that a schedule keeps. Stored ones are read by later versions: new fields need defaults.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -72,6 +73,9 @@ impl ScheduledRequest {
             except: self.except,
             git_sha: self.git_sha,
             timeout: self.timeout_seconds.map(Duration::from_secs),
+            // Nobody watches a run that a clock starts, so it neither asks nor leaves things in place.
+            options: RunOptions::default(),
+            priority: 0,
             labels: self.labels,
             clean_image: self.clean_image.unwrap_or(true),
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,7 @@ use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
 use crate::domain::failure::Failure;
+use crate::domain::hold::HeldMachine;
 use crate::domain::ids::{Attempt, StepName};
 use crate::domain::image::{CommitRecord, RunFile};
 use crate::domain::journal::JournalError;
@@ -162,6 +164,9 @@ fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
 pub trait StepRegistry: Send + Sync {
     fn step(&self, kind: &StepKind) -> Box<dyn AnyStep>;
 
+    /// Where the build's machine is, as far as it has come; for people who look at a held build.
+    fn machine(&self, context: &StepContext) -> Option<HeldMachine>;
+
     /// Takes `ingot:temporary` off the artifacts and gathers what the commit writes. Doing it twice is the same.
     async fn prepare_commit(&self, context: &StepContext) -> StepResult<CommitRecord>;
 }
@@ -200,10 +205,15 @@ pub struct StepContext {
     pub session: Arc<Session>,
     pub records: Arc<dyn StepRecords>,
     pub log: StepLog,
+    /// The database's time.
     pub clock: Arc<dyn Clock>,
+    /// When this step was begun, by this server or another, in the database's time.
+    pub started_at: Option<DateTime<Utc>>,
+    /// How often a person has asked for this step to be done again in this attempt.
+    pub retries: u32,
     pub network: Arc<Network>,
     pub lease: Arc<Lease>,
-    /// Somebody cancelled, or the time limit is over: stop waiting, stop running commands.
+    /// Somebody cancelled, or a time limit is over: stop waiting, stop running commands.
     pub cancel: CancellationToken,
     /// The server is being stopped: stop waiting (another server goes on), let running commands finish.
     pub drain: CancellationToken,

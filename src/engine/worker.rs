@@ -193,6 +193,7 @@ impl Pool {
             config: build.config,
             sensitive: build.sensitive,
             bundle,
+            takeover: build.takeover,
             claimed_at,
         };
         Ok(drive(&self.surroundings, work).await)

@@ -10,6 +10,7 @@ fn provisioner(config: &ProvisionerConfig) -> &dyn Provisioner {
     match config {
         ProvisionerConfig::Shell(shell) => shell.as_ref(),
         ProvisionerConfig::File(file) => file.as_ref(),
+        ProvisionerConfig::Breakpoint(breakpoint) => breakpoint,
     }
 }
 

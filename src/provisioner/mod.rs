@@ -1,10 +1,11 @@
 //! Provisioners: what is done on the machine between its start and its image. [`run_block`] runs one block of a template
-//! with its pauses, retries and time limit; [`shell`] and [`file`] are the provisioners. [`clean`] empties the machine of
+//! with its pauses, retries and time limit; [`shell`], [`file`] and `breakpoint` are the provisioners. [`clean`] empties the machine of
 //! what must not be in an image, [`os_release`] reads what it runs.
 //! A provisioner sees the machine through `communicator` and its texts through a render function; it knows nothing of
 //! templates, steps or the database.
 
 mod block;
+mod breakpoint;
 pub mod clean;
 pub mod file;
 pub mod os_release;

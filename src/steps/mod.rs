@@ -25,6 +25,7 @@ mod wait_running;
 
 use async_trait::async_trait;
 
+use crate::domain::hold::HeldMachine;
 use crate::domain::image::CommitRecord;
 use crate::domain::plan::StepKind;
 use crate::engine::step::{AnyStep, StepContext, StepRegistry, StepResult};
@@ -46,7 +47,11 @@ impl StepRegistry for Steps {
             StepKind::Launch => Box::new(launch::Launch),
             StepKind::WaitRunning => Box::new(wait_running::WaitRunning),
             StepKind::Connect => Box::new(connect::Connect),
-            StepKind::Provision { index } => Box::new(provision::Provision { index: *index }),
+            // A breakpoint's hold is the engine's; what comes after it is a provisioner that says so.
+            StepKind::Provision { index } | StepKind::Breakpoint { index } => {
+                Box::new(provision::Provision::Number(*index))
+            }
+            StepKind::ErrorCleanup => Box::new(provision::Provision::ErrorCleanup),
             StepKind::Clean => Box::new(clean::Clean),
             StepKind::Stop => Box::new(stop::Stop),
             StepKind::WaitStopped => Box::new(stop::WaitStopped),
@@ -59,7 +64,30 @@ impl StepRegistry for Steps {
         }
     }
 
+    fn machine(&self, context: &StepContext) -> Option<HeldMachine> {
+        held_machine(context)
+    }
+
     async fn prepare_commit(&self, context: &StepContext) -> StepResult<CommitRecord> {
         commit::prepare(context).await
     }
+}
+
+/// What steps so far know of the machine. Outputs that can't be read count as not there: this is for people to look at.
+fn held_machine(context: &StepContext) -> Option<HeldMachine> {
+    let launched: launch::Output = context.output_if_any("launch").ok()??;
+    let running: Option<wait_running::Output> = context.output_if_any("wait_running").ok().flatten();
+    let connected: Option<Connected> = context.output_if_any("connect").ok().flatten();
+    let ebs = context.ebs().ok()?;
+    let ssh = &ebs.communicator;
+    let address = running.and_then(|running| running.public_ip.or(running.private_ip));
+    let host = connected.as_ref().map(|connected| connected.host.clone()).or(address);
+    Some(HeldMachine {
+        instance_id: launched.instance_id,
+        instance_type: ebs.instance_type.clone(),
+        region: ebs.region.clone(),
+        port: host.is_some().then_some(ssh.port),
+        username: host.is_some().then(|| ssh.username.clone()),
+        host,
+    })
 }

@@ -1,6 +1,6 @@
 //! Temporary names and client tokens: a function of (build, attempt, step) and, for launches, of the place; never of the
-//! server or its lease. EC2 remembers a token after its instance is gone and treats it as zonal, so each attempt and each
-//! place has its own.
+//! server or its lease. EC2 remembers a token after its instance is gone and treats it as zonal, so each attempt, each
+//! place and each retry that a person asked for has its own.
 
 use sha2::{Digest, Sha256};
 
@@ -19,6 +19,9 @@ pub fn client_token(context: &StepContext, place: &str) -> String {
     for part in [&context.facts.build.to_string(), &context.facts.attempt.to_string(), &context.step.0, place] {
         hash.update(part.as_bytes());
         hash.update([0]);
+    }
+    if context.retries > 0 {
+        hash.update(context.retries.to_be_bytes());
     }
     hex::encode(hash.finalize())
 }

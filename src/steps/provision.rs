@@ -1,5 +1,7 @@
 //! One provisioner of the template, run on the machine.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -17,8 +19,13 @@ use super::{connect, image_tags};
 /// What the downloads of one provisioner may bring.
 const DOWNLOAD_LIMITS: DownloadLimits = DownloadLimits { bytes: 64 * 1024 * 1024, files: 10_000 };
 
-pub struct Provision {
-    pub index: usize,
+/// One of the template's provisioners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provision {
+    /// By its place in the configuration, from 0.
+    Number(usize),
+    /// The `error-cleanup-provisioner`.
+    ErrorCleanup,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,9 +62,12 @@ impl Step for Provision {
 impl Provision {
     async fn run(&self, context: &StepContext, machine: &Machine) -> StepResult<ProvisionOutcome> {
         let config = context.config()?;
-        let block = config.provisioners.get(self.index).ok_or_else(|| {
-            Failure::ours("plan-order", format!("the configuration has no provisioner {}", self.index + 1))
-        })?;
+        let block = match self {
+            Self::Number(index) => config.provisioners.get(*index),
+            Self::ErrorCleanup => config.error_cleanup.as_deref(),
+        };
+        let block = block
+            .ok_or_else(|| Failure::ours("plan-order", format!("the configuration has no such provisioner: {self}")))?;
         let late = image_tags::late_data(context)?;
         let render = move |text: &str, fields: &std::collections::BTreeMap<String, String>| {
             let mut data = late.clone();
@@ -83,7 +93,7 @@ impl Provision {
                 cancel: &stop,
                 build_name: &config.name,
                 builder_type: config.builder.builder_type(),
-                script_id: script_id(context, self.index),
+                script_id: script_id(context, *self),
                 username: &ssh.username,
                 pty: ssh.pty,
                 download_limits: DOWNLOAD_LIMITS,
@@ -108,7 +118,7 @@ impl Provision {
     }
 
     fn failure(&self, kind: &str, error: &ProvisionError) -> Failure {
-        let message = format!("Provisioner {} ({kind}): {error}", self.index + 1);
+        let message = format!("{self} ({kind}): {error}");
         match error {
             ProvisionError::Communicator(_) => Failure::cloud("provisioner-connection", message),
             ProvisionError::TimedOut { .. } => Failure::user("provisioner-timeout", message),
@@ -118,7 +128,17 @@ impl Provision {
 }
 
 /// Tells this block's files on the machine from those of other blocks and attempts.
-fn script_id(context: &StepContext, index: usize) -> u64 {
-    let token = super::names::client_token(context, &index.to_string());
-    u64::from_str_radix(&token[..12], 16).unwrap_or(index as u64)
+fn script_id(context: &StepContext, which: Provision) -> u64 {
+    let token = super::names::client_token(context, &which.to_string());
+    // A token is hexadecimal.
+    u64::from_str_radix(&token[..12], 16).unwrap_or_default()
+}
+
+impl fmt::Display for Provision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(index) => write!(f, "Provisioner {}", index + 1),
+            Self::ErrorCleanup => f.write_str("The error-cleanup-provisioner"),
+        }
+    }
 }

@@ -17,6 +17,7 @@ use super::text::{storable_json, to_json};
 use super::{Actor, Store, new_id};
 use crate::domain::config::BuildConfig;
 use crate::domain::error::{Error, Result};
+use crate::domain::hold::RunOptions;
 use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId, TemplateId, TemplateVersionId};
 use crate::domain::plan::Plan;
 use crate::domain::run::BuildFacts;
@@ -39,6 +40,9 @@ pub struct NewRun<'a> {
     pub except: Vec<String>,
     /// Time limit of each attempt of each build.
     pub timeout: Option<Duration>,
+    pub options: RunOptions,
+    /// -100 to 100; higher is claimed first.
+    pub priority: i32,
     /// STOB's builder.
     pub builder_identity: String,
     pub builds: Vec<NewBuild<'a>>,
@@ -169,8 +173,9 @@ async fn insert_run(connection: &mut PgConnection, new: &NewRun<'_>, image: Uuid
     let timeout = new.timeout.map(|limit| i64::try_from(limit.as_secs()).unwrap_or(i64::MAX).max(1));
     sqlx::query!(
         "INSERT INTO runs (id, template_id, template_version_id, image_id, account, trigger, state, variables, git_sha,
-                           labels, only_builds, except_builds, timeout_seconds, created_by, created_at, schedule_id, slot)
-         VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                           labels, only_builds, except_builds, timeout_seconds, created_by, created_at, schedule_id, slot,
+                           options, priority)
+         VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         new.id.0,
         new.template_id.0,
         new.template_version_id.0,
@@ -186,7 +191,9 @@ async fn insert_run(connection: &mut PgConnection, new: &NewRun<'_>, image: Uuid
         actor.principal,
         new.at,
         new.scheduled.map(|claim| claim.schedule.0),
-        new.scheduled.and_then(|claim| claim.slot())
+        new.scheduled.and_then(|claim| claim.slot()),
+        to_json(&new.options)?,
+        new.priority
     )
     .execute(connection)
     .await?;

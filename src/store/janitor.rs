@@ -40,7 +40,7 @@ impl Store {
             ids.iter().map(|id| (*id, BuildStanding::Unknown)).collect();
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let rows = sqlx::query!(
-            r#"SELECT id, (state IN ('failed', 'cancelled') OR (state = 'succeeded' AND cleanup = 'done')) AS "over!"
+            r#"SELECT id, (state IN ('failed', 'cancelled', 'succeeded') AND cleanup IN ('none', 'done')) AS "over!"
                FROM builds WHERE id = ANY($1)"#,
             &ids
         )
@@ -81,7 +81,7 @@ impl Store {
             r#"SELECT b.id AS build, b.run_id AS run, r.account, b.region, b.search_again_at AS "search_again_at!"
                FROM builds b JOIN runs r ON r.id = b.run_id
                WHERE b.search_again_at <= $1 AND b.state IN ('failed', 'cancelled', 'succeeded')
-                 AND NOT (b.state = 'succeeded' AND b.cleanup <> 'done')
+                 AND b.cleanup IN ('none', 'done')
                ORDER BY b.search_again_at
                LIMIT $2"#,
             self.now(),

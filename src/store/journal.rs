@@ -14,6 +14,7 @@ use super::templates::put_blob;
 use super::text::{from_json, parse, storable, to_json};
 use crate::domain::error::Result as StoreResult;
 use crate::domain::failure::Failure;
+use crate::domain::hold::Hold;
 use crate::domain::ids::{Attempt, BuildId, LeaseEpoch, RunId, StepName};
 use crate::domain::image::{CommitRecord, RunFile};
 use crate::domain::journal::{Control, Ending, Journal, JournalEntry, JournalError, JournalEvent, LogLine};
@@ -255,7 +256,10 @@ impl Journal for PgJournal {
     }
 
     async fn append(&self, entries: &[JournalEntry]) -> Result<(), JournalError> {
-        let moves = |event: &JournalEvent| matches!(event, JournalEvent::Committed | JournalEvent::Unwinding { .. });
+        let moves = |event: &JournalEvent| {
+            use JournalEvent::{Committed, Held, Resumed, Unwinding};
+            matches!(event, Committed | Unwinding { .. } | Held { .. } | Resumed { .. })
+        };
         if let Some(entry) = entries.iter().find(|entry| moves(&entry.event)) {
             let name = entry.event.name();
             return Err(JournalError::Inconsistent(format!("{name:?} moves the build and can't be appended alone")));
@@ -286,15 +290,24 @@ impl Journal for PgJournal {
 
     async fn control(&self) -> Result<Control, JournalError> {
         let row = sqlx::query!(
-            r#"SELECT r.cancel_requested_at IS NOT NULL AS "cancel_requested!", b.deadline,
-                      b.attempt < b.attempts_allowed AS "attempts_left!"
+            r#"SELECT now() AS "now!", r.cancel_requested_at IS NOT NULL AS "cancel_requested!", b.deadline,
+                      b.attempt < b.attempts_allowed AS "attempts_left!", r.options, b.resume,
+                      (b.state = 'failed' AND b.cleanup = 'pending') AS "abandoned!"
                FROM builds b JOIN runs r ON r.id = b.run_id
                WHERE b.id = $1"#,
             self.build.0
         )
         .fetch_one(&self.store.pool)
         .await?;
-        Ok(Control { cancel_requested: row.cancel_requested, deadline: row.deadline, attempts_left: row.attempts_left })
+        Ok(Control {
+            now: row.now,
+            cancel_requested: row.cancel_requested,
+            deadline: row.deadline,
+            attempts_left: row.attempts_left,
+            options: from_json("run options", row.options)?,
+            resume: row.resume.map(|resume| from_json("answer to a hold", resume)).transpose()?,
+            abandoned: row.abandoned,
+        })
     }
 
     async fn store_private_key(&self, attempt: Attempt, pem: &str) -> Result<(), JournalError> {
@@ -386,6 +399,14 @@ impl Journal for PgJournal {
 
     async fn end(&self, ending: &Ending, cleanup: CleanupState) -> Result<(), JournalError> {
         self.move_to_end(ending, cleanup).await
+    }
+
+    async fn hold(&self, entry: &JournalEntry, hold: &Hold) -> Result<(), JournalError> {
+        self.begin_hold(entry, hold).await
+    }
+
+    async fn resume(&self, entry: &JournalEntry) -> Result<(), JournalError> {
+        self.end_hold(entry).await
     }
 
     async fn finish_cleanup(&self, cleanup: CleanupState, reason: Option<&str>) -> Result<(), JournalError> {

@@ -13,6 +13,7 @@ use super::templates::put_blob;
 use super::text::{storable, storable_json, to_json};
 use super::transition::{self, ENGINE, LockedBuild, LockedRun, check_move, recompute};
 use crate::domain::failure::Failure;
+use crate::domain::hold::Hold;
 use crate::domain::image::CommitRecord;
 use crate::domain::journal::{Ending, JournalEntry, JournalError};
 use crate::domain::state::{BuildState, CleanupState};
@@ -86,7 +87,7 @@ impl PgJournal {
         check_move(self.build, build.state, BuildState::Unwinding)?;
         self.write_entry(&mut tx, entry).await?;
         sqlx::query!(
-            "UPDATE builds SET state = 'unwinding', error = $2 WHERE id = $1",
+            "UPDATE builds SET state = 'unwinding', error = $2, hold = NULL WHERE id = $1",
             self.build.0,
             failure.map(to_json).transpose()?
         )
@@ -252,6 +253,7 @@ impl PgJournal {
             Ending::NextAttempt if run.cancel_requested => (BuildState::Cancelled, &cancelled_failure),
             Ending::NextAttempt => (BuildState::Queued, &None),
             Ending::Over { state, failure } => (*state, failure),
+            Ending::Abandoned { failure, .. } => (BuildState::Failed, failure),
             Ending::Stuck { .. } => (BuildState::Stuck, &None),
         };
         if !held {
@@ -262,7 +264,7 @@ impl PgJournal {
         match ending {
             Ending::Stuck { reason } => {
                 sqlx::query!(
-                    "UPDATE builds SET state = 'stuck', stuck_reason = $2 WHERE id = $1",
+                    "UPDATE builds SET state = 'stuck', stuck_reason = $2, hold = NULL WHERE id = $1",
                     self.build.0,
                     storable(reason).into_owned()
                 )
@@ -281,6 +283,18 @@ impl PgJournal {
             }
             _ => self.write_over(&mut tx, target, failure.as_ref(), cleanup, now).await?,
         }
+        if let Ending::Abandoned { until, .. } = ending {
+            // The undo needs the secrets, so they outlive what is left in place.
+            sqlx::query!(
+                "WITH kept AS (UPDATE builds SET kept_until = $2, hold = NULL WHERE id = $1)
+                 UPDATE build_secrets SET delete_after = GREATEST(delete_after, $3) WHERE build_id = $1",
+                self.build.0,
+                until,
+                *until + SECRETS_KEPT
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
         self.free_lease(&mut tx).await?;
         recompute(&mut tx, &run, now, ENGINE).await?;
         Ok(tx.commit().await?)
@@ -295,7 +309,9 @@ impl PgJournal {
         now: DateTime<Utc>,
     ) -> Result<(), JournalError> {
         sqlx::query!(
-            "UPDATE builds SET state = $2, error = $3, finished_at = $4, cleanup = $5, search_again_at = $6 WHERE id = $1",
+            "UPDATE builds SET state = $2, error = $3, finished_at = $4, cleanup = $5, search_again_at = $6,
+                    hold = NULL, kept_until = CASE WHEN $5::text = 'kept' THEN $4::timestamptz END
+             WHERE id = $1",
             self.build.0,
             state.as_str(),
             failure.map(to_json).transpose()?,
@@ -315,20 +331,51 @@ impl PgJournal {
         Ok(())
     }
 
+    pub(super) async fn begin_hold(&self, entry: &JournalEntry, hold: &Hold) -> Result<(), JournalError> {
+        let Locked { mut tx, held, .. } = self.lock().await?;
+        if !held {
+            return Err(JournalError::LeaseLost);
+        }
+        self.write_entry(&mut tx, entry).await?;
+        sqlx::query!("UPDATE builds SET hold = $2, resume = NULL WHERE id = $1", self.build.0, to_json(hold)?)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    pub(super) async fn end_hold(&self, entry: &JournalEntry) -> Result<(), JournalError> {
+        let Locked { mut tx, held, .. } = self.lock().await?;
+        if !held {
+            return Err(JournalError::LeaseLost);
+        }
+        self.write_entry(&mut tx, entry).await?;
+        // A repetition finds no hold and moves nothing.
+        sqlx::query!(
+            "UPDATE builds
+             SET deadline = deadline + (now() - (hold ->> 'since')::timestamptz), hold = NULL
+             WHERE id = $1 AND hold IS NOT NULL",
+            self.build.0
+        )
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
     pub(super) async fn note_cleanup(&self, cleanup: CleanupState, reason: Option<&str>) -> Result<(), JournalError> {
         let now = self.store.now();
         let Locked { mut tx, build, held, .. } = self.lock().await?;
         if !held {
             return if build.cleanup == cleanup.as_str() { Ok(()) } else { Err(JournalError::LeaseLost) };
         }
-        if build.state != BuildState::Succeeded {
+        let left_over = build.state == BuildState::Failed && build.cleanup != CleanupState::Done.as_str();
+        if build.state != BuildState::Succeeded && !left_over {
             return Err(JournalError::Inconsistent(format!(
-                "build {} is {}; only a build that succeeded has a clean-up of its own",
+                "build {} is {}; only a build that is over has a clean-up of its own",
                 self.build, build.state
             )));
         }
         sqlx::query!(
-            "UPDATE builds SET cleanup = $2, stuck_reason = $3, search_again_at = $4 WHERE id = $1",
+            "UPDATE builds SET cleanup = $2, stuck_reason = $3, search_again_at = $4, kept_until = NULL WHERE id = $1",
             self.build.0,
             cleanup.as_str(),
             reason.map(|reason| storable(reason).into_owned()),

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -18,11 +17,14 @@ use crate::domain::failure::Failure;
 use crate::domain::ids::{Attempt, BuildId, LeaseEpoch, RunId, TemplateVersionId};
 use crate::domain::journal::Journal as _;
 use crate::domain::plan::{PLAN_FORMAT, Plan};
-use crate::domain::run::BuildFacts;
+use crate::domain::run::{BuildFacts, Takeover};
 use crate::domain::state::BuildState;
 
 /// How often a claim looks again when another server was quicker.
 const CLAIM_TRIES: usize = 50;
+
+/// A limit of a century is none.
+const LONGEST_LIMIT: i64 = 100 * 366 * 24 * 3600;
 
 /// The first key of the advisory locks of accounts: ASCII "acct".
 const ACCOUNT_LOCKS: i32 = 0x6163_6374;
@@ -39,6 +41,7 @@ pub struct ClaimedBuild {
     pub bundle_version: TemplateVersionId,
     pub state: BuildState,
     pub region: String,
+    pub takeover: Takeover,
 }
 
 /// A claimed row, not yet read into the domain's types.
@@ -46,6 +49,7 @@ struct Claim {
     build: BuildId,
     run: RunId,
     epoch: LeaseEpoch,
+    takeover: Takeover,
 }
 
 enum Try {
@@ -138,13 +142,15 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(build) = build else { return Ok(Try::Again) };
-        let deadline =
-            run.timeout_seconds.and_then(TimeDelta::try_seconds).and_then(|limit| now.checked_add_signed(limit));
+        // By the database's clock, as everything that limits a build. A limit beyond the calendar is none.
+        let limit = run.timeout_seconds.filter(|seconds| *seconds < LONGEST_LIMIT);
         sqlx::query!(
-            "UPDATE builds SET state = 'running', started_at = $2, deadline = $3 WHERE id = $1",
+            "UPDATE builds
+             SET state = 'running', started_at = $2, deadline = now() + make_interval(secs => $3::bigint::double precision)
+             WHERE id = $1",
             build,
             now,
-            deadline
+            limit
         )
         .execute(&mut *tx)
         .await?;
@@ -154,11 +160,13 @@ impl Store {
             .await?;
         recompute(&mut tx, &run, now, ENGINE).await?;
         tx.commit().await?;
-        Ok(Try::Claimed(Claim { build: BuildId(build), run: run.id, epoch }))
+        Ok(Try::Claimed(Claim { build: BuildId(build), run: run.id, epoch, takeover: Takeover::New }))
     }
 
-    /// Locks the run whose build has waited longest: one that nobody else has locked, else it waits its turn. Builds with a
-    /// plan or a secret that this server can't read are left to a server that can.
+    /// Locks the run whose build is next: of the highest priority, and among those of the account and then of the template
+    /// with the fewest builds at work, the one that has waited longest. So neither a busy account nor a template with
+    /// hundreds of runs holds up the others. Takes a run that nobody else has locked, else waits its turn. Builds with a plan
+    /// or a secret that this server can't read are left to a server that can.
     async fn lock_run_with_queued(
         &self,
         tx: &mut Transaction<'static, Postgres>,
@@ -166,11 +174,19 @@ impl Store {
     ) -> Result<Option<LockedRun>> {
         let keys = self.sealer.key_ids();
         let free = sqlx::query_scalar!(
-            "SELECT r.id FROM builds b JOIN runs r ON r.id = b.run_id
+            "WITH at_work AS (
+                 SELECT r.account, r.template_id FROM builds b JOIN runs r ON r.id = b.run_id
+                 WHERE b.state IN ('running', 'unwinding')
+             )
+             SELECT r.id FROM builds b JOIN runs r ON r.id = b.run_id
+             LEFT JOIN (SELECT account, count(*) AS builds FROM at_work GROUP BY account) AS by_account
+                 ON by_account.account = r.account
+             LEFT JOIN (SELECT template_id, count(*) AS builds FROM at_work GROUP BY template_id) AS by_template
+                 ON by_template.template_id = r.template_id
              WHERE b.state = 'queued' AND (b.plan ->> 'format')::integer <= $1
                AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
                AND r.account <> ALL ($3)
-             ORDER BY b.created_at, b.id
+             ORDER BY r.priority DESC, COALESCE(by_account.builds, 0), COALESCE(by_template.builds, 0), b.created_at, b.id
              LIMIT 1
              FOR NO KEY UPDATE OF r SKIP LOCKED",
             plan_format(),
@@ -187,7 +203,7 @@ impl Store {
                      WHERE b.state = 'queued' AND (b.plan ->> 'format')::integer <= $1
                        AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
                        AND r.account <> ALL ($3)
-                     ORDER BY b.created_at, b.id
+                     ORDER BY r.priority DESC, b.created_at, b.id
                      LIMIT 1",
                     plan_format(),
                     &keys,
@@ -205,9 +221,10 @@ impl Store {
 
     async fn try_claim_expired(&self, owner: &str, include_expired: bool) -> Result<Try> {
         let mut tx = self.pool.begin().await?;
-        let candidate = sqlx::query_scalar!(
-            "SELECT l.build_id FROM builds b JOIN build_leases l ON l.build_id = b.id
-             WHERE (b.state IN ('running', 'unwinding') OR (b.state = 'succeeded' AND b.cleanup = 'pending'))
+        let candidate = sqlx::query!(
+            "SELECT l.build_id, l.owner FROM builds b JOIN build_leases l ON l.build_id = b.id
+             WHERE (b.state IN ('running', 'unwinding') OR (b.state IN ('succeeded', 'failed') AND b.cleanup = 'pending')
+                    OR (b.cleanup = 'kept' AND b.kept_until <= now()))
                AND (l.expires_at IS NULL OR ($3::boolean AND l.expires_at < now()))
                AND (b.plan ->> 'format')::integer <= $1
                AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
@@ -220,19 +237,27 @@ impl Store {
         )
         .fetch_optional(&mut *tx)
         .await?;
-        let Some(build) = candidate else { return Ok(Try::NothingThere) };
+        let Some(candidate) = candidate else { return Ok(Try::NothingThere) };
+        let (build, takeover) =
+            (candidate.build_id, candidate.owner.map_or(Takeover::HandedBack, Takeover::Orphaned));
         // The build was read before its lease was locked: its owner may have ended it in between.
         let run = sqlx::query_scalar!(
             "SELECT run_id FROM builds
-             WHERE id = $1 AND (state IN ('running', 'unwinding') OR (state = 'succeeded' AND cleanup = 'pending'))",
+             WHERE id = $1 AND (state IN ('running', 'unwinding') OR (state IN ('succeeded', 'failed') AND cleanup = 'pending')
+                                OR (cleanup = 'kept' AND kept_until <= now()))",
             build
         )
         .fetch_optional(&mut *tx)
         .await?;
         let Some(run) = run else { return Ok(Try::Again) };
+        // What was left in place has been there long enough.
+        let let_go = sqlx::query!("UPDATE builds SET cleanup = 'pending' WHERE id = $1 AND cleanup = 'kept'", build)
+            .execute(&mut *tx)
+            .await?;
+        let takeover = if let_go.rows_affected() > 0 { Takeover::New } else { takeover };
         let epoch = take_lease(&mut tx, build, owner).await?;
         tx.commit().await?;
-        Ok(Try::Claimed(Claim { build: BuildId(build), run: RunId(run), epoch }))
+        Ok(Try::Claimed(Claim { build: BuildId(build), run: RunId(run), epoch, takeover }))
     }
 
     /// As [`Store::read_claim`]; a claim whose reading fails is handed back, so that the build does not wait for its lease
@@ -279,6 +304,7 @@ impl Store {
             bundle_version: TemplateVersionId(row.template_version_id),
             state,
             region: row.region,
+            takeover: claim.takeover,
         }))
     }
 

@@ -1,19 +1,22 @@
 //! What people do to a run: cancel it, retry it, and free what is stuck.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
 use serde_json::json;
 use sqlx::PgConnection;
 
 use super::audit::{self, Deed};
+use super::sealed::SecretKind;
 use super::runs::{self, BuildRow, RunRow, build_not_found, run_not_found};
 use super::text::{from_json, storable, to_json};
 use super::transition::{LockedBuild, LockedRun, check_move, lock_build, lock_run, recompute};
 use super::{Actor, Store};
 use crate::domain::error::{Error, Result};
 use crate::domain::failure::{Failure, FailureClass};
-use crate::domain::ids::{BuildId, RunId};
+use crate::domain::hold::{Hold, HoldReason, Resume, ResumeAction};
+use crate::domain::ids::{Attempt, BuildId, RunId};
 use crate::domain::journal::{JournalEvent, UnwindReason};
-use crate::domain::state::{BuildState, RunState};
+use crate::domain::state::{BuildState, CleanupState, RunState};
 
 /// How long the secrets of a build without success stay, so that it can be retried.
 pub const SECRETS_KEPT: TimeDelta = TimeDelta::hours(24);
@@ -74,6 +77,7 @@ impl Store {
                 format!("The run is {}; only a failed or cancelled run can be retried.", run.state),
             ));
         }
+        check_nothing_kept(&mut tx, id).await?;
         check_secrets(&mut tx, id, now).await?;
         sqlx::query!(
             "UPDATE builds
@@ -108,6 +112,72 @@ impl Store {
         Ok(row)
     }
 
+    /// Answers a build that holds, or lets what a failed build left in place be removed now.
+    ///
+    /// # Errors
+    /// `build-not-found`; `build-not-held`; `action-not-possible` for `retry` where nothing failed and such; or the
+    /// database is away.
+    pub async fn resume_build(&self, id: BuildId, action: ResumeAction, actor: &Actor) -> Result<BuildRow> {
+        let now = self.now();
+        let run_id = self.run_of(id).await?;
+        let mut tx = self.pool.begin().await?;
+        let run = lock_run(&mut tx, run_id).await?.ok_or_else(run_not_found)?;
+        let build = lock_build(&mut tx, id).await?.ok_or_else(build_not_found)?;
+        let held = sqlx::query_scalar!("SELECT hold FROM builds WHERE id = $1", id.0).fetch_one(&mut *tx).await?;
+        let held: Option<Hold> = held.map(|hold| from_json("hold", hold)).transpose()?;
+        match held {
+            Some(hold) => answer_hold(&mut tx, id, &hold, action, actor).await?,
+            None if build.cleanup == CleanupState::Kept.as_str() => let_go(&mut tx, id, action).await?,
+            None => {
+                let cancel = if run.state.is_over() { "" } else { " To stop it, cancel its run." };
+                return Err(Error::conflict(
+                    "build-not-held",
+                    format!("The build is {} and waits for nobody's answer.{cancel}", build.state),
+                ));
+            }
+        }
+        let deed = Deed {
+            action: "build.resume",
+            subject: format!("build/{id}"),
+            before: Some(json!({"state": build.state, "cleanup": build.cleanup})),
+            after: Some(json!({"action": action})),
+        };
+        audit::write(&mut tx, now, actor, deed).await?;
+        tx.commit().await?;
+        self.build(id).await
+    }
+
+    /// The private key of the machine of a build that holds or was left in place, for the person who looks at it. The
+    /// audit says who took it.
+    ///
+    /// # Errors
+    /// `build-not-found`; `build-not-held`; `key-missing` when the build has no temporary key; or the database is away.
+    pub async fn take_ssh_key(&self, id: BuildId, actor: &Actor) -> Result<SecretString> {
+        let row = self.build(id).await?;
+        if row.hold.is_none() && row.cleanup != CleanupState::Kept {
+            return Err(Error::conflict(
+                "build-not-held",
+                format!("The build is {}; the key of its machine is shown only while the build holds.", row.state),
+            ));
+        }
+        let missing = || Error::not_found("key-missing", "The build has made no temporary key pair (yet).");
+        let kind = SecretKind::PrivateKey(Attempt(row.attempt));
+        let key = self.open_secret(id, kind).await?.ok_or_else(missing)?;
+        let key = String::from_utf8(key.to_vec()).map_err(|_| Error::internal("a private key is no text"))?;
+        let mut connection = self.pool.acquire().await?;
+        let deed = Deed { action: "build.ssh-key", subject: format!("build/{id}"), before: None, after: None };
+        audit::write(&mut connection, self.now(), actor, deed).await?;
+        Ok(SecretString::from(key))
+    }
+
+    async fn run_of(&self, id: BuildId) -> Result<RunId> {
+        sqlx::query_scalar!("SELECT run_id FROM builds WHERE id = $1", id.0)
+            .fetch_optional(&self.pool)
+            .await?
+            .map(RunId)
+            .ok_or_else(build_not_found)
+    }
+
     /// An operator's "try again" for a build that is stuck, or whose clean-up is: its undo goes on where it stopped. A new
     /// `Unwinding` line in the journal says so, from which failed undos are counted anew.
     ///
@@ -115,11 +185,7 @@ impl Store {
     /// `build-not-found`; `build-not-stuck`; or the database is away.
     pub async fn retry_stuck(&self, id: BuildId, actor: &Actor) -> Result<BuildRow> {
         let now = self.now();
-        let run_id = sqlx::query_scalar!("SELECT run_id FROM builds WHERE id = $1", id.0)
-            .fetch_optional(&self.pool)
-            .await?
-            .map(RunId)
-            .ok_or_else(build_not_found)?;
+        let run_id = self.run_of(id).await?;
         let mut tx = self.pool.begin().await?;
         let run = lock_run(&mut tx, run_id).await?.ok_or_else(run_not_found)?;
         let build = lock_build(&mut tx, id).await?.ok_or_else(build_not_found)?;
@@ -135,6 +201,57 @@ impl Store {
         tx.commit().await?;
         self.build(id).await
     }
+}
+
+async fn answer_hold(
+    connection: &mut PgConnection,
+    id: BuildId,
+    hold: &Hold,
+    action: ResumeAction,
+    actor: &Actor,
+) -> Result<()> {
+    let failed = hold.reason == HoldReason::Failure;
+    if failed && action == ResumeAction::Continue {
+        return Err(not_possible(format!(
+            "Step {} failed, so the build can't continue; answer retry, cleanup or abort.",
+            hold.step
+        )));
+    }
+    if !failed && action == ResumeAction::Retry {
+        return Err(not_possible(format!(
+            "The build holds before {} and nothing failed; answer continue, cleanup or abort.",
+            hold.step
+        )));
+    }
+    let resume = Resume { seq: hold.seq, action, by: actor.principal.clone() };
+    let done = sqlx::query!(
+        "UPDATE builds SET resume = $2 WHERE id = $1 AND (resume IS NULL OR resume ->> 'seq' <> $3 OR resume ->> 'action' = $4)",
+        id.0,
+        to_json(&resume)?,
+        hold.seq.to_string(),
+        action.as_str()
+    )
+    .execute(connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Err(Error::conflict("build-already-answered", "Somebody has answered this hold already."));
+    }
+    Ok(())
+}
+
+/// The next claim of any server removes what was left in place.
+async fn let_go(connection: &mut PgConnection, id: BuildId, action: ResumeAction) -> Result<()> {
+    if action != ResumeAction::Cleanup {
+        return Err(not_possible(
+            "The build is over and what it made is left in place; the one possible answer is cleanup.".to_owned(),
+        ));
+    }
+    sqlx::query!("UPDATE builds SET cleanup = 'pending' WHERE id = $1", id.0).execute(connection).await?;
+    Ok(())
+}
+
+fn not_possible(public: String) -> Error {
+    Error::conflict("action-not-possible", public)
 }
 
 pub(super) fn cancelled() -> Failure {
@@ -157,6 +274,30 @@ async fn cancel_queued(connection: &mut PgConnection, run: RunId, now: DateTime<
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// What a build has left in place must go before the next attempt begins.
+async fn check_nothing_kept(connection: &mut PgConnection, run: RunId) -> Result<()> {
+    let kept = sqlx::query!(
+        "SELECT id, name, cleanup FROM builds
+         WHERE run_id = $1 AND state = 'failed' AND cleanup IN ('kept', 'pending', 'stuck')
+         ORDER BY position
+         LIMIT 1",
+        run.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    match kept {
+        None => Ok(()),
+        Some(build) => Err(Error::conflict(
+            "build-left-in-place",
+            format!(
+                "What build {} made is still in place (cleanup: {}). POST /v1/builds/{}/resume with {{\"action\": \"cleanup\"}}, \
+                 wait until its cleanup is done, then retry.",
+                build.name, build.cleanup, build.id
+            ),
+        )),
+    }
 }
 
 async fn check_secrets(connection: &mut PgConnection, run: RunId, now: DateTime<Utc>) -> Result<()> {
@@ -192,8 +333,8 @@ async fn free_stuck(
     build: &LockedBuild,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let after_success = build.state == BuildState::Succeeded && build.cleanup == "stuck";
-    if build.state != BuildState::Stuck && !after_success {
+    let after_end = matches!(build.state, BuildState::Succeeded | BuildState::Failed) && build.cleanup == "stuck";
+    if build.state != BuildState::Stuck && !after_end {
         return Err(Error::conflict("build-not-stuck", format!("The build is {}, not stuck.", build.state)));
     }
     // Nobody owns a stuck build; the lock keeps it so until the line is written.
@@ -216,7 +357,7 @@ async fn free_stuck(
     )
     .execute(&mut *connection)
     .await?;
-    if after_success {
+    if after_end {
         sqlx::query!("UPDATE builds SET cleanup = 'pending', stuck_reason = NULL WHERE id = $1", id.0)
             .execute(connection)
             .await?;
@@ -226,7 +367,7 @@ async fn free_stuck(
             .execute(connection)
             .await?;
     }
-    debug_assert!(!run.state.is_over() || after_success, "a run with a stuck build is not over");
+    debug_assert!(!run.state.is_over() || after_end, "a run with a stuck build is not over");
     Ok(())
 }
 

@@ -86,7 +86,10 @@ impl StepRow {
                 self.state = StepState::UndoFailed;
                 self.failure = Some(failure.clone());
             }
-            JournalEvent::Unwinding { .. } | JournalEvent::Committed => {}
+            JournalEvent::Unwinding { .. }
+            | JournalEvent::Committed
+            | JournalEvent::Held { .. }
+            | JournalEvent::Resumed { .. } => {}
         }
     }
 

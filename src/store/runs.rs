@@ -11,6 +11,7 @@ use super::text::{from_json, parse};
 use super::{Page, Store};
 use crate::domain::error::{Error, Result};
 use crate::domain::failure::Failure;
+use crate::domain::hold::{Hold, RunOptions};
 use crate::domain::ids::{BuildId, ImageId, RunId, ScheduleId, TemplateId};
 use crate::domain::image::ImageState;
 use crate::domain::plan::Plan;
@@ -33,6 +34,9 @@ pub struct RunRow {
     pub only: Vec<String>,
     pub except: Vec<String>,
     pub timeout_seconds: Option<i64>,
+    pub options: RunOptions,
+    /// Higher is claimed first.
+    pub priority: i32,
     /// That of the first build that failed.
     pub error: Option<Value>,
     pub cancel_requested_at: Option<DateTime<Utc>>,
@@ -70,6 +74,10 @@ pub struct BuildRow {
     pub state: BuildState,
     pub attempt: i32,
     pub cleanup: CleanupState,
+    /// Where the build waits for a person.
+    pub hold: Option<Hold>,
+    /// Until when what the build made is left in place, for `kept`.
+    pub kept_until: Option<DateTime<Utc>>,
     /// Why a person has to look.
     pub stuck_reason: Option<String>,
     pub error: Option<Failure>,
@@ -174,7 +182,7 @@ async fn select(
 ) -> Result<Vec<RunRow>> {
     let records = sqlx::query!(
         "SELECT r.id, r.template_id, t.name AS template, v.version, r.account, r.trigger, r.state, r.variables, r.git_sha,
-                r.labels, r.only_builds, r.except_builds, r.timeout_seconds, r.error, r.cancel_requested_at, r.created_by, r.schedule_id, r.slot,
+                r.labels, r.only_builds, r.except_builds, r.timeout_seconds, r.options, r.priority, r.error, r.cancel_requested_at, r.created_by, r.schedule_id, r.slot,
                 r.created_at, r.started_at, r.finished_at, r.image_id, i.family, i.number, i.state AS image_state
          FROM runs r
          JOIN templates t ON t.id = r.template_id
@@ -222,6 +230,8 @@ async fn select(
                 only: record.only_builds,
                 except: record.except_builds,
                 timeout_seconds: record.timeout_seconds,
+                options: from_json("run options", record.options)?,
+                priority: record.priority,
                 error: record.error,
                 cancel_requested_at: record.cancel_requested_at,
                 schedule_id: record.schedule_id.map(ScheduleId),
@@ -245,7 +255,7 @@ async fn select(
 async fn builds_by_run(connection: &mut PgConnection, runs: &[Uuid]) -> Result<HashMap<Uuid, Vec<BuildRow>>> {
     let mut artifacts = artifacts_by_build(connection, runs).await?;
     let records = sqlx::query!(
-        "SELECT b.id, b.run_id, b.name, b.builder_type, b.region, r.account, b.state, b.attempt, b.cleanup, b.stuck_reason,
+        "SELECT b.id, b.run_id, b.name, b.builder_type, b.region, r.account, b.state, b.attempt, b.cleanup, b.hold, b.kept_until, b.stuck_reason,
                 b.error, b.artifact_id, b.plan, b.created_at, b.started_at, b.finished_at
          FROM builds b JOIN runs r ON r.id = b.run_id
          WHERE b.run_id = ANY($1)
@@ -266,6 +276,8 @@ async fn builds_by_run(connection: &mut PgConnection, runs: &[Uuid]) -> Result<H
             state: parse("build state", &record.state)?,
             attempt: record.attempt,
             cleanup: parse("clean-up state", &record.cleanup)?,
+            hold: record.hold.map(|hold| from_json("hold", hold)).transpose()?,
+            kept_until: record.kept_until,
             stuck_reason: record.stuck_reason,
             error: record.error.map(|error| from_json("failure", error)).transpose()?,
             artifact_id: record.artifact_id,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decode::body::{Context, Decoder, Rule, Rules};
-use super::decode::{amazon_ebs, file, manifest, shell};
+use super::decode::{amazon_ebs, breakpoint, file, manifest, shell};
 use super::options::{Content, Entry, Options};
 use super::packer;
 use super::select::Selection;
@@ -35,6 +35,8 @@ pub struct Parts {
     pub builder_at: SourceLocation,
     pub builder: Options,
     pub provisioners: Vec<Component>,
+    /// One at most; more are complained about where they are read.
+    pub error_cleanup: Option<Component>,
     pub post_processors: Vec<Vec<Component>>,
 }
 
@@ -48,7 +50,18 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
         apply_override(component, &parts.override_names, context);
         provisioners.extend(provisioner(component, context));
     }
-    if let (Some(BuilderConfig::AmazonEbs(ebs)), Some(first)) = (&builder, parts.provisioners.first())
+    let error_cleanup = parts.error_cleanup.as_mut().and_then(|component| {
+        apply_override(component, &parts.override_names, context);
+        let block = provisioner(component, context)?;
+        if block.config.provisioner_type() == "breakpoint" {
+            let diagnostic = Diagnostic::error("a breakpoint can't be the error-cleanup-provisioner")
+                .with_detail("start the run with on_error \"ask\" to look at a machine where something failed");
+            context.complaints.borrow_mut().push(diagnostic.at(Some(component.at.clone())));
+        }
+        Some(Box::new(block))
+    });
+    let first = parts.provisioners.first().or(parts.error_cleanup.as_ref());
+    if let (Some(BuilderConfig::AmazonEbs(ebs)), Some(first)) = (&builder, first)
         && ebs.communicator.communicator == CommunicatorKind::None
     {
         let diagnostic = Diagnostic::error("there can be no provisioners with communicator \"none\"");
@@ -74,6 +87,7 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
         source: parts.source,
         builder: builder?,
         provisioners,
+        error_cleanup,
         post_processors: chains,
     })
 }
@@ -91,7 +105,7 @@ fn complain_missing(what: &str, kind: &str, known: &[&str], at: &SourceLocation,
     let diagnostic = if known.contains(&kind) {
         let detail = match what {
             "builder" => "amazon-ebs is; leave the build out with except, or select others with only",
-            "provisioner" => "shell and file are",
+            "provisioner" => "shell, file and breakpoint are",
             _ => "manifest is",
         };
         Diagnostic::error(format!("{what} {kind:?} is not supported yet")).with_detail(detail)
@@ -137,7 +151,7 @@ fn meta(decoder: &Decoder<'_>) {
 }
 
 fn provisioner(component: &Component, context: &Context<'_>) -> Option<ProvisionerBlock> {
-    if !matches!(component.kind.as_str(), "shell" | "file") {
+    if !matches!(component.kind.as_str(), "shell" | "file" | "breakpoint") {
         complain_missing("provisioner", &component.kind, packer::PROVISIONERS, &component.at, context);
         return None;
     }
@@ -158,6 +172,7 @@ fn provisioner(component: &Component, context: &Context<'_>) -> Option<Provision
     let timeout = decoder.duration("timeout").unwrap_or(Duration::ZERO);
     let config = match component.kind.as_str() {
         "shell" => ProvisionerConfig::Shell(Box::new(shell::decode(&decoder))),
+        "breakpoint" => ProvisionerConfig::Breakpoint(breakpoint::decode(&decoder)),
         _ => ProvisionerConfig::File(Box::new(file::decode(&decoder))),
     };
     Some(ProvisionerBlock {

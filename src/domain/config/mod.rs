@@ -47,6 +47,9 @@ pub struct BuildConfig {
     pub source: String,
     pub builder: BuilderConfig,
     pub provisioners: Vec<ProvisionerBlock>,
+    /// Runs on the machine when a provisioner has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_cleanup: Option<Box<ProvisionerBlock>>,
     /// Chains of post-processors, each applied to the build's artifact.
     pub post_processors: Vec<Vec<PostProcessorBlock>>,
 }

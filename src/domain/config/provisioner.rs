@@ -30,6 +30,8 @@ pub enum ProvisionerConfig {
     Shell(Box<Shell>),
     #[serde(rename = "file")]
     File(Box<FileTransfer>),
+    #[serde(rename = "breakpoint")]
+    Breakpoint(Breakpoint),
 }
 
 impl ProvisionerConfig {
@@ -39,6 +41,7 @@ impl ProvisionerConfig {
         match self {
             Self::Shell(_) => "shell",
             Self::File(_) => "file",
+            Self::Breakpoint(_) => "breakpoint",
         }
     }
 }
@@ -123,4 +126,13 @@ pub enum Direction {
     #[default]
     Upload,
     Download,
+}
+
+/// The `breakpoint` provisioner: the build holds there and waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Breakpoint {
+    /// Go on without holding.
+    pub disable: bool,
+    /// What to tell the person.
+    pub note: String,
 }

@@ -6,7 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
+use chrono::{DateTime, Utc};
+
+use crate::domain::clock::Clock;
 use crate::domain::failure::Failure;
+use crate::domain::hold::{Hold, Resume, RunOptions};
 use crate::domain::ids::{Attempt, BuildId, LeaseEpoch};
 use crate::domain::image::{CommitRecord, RunFile};
 use crate::domain::journal::{Control, Ending, Journal, JournalEntry, JournalError, JournalEvent, LogLine};
@@ -29,6 +33,12 @@ pub struct Row {
     pub files: Vec<RunFile>,
     pub record: Option<CommitRecord>,
     pub cancel_requested: bool,
+    pub options: RunOptions,
+    pub deadline: Option<DateTime<Utc>>,
+    pub hold: Option<Hold>,
+    pub resume: Option<Resume>,
+    /// Until when a failed build's things are left in place.
+    pub kept_until: Option<DateTime<Utc>>,
     pub secrets_deleted: bool,
     /// Counts writes of all owners.
     pub writes: usize,
@@ -49,18 +59,19 @@ pub struct MemoryJournal {
     pub row: Arc<Mutex<Row>>,
     build: BuildId,
     epoch: i64,
+    clock: Arc<dyn Clock>,
     pub died: Arc<tokio::sync::Notify>,
 }
 
 impl MemoryJournal {
     /// Claims the build for a new owner.
-    pub fn claim(row: &Arc<Mutex<Row>>) -> Self {
+    pub fn claim(row: &Arc<Mutex<Row>>, clock: Arc<dyn Clock>) -> Self {
         let mut locked = row.lock().unwrap();
         locked.epoch += 1;
         if locked.state == BuildState::Queued {
             locked.state = BuildState::Running;
         }
-        Self { row: row.clone(), build: locked.build, epoch: locked.epoch, died: Arc::default() }
+        Self { row: row.clone(), build: locked.build, epoch: locked.epoch, clock, died: Arc::default() }
     }
 
     fn row(&self) -> MutexGuard<'_, Row> {
@@ -151,9 +162,13 @@ impl Journal for MemoryJournal {
     async fn control(&self) -> Result<Control, JournalError> {
         let row = self.row();
         Ok(Control {
+            now: self.clock.now(),
             cancel_requested: row.cancel_requested,
-            deadline: None,
+            deadline: row.deadline,
             attempts_left: row.attempt.0 < row.attempts_allowed,
+            options: row.options.clone(),
+            resume: row.resume.clone(),
+            abandoned: row.state == BuildState::Failed && row.cleanup == CleanupState::Pending,
         })
     }
 
@@ -226,11 +241,38 @@ impl Journal for MemoryJournal {
                     row.failure.clone_from(failure);
                     row.become_state(*state)
                 }
+                Ending::Abandoned { failure, until } => {
+                    row.failure.clone_from(failure);
+                    row.kept_until = Some(*until);
+                    row.hold = None;
+                    row.become_state(BuildState::Failed)
+                }
                 Ending::Stuck { reason } => {
                     row.stuck_reason = Some(reason.clone());
                     row.become_state(BuildState::Stuck)
                 }
             }
+        })
+        .await
+    }
+
+    async fn hold(&self, entry: &JournalEntry, hold: &Hold) -> Result<(), JournalError> {
+        self.write(|row| {
+            row.add(entry)?;
+            row.hold = Some(hold.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn resume(&self, entry: &JournalEntry) -> Result<(), JournalError> {
+        self.write(|row| {
+            row.add(entry)?;
+            if let (Some(deadline), Some(hold)) = (row.deadline, &row.hold) {
+                row.deadline = Some(deadline + (entry.at - hold.since));
+            }
+            row.hold = None;
+            Ok(())
         })
         .await
     }

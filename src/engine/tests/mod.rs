@@ -1,6 +1,7 @@
 //! Builds carried out from start to end against an EC2 world in memory, with the server killed at every instant. `world`
 //! holds the fakes; `life` tells ordinary builds, `crash` the matrix of deaths.
 
+mod control;
 mod crash;
 mod life;
 mod memory_journal;

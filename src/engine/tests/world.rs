@@ -19,9 +19,10 @@ use crate::communicator::ssh::SshTarget;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
+use crate::domain::hold::{Hold, Resume, ResumeAction, RunOptions};
 use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId};
 use crate::domain::plan::Plan;
-use crate::domain::run::BuildFacts;
+use crate::domain::run::{BuildFacts, Takeover};
 use crate::domain::state::{BuildState, CleanupState};
 use crate::engine::executor::{Departure, Surroundings, Workload, drive};
 use crate::engine::session::{ConnectListener, Dialer, Machine};
@@ -150,6 +151,11 @@ impl TestWorld {
             files: Vec::new(),
             record: None,
             cancel_requested: false,
+            options: RunOptions::default(),
+            deadline: None,
+            hold: None,
+            resume: None,
+            kept_until: None,
             secrets_deleted: false,
             writes: 0,
             die_at: None,
@@ -161,14 +167,14 @@ impl TestWorld {
             dialer: FakeDialer::default(),
             clock,
             facts,
-            plan: Plan::for_build(&config),
+            plan: Plan::for_build(&config, &RunOptions::default()),
             config,
         }
     }
 
     /// One server's part: claims the build and works on it until it is over here, or until the server dies.
     pub async fn serve_once(&self, drain: CancellationToken) -> Option<Departure> {
-        let journal = MemoryJournal::claim(&self.row);
+        let journal = MemoryJournal::claim(&self.row, self.clock.clone());
         let died = journal.died.clone();
         let attempt = self.row.lock().unwrap().attempt;
         let watcher_stop = CancellationToken::new();
@@ -189,6 +195,7 @@ impl TestWorld {
             config: (!secrets_deleted).then(|| self.config.clone()),
             sensitive: vec!["hunter2".into()],
             bundle: Bundle::default(),
+            takeover: Takeover::New,
             claimed_at: self.clock.since_boot(),
         };
         let departure = tokio::select! {
@@ -213,6 +220,35 @@ impl TestWorld {
             self.row.lock().unwrap().die_at = None;
         }
         panic!("the build never ends: {}", self.story());
+    }
+
+    /// How the run wants to be carried out.
+    pub fn with_options(mut self, options: RunOptions) -> Self {
+        self.plan = Plan::for_build(&self.config, &options);
+        self.row.lock().unwrap().options = options;
+        self
+    }
+
+    /// Waits until the build holds, and answers.
+    pub async fn answer(&self, action: ResumeAction) -> Hold {
+        loop {
+            {
+                let mut row = self.row.lock().unwrap();
+                let new = |hold: &Hold| row.resume.as_ref().is_none_or(|resume| resume.seq != hold.seq);
+                if let Some(hold) = row.hold.clone().filter(new) {
+                    row.resume = Some(Resume { seq: hold.seq, action, by: "ann".into() });
+                    return hold;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// What was left in place is to be removed now, as a claim after its time does it.
+    pub fn let_go(&self) {
+        let mut row = self.row.lock().unwrap();
+        assert_eq!(row.cleanup, CleanupState::Kept);
+        row.cleanup = CleanupState::Pending;
     }
 
     pub fn die_at(&self, write: usize, landed: Landed) {

@@ -29,6 +29,7 @@ use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
 use crate::domain::failure::Failure;
+use crate::domain::hold::RunOptions;
 use crate::domain::ids::{Attempt, BuildId, RunId};
 use crate::domain::image::{CommitRecord, ImageCopy, ManifestEntry, RunFile, SourceImage};
 use crate::domain::journal::{Ending, Journal, JournalEntry, JournalEvent, UnwindReason};
@@ -92,7 +93,7 @@ impl Scene {
             name: format!("amazon-ebs.web{index}"),
             builder_type: "amazon-ebs".into(),
             region: "us-east-1".into(),
-            plan: Plan::for_build(&self.config),
+            plan: Plan::for_build(&self.config, &RunOptions::default()),
             config: &self.config,
             sensitive: &self.sensitive,
         });
@@ -109,6 +110,8 @@ impl Scene {
             only: vec![],
             except: vec![],
             timeout: None,
+            options: RunOptions::default(),
+            priority: 0,
             builder_identity: "ingot/0.1.0".into(),
             builds: builds.collect(),
             scheduled: None,

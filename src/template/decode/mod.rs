@@ -4,6 +4,7 @@
 pub mod amazon_ebs;
 pub mod amazon_ebs_rules;
 pub mod body;
+pub mod breakpoint;
 pub mod communicator;
 pub mod file;
 pub mod manifest;

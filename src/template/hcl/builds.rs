@@ -30,7 +30,8 @@ pub struct Planned<'c, 'f> {
 
 /// Options of a build block itself.
 const ATTRIBUTES: &[&str] = &["name", "description", "sources"];
-const BLOCKS: &[&str] = &["source", "provisioner", "post-processor", "post-processors"];
+const BLOCKS: &[&str] =
+    &["source", "provisioner", "error-cleanup-provisioner", "post-processor", "post-processors"];
 
 /// Lists what a template can build, without evaluating the blocks inside.
 pub fn plan<'c, 'f>(
@@ -123,6 +124,7 @@ pub fn description(
 }
 
 fn check_structure(build: &Build<'_>, evaluator: &Evaluator<'_>, complaints: &mut Vec<Diagnostic>) {
+    let mut cleanups = 0;
     for structure in build.body {
         let diagnostic = match structure {
             Structure::Attribute(attribute) => {
@@ -139,15 +141,24 @@ fn check_structure(build: &Build<'_>, evaluator: &Evaluator<'_>, complaints: &mu
                 let name = block.ident.as_str();
                 let at = Some(evaluator.place(&block.ident));
                 match name {
+                    "error-cleanup-provisioner" if block.labels.len() == 1 => {
+                        cleanups += 1;
+                        if cleanups == 1 {
+                            continue;
+                        }
+                        Diagnostic::error("a build has one error-cleanup-provisioner at most")
+                            .with_detail("put what it does into one script")
+                            .at(at)
+                    }
                     "source" | "provisioner" | "post-processor" if block.labels.len() == 1 => continue,
                     "post-processors" if block.labels.is_empty() => continue,
-                    "source" | "provisioner" | "post-processor" => {
+                    "source" | "provisioner" | "error-cleanup-provisioner" | "post-processor" => {
                         Diagnostic::error(format!("{name} needs one label, it has {}", block.labels.len()))
                             .with_detail(format!("such as {name} \"{}\" {{ … }}", example(name)))
                             .at(at)
                     }
                     "post-processors" => Diagnostic::error("post-processors takes no label").at(at),
-                    "error-cleanup-provisioner" | "hcp_packer_registry" | "dynamic" => {
+                    "hcp_packer_registry" | "dynamic" => {
                         Diagnostic::error(format!("{name} is not supported yet")).at(at)
                     }
                     _ => Diagnostic::error(format!("a build has no block {name:?}"))
@@ -163,7 +174,7 @@ fn check_structure(build: &Build<'_>, evaluator: &Evaluator<'_>, complaints: &mu
 fn example(block: &str) -> &'static str {
     match block {
         "source" => "amazon-ebs.ubuntu",
-        "provisioner" => "shell",
+        "provisioner" | "error-cleanup-provisioner" => "shell",
         _ => "manifest",
     }
 }
@@ -298,10 +309,14 @@ pub fn parts(
     globals.insert("build".to_owned(), build_object(planned, runtime));
     let evaluator = Evaluator::new(planned.build.file, runtime, &globals);
     let mut provisioners = Vec::new();
+    let mut error_cleanup = None;
     let mut post_processors = Vec::new();
     for block in planned.build.body.blocks() {
         match block.ident.as_str() {
             "provisioner" => provisioners.extend(component(block, planned, &evaluator, complaints)),
+            "error-cleanup-provisioner" => {
+                error_cleanup = error_cleanup.or(component(block, planned, &evaluator, complaints));
+            }
             "post-processor" => {
                 post_processors.extend(component(block, planned, &evaluator, complaints).map(|one| vec![one]));
             }
@@ -319,6 +334,7 @@ pub fn parts(
         builder_at: declared.at.clone(),
         builder,
         provisioners,
+        error_cleanup,
         post_processors,
     })
 }
@@ -380,7 +396,7 @@ fn component(
         return None;
     }
     let at = evaluator.place(&block.ident);
-    let supported = matches!(kind.as_str(), "shell" | "file" | "manifest");
+    let supported = matches!(kind.as_str(), "shell" | "file" | "breakpoint" | "manifest");
     let options = if supported {
         evaluator.options(&block.body, at.clone(), complaints)
     } else {

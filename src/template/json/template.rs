@@ -23,6 +23,7 @@ pub struct JsonTemplate {
     pub sensitive: Vec<String>,
     builders: Vec<RawComponent>,
     provisioners: Vec<RawComponent>,
+    error_cleanup: Option<RawComponent>,
     post_processors: Vec<Vec<RawComponent>>,
 }
 
@@ -119,7 +120,7 @@ impl Reader<'_> {
                 }
             }
             "error-cleanup-provisioner" => {
-                self.complain(&key_at, "error-cleanup-provisioner is not supported yet", "take it out");
+                template.error_cleanup = self.component(node, "error-cleanup-provisioner", false);
             }
             // Packer reads this section and makes no use of it any more.
             "push" => {}
@@ -217,7 +218,8 @@ fn check_references(template: &JsonTemplate, names: &[String], complaints: &mut 
         let diagnostic = Diagnostic::error(format!("{what} names {name:?}, and there is no such builder"));
         complaints.push(diagnostic.with_detail(hint).at(Some(at.clone())));
     };
-    let components = template.provisioners.iter().chain(template.post_processors.iter().flatten());
+    let components = template.provisioners.iter().chain(&template.error_cleanup);
+    let components = components.chain(template.post_processors.iter().flatten());
     for component in components {
         for (list, what) in [(&component.only.only, "only"), (&component.only.except, "except")] {
             for name in list {
@@ -276,6 +278,7 @@ pub fn evaluate(
             builder_at: builder.at.clone(),
             builder: Options::from_entries(builder.entries.clone(), builder.at.clone()),
             provisioners: template.provisioners.iter().filter(applies).map(RawComponent::component).collect(),
+            error_cleanup: template.error_cleanup.iter().find(applies).map(RawComponent::component),
             post_processors: template
                 .post_processors
                 .iter()

@@ -159,7 +159,7 @@ build {
     assert_eq!(names, ["web.amazon-ebs.small", "web.amazon-ebs.a"]);
     let inline = |index: usize| match &evaluated.builds[index].provisioners[0].config {
         ProvisionerConfig::Shell(shell) => shell.inline[0].0.clone(),
-        ProvisionerConfig::File(_) => panic!("a shell"),
+        _ => panic!("a shell"),
     };
     assert_eq!(ebs(&evaluated.builds[0]).ami_name, "web-small");
     assert_eq!(inline(0), "small");

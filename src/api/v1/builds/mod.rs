@@ -3,6 +3,8 @@
 pub mod get;
 pub mod log;
 pub mod plan;
+pub mod resume;
+pub mod ssh_key;
 pub mod steps;
 pub mod try_again;
 
@@ -18,6 +20,8 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(get::get_build))
         .routes(routes!(steps::list_build_steps))
         .routes(routes!(plan::get_build_plan))
+        .routes(routes!(resume::resume_build))
+        .routes(routes!(ssh_key::get_build_ssh_key))
         .routes(routes!(try_again::try_build_again))
 }
 

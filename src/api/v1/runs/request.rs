@@ -16,6 +16,7 @@ use crate::api::query::Query;
 use crate::config::units::parse_duration;
 use crate::domain::bundle::Bundle;
 use crate::domain::error::{Error, Result};
+use crate::domain::hold::{LONGEST_HOLD, RunOptions};
 use crate::engine::accept::{AcceptRequest, TemplateSource};
 
 /// A run to be made. Either `template` or `files` is there.
@@ -48,6 +49,18 @@ pub struct RunRequest {
     pub git_sha: Option<String>,
     /// Time limit of each attempt, such as `2h` or `90m`.
     pub timeout: Option<String>,
+    /// What happens when a step fails: `cleanup` (the default), `abort` (everything stays in place for `hold_limit`),
+    /// `ask` (the build holds and waits for an answer), `run-cleanup-provisioner` (as `abort`, after the template's
+    /// `error-cleanup-provisioner`). Packer's `-on-error`.
+    pub on_error: Option<String>,
+    /// Hold before each wave of steps until a person answers. Packer's `-debug`.
+    pub debug: Option<bool>,
+    /// How long the build holds at one place, and how long things stay after an `abort`: `1h` when left out, a week at most.
+    pub hold_limit: Option<String>,
+    /// Time limit of each step, such as `30m`.
+    pub step_timeout: Option<String>,
+    /// -100 to 100, 0 when left out; higher is built first.
+    pub priority: Option<i32>,
     #[schema(value_type = Object)]
     pub labels: IndexMap<String, String>,
     /// Take keys, history and machine identity out of the image; true when left out.
@@ -87,6 +100,11 @@ impl RunRequest {
             except: query.list("except"),
             git_sha: query.one("git_sha")?,
             timeout: query.one("timeout")?,
+            on_error: query.one("on_error")?,
+            debug: query.parsed("debug")?,
+            hold_limit: query.one("hold_limit")?,
+            step_timeout: query.one("step_timeout")?,
+            priority: query.parsed("priority")?,
             var_files: query.list("var_file"),
             clean_image: query.parsed("clean_image")?,
             variables: query.prefixed("var.").into_iter().map(|(name, value)| (name, Value::String(value))).collect(),
@@ -139,15 +157,64 @@ impl RunRequest {
             only: self.only,
             except: self.except,
             git_sha: self.git_sha,
-            timeout: self.timeout.as_deref().map(read_timeout).transpose()?,
+            timeout: self.timeout.as_deref().map(|text| read_limit("timeout", text)).transpose()?,
+            options: read_options(
+                self.on_error.as_deref(),
+                self.debug,
+                self.hold_limit.as_deref(),
+                self.step_timeout.as_deref(),
+            )?,
+            priority: read_priority(self.priority)?,
             labels: self.labels,
             clean_image: self.clean_image.unwrap_or(true),
         })
     }
 }
 
-fn read_timeout(text: &str) -> Result<Duration> {
-    parse_duration(text).map_err(|error| Error::unprocessable("timeout-invalid", format!("The timeout {error}.")))
+fn read_limit(what: &'static str, text: &str) -> Result<Duration> {
+    let code = match what {
+        "timeout" => "timeout-invalid",
+        "step_timeout" => "step-timeout-invalid",
+        _ => "hold-limit-invalid",
+    };
+    parse_duration(text).map_err(|error| Error::unprocessable(code, format!("The {what} {error}.")))
+}
+
+fn read_options(
+    on_error: Option<&str>,
+    debug: Option<bool>,
+    hold_limit: Option<&str>,
+    step_timeout: Option<&str>,
+) -> Result<RunOptions> {
+    let mut options = RunOptions { debug: debug.unwrap_or(false), ..RunOptions::default() };
+    if let Some(text) = on_error {
+        options.on_error =
+            text.parse().map_err(|error| Error::unprocessable("on-error-invalid", format!("on_error: {error}.")))?;
+    }
+    if let Some(text) = hold_limit {
+        let limit = read_limit("hold_limit", text)?;
+        if limit.is_zero() || limit > LONGEST_HOLD {
+            let public = format!("The hold_limit {text:?} is not possible: it may be up to 168h.");
+            return Err(Error::unprocessable("hold-limit-invalid", public));
+        }
+        options.hold_limit_seconds = limit.as_secs().max(1);
+    }
+    if let Some(text) = step_timeout {
+        let limit = read_limit("step_timeout", text)?;
+        if limit.is_zero() {
+            return Err(Error::unprocessable("step-timeout-invalid", "The step_timeout must be longer than nothing."));
+        }
+        options.step_timeout_seconds = Some(limit.as_secs().max(1));
+    }
+    Ok(options)
+}
+
+fn read_priority(priority: Option<i32>) -> Result<i32> {
+    let priority = priority.unwrap_or(0);
+    if (-100..=100).contains(&priority) {
+        return Ok(priority);
+    }
+    Err(Error::unprocessable("priority-invalid", format!("The priority {priority} is not between -100 and 100.")))
 }
 
 fn invalid(what: &str) -> Error {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::api::problem::Complaint;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::failure::Failure;
+use crate::domain::hold::{Hold, HoldReason, ResumeAction};
 use crate::store::runs::{ArtifactRow, BuildRow, ImageRef, RunRow};
 
 /// One request to build one template version.
@@ -41,6 +42,17 @@ pub struct Run {
     /// Time limit of each attempt of each build.
     #[schema(required)]
     pub timeout_seconds: Option<i64>,
+    /// Time limit of each step.
+    #[schema(required)]
+    pub step_timeout_seconds: Option<u64>,
+    /// `cleanup`, `abort`, `ask` or `run-cleanup-provisioner`.
+    pub on_error: &'static str,
+    /// The builds hold before each wave of steps.
+    pub debug: bool,
+    /// How long a build holds at one place, and things stay in place after an `abort`.
+    pub hold_limit_seconds: u64,
+    /// Higher is built first.
+    pub priority: i32,
     pub created_by: String,
     pub created_at: DateTime<Utc>,
     #[schema(required)]
@@ -74,8 +86,14 @@ pub struct Build {
     /// `queued`, `running`, `unwinding`, `succeeded`, `failed`, `cancelled` or `stuck`.
     pub state: &'static str,
     pub attempt: i32,
-    /// Whether the temporary things are gone: `none`, `pending`, `done` or `stuck`.
+    /// Whether the temporary things are gone: `none`, `pending`, `done`, `stuck`, or `kept` (left in place until
+    /// `kept_until` because the run wanted it so).
     pub cleanup: &'static str,
+    #[schema(required)]
+    pub kept_until: Option<DateTime<Utc>>,
+    /// Where the build waits for an answer to `POST /v1/builds/{id}/resume`; null while it waits for nobody.
+    #[schema(required)]
+    pub hold: Option<BuildHold>,
     /// Why a person has to look.
     #[schema(required)]
     pub stuck_reason: Option<String>,
@@ -91,6 +109,65 @@ pub struct Build {
     pub started_at: Option<DateTime<Utc>>,
     #[schema(required)]
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// A build that waits for a person.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BuildHold {
+    /// The step that failed, or the one that comes next.
+    pub step: String,
+    /// `failure`, `breakpoint` or `debug`.
+    pub reason: &'static str,
+    /// The breakpoint's note.
+    #[schema(required)]
+    pub note: Option<String>,
+    pub since: DateTime<Utc>,
+    /// Then it is cleaned up by itself.
+    pub until: DateTime<Utc>,
+    /// What can be answered.
+    pub actions: Vec<&'static str>,
+    #[schema(required, value_type = Option<BuildError>)]
+    pub failure: Option<Failure>,
+    /// Null while there is no machine yet.
+    #[schema(required)]
+    pub machine: Option<BuildMachine>,
+}
+
+/// How to reach the machine of a build that holds; its key is at `GET /v1/builds/{id}/ssh-key`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BuildMachine {
+    pub instance_id: String,
+    pub instance_type: String,
+    pub region: String,
+    #[schema(required)]
+    pub host: Option<String>,
+    #[schema(required)]
+    pub port: Option<u16>,
+    #[schema(required)]
+    pub username: Option<String>,
+}
+
+impl BuildHold {
+    fn of(hold: Hold) -> Self {
+        let go_on = if hold.reason == HoldReason::Failure { ResumeAction::Retry } else { ResumeAction::Continue };
+        Self {
+            step: hold.step,
+            reason: hold.reason.as_str(),
+            note: hold.note,
+            since: hold.since,
+            until: hold.until,
+            actions: [go_on, ResumeAction::Cleanup, ResumeAction::Abort].map(ResumeAction::as_str).to_vec(),
+            failure: hold.failure,
+            machine: hold.machine.map(|machine| BuildMachine {
+                instance_id: machine.instance_id,
+                instance_type: machine.instance_type,
+                region: machine.region,
+                host: machine.host,
+                port: machine.port,
+                username: machine.username,
+            }),
+        }
+    }
 }
 
 /// Why a build did not succeed.
@@ -145,6 +222,11 @@ impl Run {
             only: run.only,
             except: run.except,
             timeout_seconds: run.timeout_seconds,
+            step_timeout_seconds: run.options.step_timeout_seconds,
+            on_error: run.options.on_error.as_str(),
+            debug: run.options.debug,
+            hold_limit_seconds: run.options.hold_limit_seconds,
+            priority: run.priority,
             created_by: run.created_by,
             created_at: run.created_at,
             started_at: run.started_at,
@@ -177,6 +259,8 @@ impl Build {
             state: build.state.as_str(),
             attempt: build.attempt,
             cleanup: build.cleanup.as_str(),
+            kept_until: build.kept_until,
+            hold: build.hold.map(BuildHold::of),
             stuck_reason: build.stuck_reason,
             error: build.error,
             artifact_id: build.artifact_id,
