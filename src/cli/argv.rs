@@ -13,13 +13,13 @@ const KNOWN: &[(&str, Takes)] = &[
     ("color", Takes::Attached),
     ("timestamp-ui", Takes::Nothing),
     ("syntax-only", Takes::Nothing),
+    ("debug", Takes::Nothing),
+    ("on-error", Takes::Value),
 ];
 
 /// Packer's options that Ingot refuses, and what to do instead.
 const REFUSED: &[(&str, &str)] = &[
     ("force", "an AMI name in use is an error: put {{timestamp}} into ami_name, or deregister the old image first"),
-    ("debug", "follow the log instead; `ingot runs show` lists a build's steps"),
-    ("on-error", "a failed build always removes what it made; its log and steps stay readable"),
     ("parallel-builds", "builds go in parallel as far as the server's `[workers] max_builds` lets them"),
     ("machine-readable", "use `-o json`, which prints the finished run as the API shows it"),
     ("warn-on-undeclared-var", "a variable given with -var must be declared"),
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_refused_by_name() {
-        for line in ["ingot build -force .", "ingot build --on-error=abort .", "ingot validate -evaluate-datasources ."]
+        for line in ["ingot build -force .", "ingot build -machine-readable .", "ingot validate -evaluate-datasources ."]
         {
             let complaint = normalise(line.split(' ').map(OsString::from)).unwrap_err();
             assert!(complaint.contains("not supported yet"), "{complaint}");

@@ -36,6 +36,22 @@ pub struct BuildArgs {
     /// How long each build may take, such as 2h or 90m.
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
+    /// What happens when a step fails: cleanup, abort (leave everything in place for a while), ask (hold and wait for
+    /// `ingot resume`) or run-cleanup-provisioner (as abort, after the template's error-cleanup-provisioner).
+    #[arg(long, value_name = "WHAT")]
+    pub on_error: Option<String>,
+    /// Hold before each wave of steps until `ingot resume BUILD continue`.
+    #[arg(long)]
+    pub debug: bool,
+    /// How long a build holds at one place, and things stay in place after an abort; by default 1h.
+    #[arg(long, value_name = "DURATION")]
+    pub hold_limit: Option<String>,
+    /// How long each step may take.
+    #[arg(long, value_name = "DURATION")]
+    pub step_timeout: Option<String>,
+    /// From -100 to 100; runs with a higher one are built first.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i32>,
     /// A label of the run; may be repeated.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = assignment)]
     pub labels: Vec<(String, String)>,
@@ -143,6 +159,11 @@ impl BuildArgs {
             ("except", json!(self.template.except)),
             ("git_sha", json!(git_sha)),
             ("timeout", json!(self.timeout)),
+            ("on_error", json!(self.on_error)),
+            ("debug", json!(self.debug.then_some(true))),
+            ("hold_limit", json!(self.hold_limit)),
+            ("step_timeout", json!(self.step_timeout)),
+            ("priority", json!(self.priority)),
             ("labels", object(&self.labels)),
             ("clean_image", json!(self.no_clean.then_some(false))),
         ]);

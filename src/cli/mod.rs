@@ -19,6 +19,7 @@ mod logs;
 mod pack;
 pub mod problem;
 mod promote;
+mod resume;
 mod runs;
 mod schedules;
 mod screen;
@@ -120,6 +121,8 @@ pub enum ClientCommand {
     Validate(validate::ValidateArgs),
     /// List, show, cancel or retry runs.
     Runs(runs::RunsArgs),
+    /// Show where a build holds, and answer it.
+    Resume(resume::ResumeArgs),
     /// Print the log of a run or of one build.
     Logs(logs::LogsArgs),
     /// List or show images, or tell what happened to one.
@@ -180,6 +183,7 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
             return finish(outcome, &sources);
         }
         ClientCommand::Runs(args) => block_on(args.run(&context)),
+        ClientCommand::Resume(args) => block_on(args.run(&context)),
         ClientCommand::Logs(args) => block_on(args.run(&context)),
         ClientCommand::Images(args) => block_on(args.run(&context)),
         ClientCommand::Latest(args) => block_on(args.run(&context)),

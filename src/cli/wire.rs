@@ -45,6 +45,42 @@ pub struct Build {
     pub error: Option<BuildError>,
     #[serde(default)]
     pub artifacts: Vec<Artifact>,
+    /// Where it waits for a person.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    /// Until when what a failed build made is left in place.
+    #[serde(default)]
+    pub kept_until: Option<String>,
+}
+
+/// A build that waits for a person.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Hold {
+    pub step: String,
+    pub reason: String,
+    #[serde(default)]
+    pub note: Option<String>,
+    pub until: String,
+    #[serde(default)]
+    pub actions: Vec<String>,
+    #[serde(default)]
+    pub failure: Option<BuildError>,
+    #[serde(default)]
+    pub machine: Option<HeldMachine>,
+}
+
+/// The machine of a build that waits.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HeldMachine {
+    pub instance_id: String,
+    pub instance_type: String,
+    pub region: String,
+    #[serde(default)]
+    pub host: Option<String>,
+    #[serde(default)]
+    pub port: Option<u16>,
+    #[serde(default)]
+    pub username: Option<String>,
 }
 
 /// Why a build failed.

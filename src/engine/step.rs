@@ -44,6 +44,17 @@ pub enum StepError {
     LeaseLost,
 }
 
+impl StepError {
+    /// The same error of a later part of a step, after the step's resource was made.
+    #[must_use]
+    pub fn after_effect(self) -> Self {
+        match self {
+            Self::Failed(failure) => Self::FailedUnknown(failure),
+            other => other,
+        }
+    }
+}
+
 impl From<Failure> for StepError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)

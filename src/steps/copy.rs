@@ -7,7 +7,7 @@ use crate::cloud::{CloudError, CloudErrorClass, NewImageCopy};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Made, Step, StepContext, StepResult};
 
-use super::{create_image, image_tags, names, removal, retry};
+use super::{create_image, finding, image_tags, names, removal, retry};
 
 pub struct Copy {
     pub region: String,
@@ -42,8 +42,8 @@ impl Step for Copy {
             match retry::passing(context, lost, || context.cloud.copy_image(&intent.region, &request)).await? {
                 Ok(id) => id,
                 Err(error) if error.class == CloudErrorClass::Duplicate => {
-                    let own = removal::own_images(context, &intent.region).await?;
-                    own.into_iter().find(|image| image.name == request.name).map(|image| image.id).ok_or(error)?
+                    let own = finding::seen_soon(context, || removal::own_image(context, &intent.region, &request.name));
+                    own.await?.ok_or_else(|| finding::maybe_made(&error))?
                 }
                 Err(error) => return Err(error.into()),
             };

@@ -8,7 +8,7 @@ use crate::cloud::{CloudError, CloudErrorClass, NewImage};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Made, Step, StepContext, StepResult};
 
-use super::{image_tags, launch, removal, retry};
+use super::{finding, image_tags, launch, removal, retry};
 
 pub struct CreateImage;
 
@@ -49,8 +49,8 @@ impl Step for CreateImage {
         let image_id = match retry::passing(context, busy, create).await? {
             Ok(id) => id,
             Err(error) if matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) => {
-                let own = removal::own_images(context, &intent.region).await?;
-                own.into_iter().find(|image| image.name == request.name).map(|image| image.id).ok_or(error)?
+                let own = finding::seen_soon(context, || removal::own_image(context, &intent.region, &request.name));
+                own.await?.ok_or_else(|| finding::maybe_made(&error))?
             }
             Err(error) => return Err(error.into()),
         };

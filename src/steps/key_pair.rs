@@ -46,7 +46,8 @@ impl Step for MakeKeyPair {
         let pair = match retry::passing(context, |_| false, import).await? {
             Ok(pair) => pair,
             Err(error) if matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) => {
-                adopt(context, intent, &public_key).await?.ok_or(error)?
+                let own = finding::seen_soon(context, || own(context, intent, &public_key)).await?;
+                own.ok_or_else(|| finding::maybe_made(&error))?
             }
             Err(error) => return Err(error.into()),
         };
@@ -110,7 +111,7 @@ fn digest(fingerprint: &str) -> Option<Vec<u8>> {
 }
 
 /// The pair of this name, if it is ours and has our key.
-async fn adopt(context: &StepContext, intent: &Intent, public_key: &str) -> StepResult<Option<KeyPair>> {
+async fn own(context: &StepContext, intent: &Intent, public_key: &str) -> StepResult<Option<KeyPair>> {
     let by_name = [Filter::new("key-name", [&intent.key_name])];
     let found = retry::call(context, || context.cloud.find_key_pairs(&intent.region, &by_name)).await?;
     let Some(pair) = found.into_iter().next() else { return Ok(None) };

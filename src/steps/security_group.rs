@@ -47,11 +47,12 @@ impl Step for MakeSecurityGroup {
         let group_id = match retry::passing(context, |_| false, create).await? {
             Ok(id) => id,
             Err(error) if matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) => {
-                adopt(context, intent, error).await?
+                let own = finding::seen_soon(context, || own(context, intent)).await?;
+                own.ok_or_else(|| finding::maybe_made(&error))?
             }
             Err(error) => return Err(error.into()),
         };
-        authorize(context, &intent.region, &group_id).await?;
+        authorize(context, &intent.region, &group_id).await.map_err(StepError::after_effect)?;
         Ok(Output { group_id })
     }
 
@@ -88,16 +89,17 @@ async fn find(context: &StepContext, region: &str) -> StepResult<Vec<SecurityGro
     retry::call(context, || context.cloud.find_security_groups(region, &own)).await
 }
 
-async fn adopt(context: &StepContext, intent: &Intent, error: CloudError) -> StepResult<String> {
+/// The group of this name, if it is ours.
+async fn own(context: &StepContext, intent: &Intent) -> StepResult<Option<String>> {
     let by_name = [Filter::new("group-name", [&intent.name])];
     let found = retry::call(context, || context.cloud.find_security_groups(&intent.region, &by_name)).await?;
     match found.into_iter().next() {
-        Some(group) if finding::is_own(context, &group.tags) => Ok(group.id),
+        Some(group) if finding::is_own(context, &group.tags) => Ok(Some(group.id)),
         Some(_) => Err(StepError::Failed(Failure::cloud(
             "security-group-taken",
             format!("a security group named {} exists and is not this build's", intent.name),
         ))),
-        None => Err(error.into()),
+        None => Ok(None),
     }
 }
 

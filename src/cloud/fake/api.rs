@@ -67,7 +67,10 @@ impl FakeCloud {
             world.settle();
             effect(&mut world, Place { account: &account, region })
         };
-        self.calls.pass(record, changes, happen).await
+        self.gate.pass().await;
+        let result = self.calls.pass(record, changes, happen).await;
+        self.gate.pass().await;
+        result
     }
 }
 

@@ -4,7 +4,35 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::cloud::{CloudError, CloudErrorClass, CloudResult, MUTATION_LIMIT};
+
+/// What freezes a server: while it is shut, calls neither begin nor get their answers. Those that were sent land.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+}
+
+impl Gate {
+    pub fn shut(&self) {
+        self.0.send_replace(false);
+    }
+
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits while it is shut.
+    pub async fn pass(&self) {
+        // The sender lives as long as `self`, so this ends by the gate's being open only.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
 
 /// One call as the log has it and the hook sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use super::{Accounts, Cloud, Image, Instance, Tags};
 use crate::domain::tags;
 
 pub use base::BaseImage;
-pub use calls::{CallRecord, FaultKind, Phase, Then};
+pub use calls::{CallRecord, FaultKind, Gate, Phase, Then};
 pub use timing::{FakeTimings, Latency};
 
 use calls::Calls;
@@ -43,6 +43,7 @@ pub struct FakeCloud {
     world: Arc<Mutex<World>>,
     calls: Arc<Calls>,
     account: String,
+    gate: Gate,
 }
 
 impl Default for FakeCloud {
@@ -58,7 +59,7 @@ impl FakeCloud {
         let mut world = World::default();
         base::fill(&mut world);
         world.accounts.insert("default".to_owned(), DEFAULT_ACCOUNT_ID.to_owned());
-        Self { world: Arc::new(Mutex::new(world)), calls: Arc::new(Calls::default()), account: "default".to_owned() }
+        Self { world: Arc::new(Mutex::new(world)), calls: Arc::new(Calls::default()), account: "default".to_owned(), gate: Gate::default() }
     }
 
     /// Adds an account.
@@ -72,6 +73,12 @@ impl FakeCloud {
     pub fn with_timings(self, timings: FakeTimings) -> Self {
         self.set_timings(timings);
         self
+    }
+
+    /// The same world as a server sees it that can be frozen.
+    #[must_use]
+    pub fn behind(&self, gate: Gate) -> Self {
+        Self { gate, ..self.clone() }
     }
 
     /// The same world as another account sees it.

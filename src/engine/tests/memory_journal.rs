@@ -8,12 +8,13 @@ use async_trait::async_trait;
 
 use chrono::{DateTime, Utc};
 
+use crate::cloud::fake::Gate;
 use crate::domain::clock::Clock;
 use crate::domain::failure::Failure;
 use crate::domain::hold::{Hold, Resume, RunOptions};
-use crate::domain::ids::{Attempt, BuildId, LeaseEpoch};
+use crate::domain::ids::{Attempt, BuildId, LeaseEpoch, StepName};
 use crate::domain::image::{CommitRecord, RunFile};
-use crate::domain::journal::{Control, Ending, Journal, JournalEntry, JournalError, JournalEvent, LogLine};
+use crate::domain::journal::{Control, Ending, Fold, Journal, JournalEntry, JournalError, JournalEvent, LogLine};
 use crate::domain::state::{BuildState, CleanupState};
 
 /// What the database would hold of one build.
@@ -42,6 +43,12 @@ pub struct Row {
     pub secrets_deleted: bool,
     /// Counts writes of all owners.
     pub writes: usize,
+    /// Which write wrote which entry, by its place in `entries`.
+    pub written_by: Vec<usize>,
+    /// Somebody cancels when this step has succeeded.
+    pub cancel_after: Option<StepName>,
+    /// The owner dies when it wants to write that this step is undone; once.
+    pub die_before_undone: Option<StepName>,
     /// The owner dies at this write: before it lands, or after it has.
     pub die_at: Option<(usize, Landed)>,
     /// Answers "unavailable" to this many writes, after carrying out every second of them.
@@ -60,18 +67,19 @@ pub struct MemoryJournal {
     build: BuildId,
     epoch: i64,
     clock: Arc<dyn Clock>,
+    gate: Gate,
     pub died: Arc<tokio::sync::Notify>,
 }
 
 impl MemoryJournal {
     /// Claims the build for a new owner.
-    pub fn claim(row: &Arc<Mutex<Row>>, clock: Arc<dyn Clock>) -> Self {
+    pub fn claim(row: &Arc<Mutex<Row>>, clock: Arc<dyn Clock>, gate: Gate) -> Self {
         let mut locked = row.lock().unwrap();
         locked.epoch += 1;
         if locked.state == BuildState::Queued {
             locked.state = BuildState::Running;
         }
-        Self { row: row.clone(), build: locked.build, epoch: locked.epoch, clock, died: Arc::default() }
+        Self { row: row.clone(), build: locked.build, epoch: locked.epoch, clock, gate, died: Arc::default() }
     }
 
     fn row(&self) -> MutexGuard<'_, Row> {
@@ -86,6 +94,7 @@ impl MemoryJournal {
         &self,
         change: impl FnOnce(&mut Row) -> Result<T, JournalError> + Send,
     ) -> Result<T, JournalError> {
+        self.gate.pass().await;
         let number = {
             let mut row = self.row();
             row.writes += 1;
@@ -120,9 +129,18 @@ impl Row {
             Some(present) => return Err(JournalError::Inconsistent(format!("{present:?} is there, not {entry:?}"))),
             None => {}
         }
+        if matches!(entry.event, JournalEvent::Succeeded { .. }) && entry.step == self.cancel_after {
+            self.cancel_requested = true;
+        }
+        self.written_by.push(self.writes);
         assert_eq!(entry.seq, self.entries.last().map_or(1, |last| last.seq + 1), "the journal has no holes");
         self.entries.push(entry.clone());
         Ok(())
+    }
+
+    /// The journal of the present attempt.
+    pub fn fold(&self) -> Fold {
+        Fold::of(&self.entries, self.attempt)
     }
 
     fn become_state(&mut self, next: BuildState) -> Result<(), JournalError> {
@@ -148,18 +166,29 @@ impl Journal for MemoryJournal {
     }
 
     async fn load(&self) -> Result<Vec<JournalEntry>, JournalError> {
+        self.gate.pass().await;
         Ok(self.row().entries.clone())
     }
 
     async fn append(&self, entries: &[JournalEntry]) -> Result<(), JournalError> {
+        let forgets = |entry: &JournalEntry| matches!(entry.event, JournalEvent::Undone { .. }) && entry.step.is_some();
+        for entry in entries.iter().filter(|entry| forgets(entry)) {
+            let dies = self.row().die_before_undone.take_if(|step| entry.step.as_ref() == Some(step)).is_some();
+            if dies {
+                self.died.notify_one();
+                pending::<()>().await;
+            }
+        }
         self.write(|row| entries.iter().try_for_each(|entry| row.add(entry))).await
     }
 
     async fn heartbeat(&self) -> Result<bool, JournalError> {
+        self.gate.pass().await;
         Ok(self.row().epoch == self.epoch)
     }
 
     async fn control(&self) -> Result<Control, JournalError> {
+        self.gate.pass().await;
         let row = self.row();
         Ok(Control {
             now: self.clock.now(),
@@ -181,14 +210,17 @@ impl Journal for MemoryJournal {
     }
 
     async fn private_key(&self, attempt: Attempt) -> Result<Option<String>, JournalError> {
+        self.gate.pass().await;
         Ok(self.row().keys.get(&attempt).cloned())
     }
 
     async fn last_log_seq(&self) -> Result<i64, JournalError> {
+        self.gate.pass().await;
         Ok(self.row().log.last().map_or(0, |line| line.seq))
     }
 
     async fn append_log(&self, lines: &[LogLine]) -> Result<(), JournalError> {
+        self.gate.pass().await;
         let mut row = self.fence(self.row())?;
         row.log.extend_from_slice(lines);
         Ok(())

@@ -3,6 +3,8 @@
 
 mod control;
 mod crash;
+mod each_step;
+mod sequences;
 mod life;
 mod memory_journal;
 mod scheduler;

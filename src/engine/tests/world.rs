@@ -12,15 +12,16 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::memory_journal::{Landed, MemoryJournal, Row};
-use crate::cloud::fake::FakeCloud;
+use crate::cloud::fake::{FakeCloud, Gate};
 use crate::communicator::CommunicatorError;
 use crate::communicator::fake::FakeCommunicator;
 use crate::communicator::ssh::SshTarget;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::BuildConfig;
+use crate::domain::config::{BuildConfig, BuilderConfig};
 use crate::domain::hold::{Hold, Resume, ResumeAction, RunOptions};
-use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId};
+use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId, StepName};
+use crate::domain::journal::{JournalEntry, JournalEvent};
 use crate::domain::plan::Plan;
 use crate::domain::run::{BuildFacts, Takeover};
 use crate::domain::state::{BuildState, CleanupState};
@@ -158,6 +159,9 @@ impl TestWorld {
             kept_until: None,
             secrets_deleted: false,
             writes: 0,
+            written_by: Vec::new(),
+            cancel_after: None,
+            die_before_undone: None,
             die_at: None,
             outage: 0,
         };
@@ -174,15 +178,21 @@ impl TestWorld {
 
     /// One server's part: claims the build and works on it until it is over here, or until the server dies.
     pub async fn serve_once(&self, drain: CancellationToken) -> Option<Departure> {
-        let journal = MemoryJournal::claim(&self.row, self.clock.clone());
+        self.serve_behind(drain, Gate::default()).await
+    }
+
+    /// As [`TestWorld::serve_once`], by a server that can be frozen.
+    pub async fn serve_behind(&self, drain: CancellationToken, gate: Gate) -> Option<Departure> {
+        let cloud = Arc::new(self.cloud.behind(gate.clone()));
+        let journal = MemoryJournal::claim(&self.row, self.clock.clone(), gate);
         let died = journal.died.clone();
         let attempt = self.row.lock().unwrap().attempt;
         let watcher_stop = CancellationToken::new();
         let surroundings = Surroundings {
-            accounts: Arc::new(self.cloud.clone()),
+            accounts: cloud.clone(),
             registry: Arc::new(Steps),
             dialer: Arc::new(self.dialer.clone()),
-            watcher: Watcher::new(Arc::new(self.cloud.clone()), watcher_stop.clone()),
+            watcher: Watcher::new(cloud, watcher_stop.clone()),
             clock: self.clock.clone(),
             network: Arc::new(Network { source_cidrs: vec!["192.0.2.7/32".into()] }),
             drain,
@@ -209,17 +219,49 @@ impl TestWorld {
     /// Servers come and die until the build is over.
     pub async fn serve_until_over(&self) {
         for _ in 0..20 {
-            let over = {
-                let row = self.row.lock().unwrap();
-                row.state == BuildState::Stuck || (row.state.is_over() && row.cleanup != CleanupState::Pending)
-            };
-            if over {
+            if self.is_over() {
                 return;
             }
             self.serve_once(CancellationToken::new()).await;
             self.row.lock().unwrap().die_at = None;
         }
         panic!("the build never ends: {}", self.story());
+    }
+
+    /// Another build of the same run in the same world, with a machine of its own.
+    pub fn sibling(&self, id: u128, name: &str) -> Self {
+        let mut config = self.config.clone();
+        let BuilderConfig::AmazonEbs(ebs) = &mut config.builder;
+        ebs.ami_name.push_str(name);
+        let other = Self::new(PLAIN);
+        let build = BuildId(Uuid::from_u128(id));
+        other.row.lock().unwrap().build = build;
+        Self {
+            cloud: self.cloud.clone(),
+            clock: self.clock.clone(),
+            facts: BuildFacts { build, ..self.facts.clone() },
+            plan: self.plan.clone(),
+            config,
+            ..other
+        }
+    }
+
+    /// Whether nothing more happens to the build by itself.
+    pub fn is_over(&self) -> bool {
+        let row = self.row.lock().unwrap();
+        row.state == BuildState::Stuck || (row.state.is_over() && row.cleanup != CleanupState::Pending)
+    }
+
+    /// [`TestWorld::check_promise`] for one of several builds: only what carries this build's tag counts.
+    pub fn check_own_promise(&self, images: usize, context: &str) {
+        let story = self.story();
+        assert!(self.is_over() && self.state() != BuildState::Stuck, "{context}\n{story}");
+        let build = self.facts.build.to_string();
+        assert_eq!(self.cloud.images_of(&build).len(), images, "{context}: one image for each region\n{story}");
+        let left = self.cloud.leftovers_with_tag("ingot:build-id", &build);
+        let others: Vec<&String> =
+            left.iter().filter(|thing| images == 0 || !(thing.contains("ami-") || thing.contains("snap-"))).collect();
+        assert!(others.is_empty(), "{context}: left behind {others:?}\n{story}");
     }
 
     /// How the run wants to be carried out.
@@ -255,6 +297,21 @@ impl TestWorld {
         self.row.lock().unwrap().die_at = Some((write, landed));
     }
 
+    /// The number of the first write that wrote such an entry.
+    pub fn write_number(&self, wanted: impl Fn(&JournalEntry) -> bool) -> Option<usize> {
+        let row = self.row.lock().unwrap();
+        let place = row.entries.iter().position(wanted)?;
+        Some(row.written_by[place])
+    }
+
+    /// How often a step was begun, in all attempts.
+    pub fn begun(&self, step: &StepName) -> usize {
+        let begins = |entry: &&JournalEntry| {
+            entry.step.as_ref() == Some(step) && matches!(entry.event, JournalEvent::Started { .. })
+        };
+        self.row.lock().unwrap().entries.iter().filter(begins).count()
+    }
+
     pub fn state(&self) -> BuildState {
         self.row.lock().unwrap().state
     }
@@ -280,6 +337,9 @@ impl TestWorld {
     /// The promise: a build that succeeded left exactly its images, any other left nothing.
     pub fn check_promise(&self, regions: usize, context: &str) {
         let images = self.cloud.images_of(&self.facts.build.to_string());
+        let numbers: Vec<i64> = self.row.lock().unwrap().log.iter().map(|line| line.seq).collect();
+        let expected: Vec<i64> = (1..).take(numbers.len()).collect();
+        assert_eq!(numbers, expected, "{context}: the log has a hole or a line twice\n{}", self.story());
         let state = self.state();
         let story = self.story();
         match state {

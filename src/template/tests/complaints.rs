@@ -1,6 +1,8 @@
 //! What a person reads when something is wrong.
 
 use super::{Given, with_options};
+use crate::domain::config::ProvisionerConfig;
+use crate::domain::config::provisioner::Breakpoint;
 
 #[test]
 fn options() {
@@ -150,6 +152,52 @@ fn provisioners() {
     t.pkr.hcl:12:15: {{ if }} is not supported yet
     t.pkr.hcl:13:20: pause_before must be a duration, "soon" is none: write a number with its unit: 30s, 5m, 1h30m
     "#);
+}
+
+#[test]
+fn breakpoints_and_error_cleanup() {
+    let text = |block: &str| {
+        let given = with_options("");
+        let source = String::from_utf8(given.files[0].1.clone()).unwrap();
+        Given::hcl(
+            &source.replace("  sources = [\"amazon-ebs.a\"]\n", &format!("  sources = [\"amazon-ebs.a\"]\n{block}")),
+        )
+    };
+    let good = text(
+        "  provisioner \"breakpoint\" {\n    note = \"look\"\n  }\n  error-cleanup-provisioner \"shell\" {\n    inline = [\"save\"]\n  }\n",
+    )
+    .good();
+    let build = &good.builds[0];
+    assert_eq!(
+        build.provisioners[0].config,
+        ProvisionerConfig::Breakpoint(Breakpoint { disable: false, note: "look".into() })
+    );
+    assert_eq!(build.provisioners.len(), 1, "it is not one of the provisioners");
+    let Some(ProvisionerConfig::Shell(shell)) = build.error_cleanup.as_ref().map(|block| &block.config) else {
+        panic!("a shell")
+    };
+    assert_eq!(shell.inline[0].0, "save");
+
+    let twice = "  error-cleanup-provisioner \"shell\" {\n    inline = [\"x\"]\n  }\n".repeat(2);
+    insta::assert_snapshot!(text(&twice).bad(), @r#"
+    t.pkr.hcl:14:3: a build has one error-cleanup-provisioner at most: put what it does into one script
+    "#);
+    insta::assert_snapshot!(text("  error-cleanup-provisioner \"breakpoint\" {}\n  provisioner \"breakpoint\" {\n    wait = 1\n  }\n").bad(), @r#"
+    t.pkr.hcl:11:3: a breakpoint can't be the error-cleanup-provisioner: start the run with on_error "ask" to look at a machine where something failed
+    t.pkr.hcl:13:5: the breakpoint provisioner has no option "wait"
+    "#);
+}
+
+#[test]
+fn a_json_template_has_an_error_cleanup_provisioner_too() {
+    let json = r#"{
+      "builders": [{"type": "amazon-ebs", "ami_name": "web", "region": "us-east-1", "instance_type": "t3.micro",
+                    "source_ami": "ami-12345678", "ssh_username": "u"}],
+      "provisioners": [{"type": "breakpoint", "disable": true}],
+      "error-cleanup-provisioner": {"type": "shell", "inline": ["save"]}
+    }"#;
+    let good = Given::default().file("t.json", json).good();
+    assert_eq!(good.builds[0].error_cleanup.as_ref().unwrap().config.provisioner_type(), "shell");
 }
 
 #[test]
