@@ -2,9 +2,11 @@
 //! the only place with AWS types, `fake/` an EC2 world with state for tests.
 //!
 //! Calls that change the cloud have a time limit ([`MUTATION_LIMIT`]) inside which they are sent, re-sent and answered,
-//! so that nothing of them can land later. A call without an answer is [`CloudErrorClass::UnknownOutcome`].
+//! so that nothing of them can land later. A call without an answer is [`CloudErrorClass::UnknownOutcome`]. `budget` says
+//! how many calls an account may make.
 
 pub mod aws;
+pub mod budget;
 pub mod fake;
 mod types;
 
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use budget::AccountBudget;
 pub use types::*;
 
 /// Time limit of a call that changes the cloud, retries included.
@@ -80,6 +83,12 @@ pub type CloudResult<T> = Result<T, CloudError>;
 pub trait Cloud: Send + Sync {
     /// The account's number, as STS tells it.
     async fn account_id(&self) -> CloudResult<String>;
+
+    /// For an account whose calls wait for a rate budget: the account without that wait, and the budget. Who has something
+    /// to do between the wait and the call waits there himself.
+    fn behind_budget(&self) -> Option<(Arc<dyn Cloud>, AccountBudget)> {
+        None
+    }
 
     // ---- looking ----
 

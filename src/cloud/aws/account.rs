@@ -16,6 +16,7 @@ use super::call::Call;
 use super::convert::{self, filters, tag_specifications};
 use super::errors::{self, incomplete};
 use super::launch;
+use crate::cloud::budget::AccountBudget;
 use crate::cloud::{
     Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, KeyPair,
     NetworkInterface, NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags,
@@ -34,6 +35,7 @@ pub(super) struct AwsAccount {
     own_region: String,
     clients: Mutex<HashMap<String, Client>>,
     id: OnceCell<String>,
+    budget: AccountBudget,
 }
 
 /// Asks for page after page.
@@ -43,6 +45,9 @@ macro_rules! all_pages {
         let mut found = Vec::new();
         let mut token: Option<String> = None;
         loop {
+            if token.is_some() {
+                call.count();
+            }
             let page = call.read(|| request.clone().set_next_token(token.clone()).send()).await?;
             found.extend(page.$items().iter().map($convert));
             token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
@@ -54,9 +59,15 @@ macro_rules! all_pages {
 }
 
 impl AwsAccount {
-    pub(super) fn new(name: &str, expected_id: Option<String>, config: SdkConfig, own_region: String) -> Self {
+    pub(super) fn new(
+        name: &str,
+        expected_id: Option<String>,
+        config: SdkConfig,
+        own_region: String,
+        budget: AccountBudget,
+    ) -> Self {
         let clients = Mutex::new(HashMap::new());
-        Self { name: name.to_owned(), expected_id, config, own_region, clients, id: OnceCell::new() }
+        Self { name: name.to_owned(), expected_id, config, own_region, clients, id: OnceCell::new(), budget }
     }
 
     fn client(&self, region: &str) -> Client {
@@ -73,7 +84,7 @@ impl AwsAccount {
     }
 
     fn call<'c>(&'c self, operation: &'static str, region: &'c str) -> Call<'c> {
-        Call { operation, account: &self.name, region }
+        Call { operation, account: &self.name, region, budget: &self.budget }
     }
 
     async fn ask_sts(&self) -> CloudResult<String> {
