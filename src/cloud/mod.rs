@@ -7,6 +7,7 @@
 
 pub mod aws;
 pub mod budget;
+pub mod denial;
 pub mod fake;
 mod types;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use budget::AccountBudget;
+use denial::Denial;
 pub use types::*;
 
 /// Time limit of a call that changes the cloud, retries included.
@@ -108,6 +110,8 @@ pub trait Cloud: Send + Sync {
     async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>>;
     /// The end of the instance's console output, as text; empty when there is none yet.
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String>;
+    /// Decodes the encoded part of a refusal ([`denial::encoded_part`]), where the role may.
+    async fn explain_denial(&self, encoded: &str) -> CloudResult<Denial>;
 
     // ---- changing: within MUTATION_LIMIT ----
 

@@ -1,6 +1,7 @@
 //! What a cloud error means to a person: its class, and what to do.
 
 use super::step::StepError;
+use crate::cloud::denial;
 use crate::cloud::{CloudError, CloudErrorClass};
 use crate::domain::failure::{Failure, FailureClass};
 
@@ -43,6 +44,9 @@ fn advice(error: &CloudError) -> Option<&'static str> {
             "Ask AWS to raise the account's quota for this instance family, or use a smaller type."
         }
         "InsufficientFreeAddressesInSubnet" => "Use a subnet with free addresses.",
+        "UnauthorizedOperation" if error.message.ends_with(denial::NOT_DECODED) => {
+            "Allow this call in the policy of the account's build role; deploy/aws has the whole policy. Allow the role sts:DecodeAuthorizationMessage too, and the message says which action on which resource is missing."
+        }
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => {
             "Allow this call in the policy of the account's build role."
         }

@@ -3,16 +3,21 @@
 //! call is sent, and the time limit of a call begins then too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::lease::Lease;
 use crate::cloud::budget::{AccountBudget, Budgets};
+use crate::cloud::denial::{self, Denial};
 use crate::cloud::{
     Accounts, Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType,
     KeyPair, MUTATION_LIMIT, NetworkInterface, NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup,
     Snapshot, Subnet, Tags, Volume,
 };
+
+/// Nobody waits longer than this for the reason of a refusal.
+const EXPLANATION_LIMIT: Duration = Duration::from_secs(5);
 
 /// Accounts whose calls draw on one budget, whoever makes them.
 pub struct BudgetedAccounts {
@@ -68,7 +73,7 @@ impl GuardedCloud {
         call: impl Future<Output = CloudResult<T>> + Send,
     ) -> CloudResult<T> {
         self.wait_for_budget(region, operation).await;
-        self.heeded(region, operation, call.await)
+        self.heeded(region, operation, call.await).await
     }
 
     async fn change<T>(
@@ -91,8 +96,8 @@ impl GuardedCloud {
         }
         // The cloud keeps the limit itself; this is the wall behind it. Its second more lets the cloud's own, more
         // telling answer come first, and is covered by the margin between the owner's deadline and the lease's end.
-        match tokio::time::timeout(MUTATION_LIMIT + std::time::Duration::from_secs(1), call).await {
-            Ok(answer) => self.heeded(region, operation, answer),
+        match tokio::time::timeout(MUTATION_LIMIT + Duration::from_secs(1), call).await {
+            Ok(answer) => self.heeded(region, operation, answer).await,
             Err(_) => Err(CloudError {
                 class: CloudErrorClass::UnknownOutcome,
                 operation,
@@ -109,13 +114,32 @@ impl GuardedCloud {
         }
     }
 
-    fn heeded<T>(&self, region: &str, operation: &'static str, answer: CloudResult<T>) -> CloudResult<T> {
-        if let (Some(budget), Err(error)) = (&self.budget, &answer)
-            && error.class == CloudErrorClass::Throttled
-        {
-            budget.throttled(region, operation);
+    /// Slows down what was throttled, and explains what was refused.
+    async fn heeded<T>(&self, region: &str, operation: &'static str, answer: CloudResult<T>) -> CloudResult<T> {
+        let mut error = match answer {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        match (error.class, &self.budget) {
+            (CloudErrorClass::Throttled, Some(budget)) => budget.throttled(region, operation),
+            (CloudErrorClass::Unauthorized, _) => self.explain(&mut error).await,
+            _ => {}
         }
-        answer
+        Err(error)
+    }
+
+    /// Replaces the encoded part of a refusal, which nobody can read, by what it says.
+    async fn explain(&self, error: &mut CloudError) {
+        let Some((plain, encoded)) = denial::encoded_part(&error.message) else { return };
+        let explained = match tokio::time::timeout(EXPLANATION_LIMIT, self.explain_denial(encoded)).await {
+            Ok(Ok(denial)) => denial.sentence(),
+            Ok(Err(reason)) => {
+                tracing::info!(operation = error.operation, %reason, "why a call was refused can't be decoded");
+                denial::NOT_DECODED.to_owned()
+            }
+            Err(_) => denial::NOT_DECODED.to_owned(),
+        };
+        error.message = format!("{plain} {explained}").trim().to_owned();
     }
 }
 
@@ -163,6 +187,10 @@ impl Cloud for GuardedCloud {
     }
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String> {
         self.look(region, "GetConsoleOutput", self.inner.console_output(region, instance_id)).await
+    }
+    async fn explain_denial(&self, encoded: &str) -> CloudResult<Denial> {
+        // STS has limits of its own.
+        self.inner.explain_denial(encoded).await
     }
     async fn import_key_pair(&self, region: &str, name: &str, public_key: &str, tags: &Tags) -> CloudResult<KeyPair> {
         self.change(region, "ImportKeyPair", self.inner.import_key_pair(region, name, public_key, tags)).await
@@ -239,7 +267,6 @@ impl Cloud for GuardedCloud {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
 
     use chrono::{DateTime, Utc};
     use tokio::time::Instant;
@@ -332,5 +359,27 @@ mod tests {
         let began = Instant::now();
         other.find_snapshots(REGION, &[]).await.unwrap();
         assert_eq!(began.elapsed(), Duration::ZERO, "other actions have budgets of their own");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_explained_where_the_role_may_and_never_left_encoded() {
+        let fake = FakeCloud::new();
+        let cloud = BudgetedAccounts::new(Arc::new(fake.clone()), Arc::default()).account("default").unwrap();
+        let message = "You are not authorized. Encoded authorization failure message: sEcReT";
+        let refused = FaultKind::refuse_with(CloudErrorClass::Unauthorized, "UnauthorizedOperation", message);
+        fake.fail_next("DescribeImages", refused.clone(), 1);
+        let error = cloud.find_images(REGION, &ImageQuery::default()).await.unwrap_err();
+        assert_eq!(error.message, "You are not authorized. (the details are encoded)");
+
+        let denial = Denial {
+            action: "ec2:TerminateInstances".into(),
+            resource: "arn:aws:ec2:us-east-1:1:instance/i-1".into(),
+            explicit: false,
+            statements: vec![],
+        };
+        fake.set_denial("sEcReT", denial.clone());
+        fake.fail_next("TerminateInstances", refused, 1);
+        let error = cloud.terminate_instance(REGION, "i-1").await.unwrap_err();
+        assert_eq!(error.message, format!("You are not authorized. {}", denial.sentence()));
     }
 }

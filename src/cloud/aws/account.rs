@@ -17,6 +17,7 @@ use super::convert::{self, filters, tag_specifications};
 use super::errors::{self, incomplete};
 use super::launch;
 use crate::cloud::budget::AccountBudget;
+use crate::cloud::denial::Denial;
 use crate::cloud::{
     Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, KeyPair,
     NetworkInterface, NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags,
@@ -87,13 +88,17 @@ impl AwsAccount {
         Call { operation, account: &self.name, region, budget: &self.budget }
     }
 
-    async fn ask_sts(&self) -> CloudResult<String> {
-        const OPERATION: &str = "GetCallerIdentity";
+    fn sts(&self) -> aws_sdk_sts::Client {
         let config = aws_sdk_sts::config::Builder::from(&self.config)
             .retry_config(RetryConfig::disabled())
             .identity_cache(IdentityCache::no_cache())
             .build();
-        let sts = aws_sdk_sts::Client::from_conf(config);
+        aws_sdk_sts::Client::from_conf(config)
+    }
+
+    async fn ask_sts(&self) -> CloudResult<String> {
+        const OPERATION: &str = "GetCallerIdentity";
+        let sts = self.sts();
         let answer = self.call(OPERATION, &self.own_region).read(|| sts.get_caller_identity().send()).await?;
         let id = answer.account.ok_or_else(|| incomplete(OPERATION, "account", false))?;
         match &self.expected_id {
@@ -221,6 +226,15 @@ impl Cloud for AwsAccount {
             other => other?,
         };
         Ok(convert::console_text(answer.output()))
+    }
+
+    async fn explain_denial(&self, encoded: &str) -> CloudResult<Denial> {
+        const OPERATION: &str = "DecodeAuthorizationMessage";
+        let sts = self.sts();
+        let send = || sts.decode_authorization_message().encoded_message(encoded).send();
+        let answer = self.call(OPERATION, &self.own_region).read(send).await?;
+        let decoded = answer.decoded_message().and_then(Denial::from_decoded);
+        decoded.ok_or_else(|| incomplete(OPERATION, "action and resource", false))
     }
 
     async fn import_key_pair(&self, region: &str, name: &str, public_key: &str, tags: &Tags) -> CloudResult<KeyPair> {

@@ -54,6 +54,12 @@ impl FaultKind {
         Self::Before(fault(class, code, "refused on demand"))
     }
 
+    /// Refused with a code and a text.
+    #[must_use]
+    pub fn refuse_with(class: CloudErrorClass, code: &str, message: &str) -> Self {
+        Self::Before(fault(class, code, message))
+    }
+
     /// The effect lands and the reply is lost.
     #[must_use]
     pub fn lose_reply() -> Self {

@@ -20,6 +20,7 @@ mod world;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::denial::Denial;
 use super::{Accounts, Cloud, Image, Instance, Tags};
 use crate::domain::tags;
 
@@ -174,6 +175,11 @@ impl FakeCloud {
     /// What consoles show from now on.
     pub fn set_console_output(&self, text: &str) {
         text.clone_into(&mut self.world().console);
+    }
+
+    /// What an encoded refusal says when it is decoded.
+    pub fn set_denial(&self, encoded: &str, denial: Denial) {
+        self.world().denials.insert(encoded.to_owned(), denial);
     }
 
     // ---- looking without calling ----
