@@ -46,14 +46,8 @@ impl Step for CreateImage {
         // "Instance is not in state" passes: the stop is seen a moment before every part of EC2 knows of it.
         let busy = |error: &CloudError| error.class == CloudErrorClass::Busy;
         let create = || context.cloud.create_image(&intent.region, &request);
-        let image_id = match retry::passing(context, busy, create).await? {
-            Ok(id) => id,
-            Err(error) if matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) => {
-                let own = removal::own_images(context, &intent.region).await?;
-                own.into_iter().find(|image| image.name == request.name).map(|image| image.id).ok_or(error)?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let find = || removal::own_image_of_name(context, &intent.region, &request.name);
+        let image_id = retry::make(context, busy, create, find).await?;
         context.log.say(&format!("AMI: {image_id}")).await;
         Ok(Output { image_id })
     }

@@ -22,6 +22,15 @@ pub async fn own_images(context: &StepContext, region: &str) -> StepResult<Vec<I
     retry::call(context, || context.cloud.find_images(region, &query)).await
 }
 
+/// This attempt's image of a name, which an account has once in a region.
+///
+/// # Errors
+/// When the cloud can't be asked.
+pub async fn own_image_of_name(context: &StepContext, region: &str, name: &str) -> StepResult<Option<String>> {
+    let own = own_images(context, region).await?;
+    Ok(own.into_iter().find(|image| image.name == name).map(|image| image.id))
+}
+
 /// Removes this attempt's image in a region and its snapshots. The snapshots' ids are journaled before the image is
 /// deregistered: afterwards nothing would lead to those that carry no tags.
 ///

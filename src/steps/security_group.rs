@@ -44,13 +44,7 @@ impl Step for MakeSecurityGroup {
             tags: finding::temporary_tags(context, &intent.name, &image_tags::run_tags(context)?),
         };
         let create = || context.cloud.create_security_group(&intent.region, &request);
-        let group_id = match retry::passing(context, |_| false, create).await? {
-            Ok(id) => id,
-            Err(error) if matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) => {
-                adopt(context, intent, error).await?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let group_id = retry::make(context, |_| false, create, || adopt(context, intent)).await?;
         authorize(context, &intent.region, &group_id).await?;
         Ok(Output { group_id })
     }
@@ -88,16 +82,17 @@ async fn find(context: &StepContext, region: &str) -> StepResult<Vec<SecurityGro
     retry::call(context, || context.cloud.find_security_groups(region, &own)).await
 }
 
-async fn adopt(context: &StepContext, intent: &Intent, error: CloudError) -> StepResult<String> {
+/// The group of this name, if it is ours.
+async fn adopt(context: &StepContext, intent: &Intent) -> StepResult<Option<String>> {
     let by_name = [Filter::new("group-name", [&intent.name])];
     let found = retry::call(context, || context.cloud.find_security_groups(&intent.region, &by_name)).await?;
     match found.into_iter().next() {
-        Some(group) if finding::is_own(context, &group.tags) => Ok(group.id),
+        Some(group) if finding::is_own(context, &group.tags) => Ok(Some(group.id)),
         Some(_) => Err(StepError::Failed(Failure::cloud(
             "security-group-taken",
             format!("a security group named {} exists and is not this build's", intent.name),
         ))),
-        None => Err(error.into()),
+        None => Ok(None),
     }
 }
 
@@ -119,7 +114,8 @@ pub async fn authorize(context: &StepContext, region: &str, group_id: &str) -> S
         let rule = [cidr];
         let result = retry::passing(
             context,
-            |error| error.class == CloudErrorClass::NotFound,
+            // A rule that is there already is a `Duplicate`, so a lost answer may be asked for again.
+            |error| matches!(error.class, CloudErrorClass::NotFound | CloudErrorClass::UnknownOutcome),
             || context.cloud.authorize_ingress(region, group_id, port, &rule),
         )
         .await?;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{CloudErrorClass, Filter, Image, ImageState, Snapshot};
+use crate::cloud::{Filter, Image, ImageState, Snapshot};
 use crate::domain::failure::Failure;
 use crate::domain::ids::StepName;
 use crate::domain::tags::TagList;
-use crate::engine::failures;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 
+use super::retry::Patience;
 use super::wait_limit::{WaitIntent, WaitLimit};
 use super::{create_image, image_tags, retry};
 
@@ -80,21 +80,22 @@ async fn until_available(context: &StepContext, region: &str, id: &str, limit: W
     let mut watch = context.watcher.image(&context.facts.account, region, id);
     let started = tokio::time::Instant::now();
     let mut was_seen = false;
+    let mut patience = Patience::default();
     loop {
         let next = tokio::time::timeout_at(limit.until, watch.next());
         let Ok(observation) = context.waiting(next).await? else {
             return Err(limit.passed("image-wait-timeout", &format!("AMI {id} was not available")).into());
         };
         let observation = observation.map_err(|_| StepError::Interrupted)?;
-        if let Some(error) = observation.error {
-            if error.class == CloudErrorClass::Unauthorized {
-                return Err(failures::from_cloud(&error));
-            }
+        patience.note(observation.error.as_ref())?;
+        if observation.error.is_some() {
             continue;
         }
         let Some(image) = observation.seen else {
             if was_seen || started.elapsed() > INVISIBLE_LIMIT {
-                return Err(Failure::cloud("image-gone", format!("AMI {id} disappeared from {region}.")).into());
+                return Err(Failure::cloud("image-gone", format!("AMI {id} disappeared from {region}."))
+                    .with_advice("CloudTrail tells who called DeregisterImage. Then start the run again.")
+                    .into());
             }
             continue;
         };
@@ -104,7 +105,9 @@ async fn until_available(context: &StepContext, region: &str, id: &str, limit: W
             ImageState::Pending => {}
             ImageState::Failed | ImageState::Other => {
                 let reason = image.state_reason.as_deref().unwrap_or("no reason given");
-                return Err(Failure::cloud("image-failed", format!("AMI {id} in {region} failed: {reason}")).into());
+                return Err(Failure::cloud("image-failed", format!("AMI {id} in {region} failed: {reason}"))
+                    .with_advice("Start the run again. If the reason names a KMS key, check that it is enabled and that the account's build role may use it.")
+                    .into());
             }
         }
     }
@@ -138,5 +141,5 @@ async fn add_missing(
         return Ok(());
     }
     let ids = [id.to_owned()];
-    retry::call_on_new(context, || context.cloud.create_tags(region, &ids, &missing)).await
+    retry::set_on_new(context, || context.cloud.create_tags(region, &ids, &missing)).await
 }

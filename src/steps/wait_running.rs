@@ -5,11 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{CloudErrorClass, Instance, InstanceState};
+use crate::cloud::{Instance, InstanceState};
 use crate::domain::failure::Failure;
-use crate::engine::failures;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 
+use super::retry::Patience;
 use super::wait_limit::{WaitIntent, WaitLimit};
 use super::{launch, machine_watch};
 
@@ -66,6 +66,7 @@ pub async fn wait_for(
 ) -> StepResult<Instance> {
     let region = &context.ebs()?.region;
     let mut watch = context.watcher.instance(&context.facts.account, region, id);
+    let mut patience = Patience::default();
     loop {
         let next = tokio::time::timeout_at(limit.until, watch.next());
         let Ok(observation) = context.waiting(next).await? else {
@@ -73,10 +74,8 @@ pub async fn wait_for(
             return Err(limit.passed("instance-wait-timeout", &format!("Instance {id} was not {wanted}")).into());
         };
         let observation = observation.map_err(|_| StepError::Interrupted)?;
-        if let Some(error) = observation.error {
-            if error.class == CloudErrorClass::Unauthorized {
-                return Err(failures::from_cloud(&error));
-            }
+        patience.note(observation.error.as_ref())?;
+        if observation.error.is_some() {
             continue;
         }
         // Not there yet is usual right after the launch.

@@ -114,6 +114,10 @@ impl Calls {
         self.state().faults.extend(faults);
     }
 
+    pub(super) fn forget_faults(&self) {
+        self.state().faults.clear();
+    }
+
     /// Takes a call through log, hook and faults. `effect` happens at one instant.
     pub(super) async fn pass<T: Send>(
         &self,

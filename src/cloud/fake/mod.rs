@@ -122,6 +122,11 @@ impl FakeCloud {
         self.calls.fail_next(operation, fault, times);
     }
 
+    /// No call meets a fault of [`FakeCloud::fail_next`] any more.
+    pub fn forget_faults(&self) {
+        self.calls.forget_faults();
+    }
+
     /// Called twice for every call: before anything happens, and when the effect has landed but the caller does not know
     /// yet. [`Then::Hang`] never answers: the task that called is as good as dead and can be cut off there.
     pub fn on_call(&self, hook: impl Fn(&CallRecord) -> Then + Send + Sync + 'static) {
