@@ -139,7 +139,7 @@ impl GuardedCloud {
             }
             Err(_) => denial::NOT_DECODED.to_owned(),
         };
-        error.message = format!("{plain} {explained}").trim().to_owned();
+        error.message = if plain.is_empty() { explained } else { format!("{plain} {explained}") };
     }
 }
 
@@ -340,7 +340,7 @@ mod tests {
     async fn waiting_for_the_budget_is_no_part_of_a_calls_time_limit() {
         let fake = FakeCloud::new();
         let cloud = budgeted(&fake);
-        fake.set_call_latency(MUTATION_LIMIT - Duration::from_secs(1));
+        fake.set_call_latency(MUTATION_LIMIT.saturating_sub(Duration::from_secs(1)));
         for _ in 0..3 {
             cloud.create_tags(REGION, &[], &Tags::new()).await.unwrap();
         }

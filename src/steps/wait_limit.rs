@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::domain::config::amazon_ebs::AwsPolling;
 use crate::domain::failure::Failure;
 use crate::engine::step::StepContext;
 
@@ -36,7 +37,7 @@ impl WaitIntent {
     /// # Errors
     /// As [`StepContext::ebs`].
     pub fn limit(&self, context: &StepContext, default: Duration) -> Result<WaitLimit, Failure> {
-        let allowed = context.ebs()?.aws_polling.map_or(default, |polling| polling.limit());
+        let allowed = context.ebs()?.aws_polling.map_or(default, AwsPolling::limit);
         // Calendar time is the only one that servers share; a clock that was set back must not make the wait longer.
         let now = context.clock.now();
         let waited = now.signed_duration_since(self.began_at.unwrap_or(now)).to_std().unwrap_or_default();
