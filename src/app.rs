@@ -26,12 +26,14 @@ use crate::cli::token::CreateArgs;
 use crate::cli::{self, ClientCommand, Command, Output};
 use crate::cloud::Accounts;
 use crate::cloud::aws::{AccountConfig, AwsAccounts, AwsConfig};
+use crate::cloud::budget::Budgets;
 use crate::config::{Config, units};
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::ids::{DeploymentId, TokenId};
 use crate::domain::server_role::ServerRole;
 use crate::engine::accept::{AcceptSettings, Random, new_id};
+use crate::engine::guarded_cloud::BudgetedAccounts;
 use crate::engine::session::SshDialer;
 use crate::engine::{self, EngineHandle, EngineParts, EngineSettings, pipeline_metrics};
 use crate::lifecycle::{Drained, GRACE, Lifecycle, SystemClock};
@@ -308,7 +310,7 @@ impl Server {
         });
         let stages = Arc::new(config.stages.order.clone());
         let engine = if role.works() {
-            let accounts: Arc<dyn Accounts> = Arc::new(AwsAccounts::from_config(aws_config(config, deployment)).await);
+            let accounts = accounts(config, deployment).await;
             engine::start(EngineParts {
                 store: store.clone(),
                 accounts,
@@ -453,6 +455,13 @@ fn start_metrics(config: &Config, deployment: DeploymentId) -> Result<Prometheus
     metrics::gauge!(names::DRAINING).set(0);
     tokio::spawn(telemetry::metrics::upkeep(metrics.clone()));
     Ok(metrics)
+}
+
+/// The clouds, with one rate budget for all that this server asks of them.
+async fn accounts(config: &Config, deployment: DeploymentId) -> Arc<dyn Accounts> {
+    let budgets = Budgets::new(config.aws.rates);
+    let aws = AwsAccounts::from_config(aws_config(config, deployment), &budgets).await;
+    Arc::new(BudgetedAccounts::new(Arc::new(aws), budgets))
 }
 
 fn aws_config(config: &Config, deployment: DeploymentId) -> AwsConfig {

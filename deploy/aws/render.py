@@ -17,8 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 # Statements that an account can do without. README.md says what is lost with each.
-OPTIONAL = ("CopyTagged", "CopyFromOwnAccount", "ModifyOwnImage", "ShareOwnSnapshot", "PassListedRole", "UseListedKey",
-            "GrantListedKeyToVolume")
+OPTIONAL = ("ExplainRefusals", "CopyTagged", "CopyFromOwnAccount", "ModifyOwnImage", "ShareOwnSnapshot", "PassListedRole",
+            "UseListedKey", "GrantListedKeyToVolume")
 
 ACCOUNT = r"\d{12}"
 ROLE = r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+"

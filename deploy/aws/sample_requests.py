@@ -226,7 +226,10 @@ def named(calls):
             for number, (action, parameters) in enumerate(calls)]
 
 
-ALLOWED = named(SENT) + [(f"kms-{number}", asked) for number, asked in enumerate(ASKED_OF_KMS)]
+EXPLANATION = [Authorization("sts:DecodeAuthorizationMessage", "*")]
+
+ALLOWED = named(SENT) + [(f"kms-{number}", asked) for number, asked in enumerate(ASKED_OF_KMS)] + [
+    ("explanation", EXPLANATION)]
 REFUSED = named(REFUSED_CALLS) + [(f"question-{number}", asked) for number, asked in enumerate(REFUSED_QUESTIONS)] + [
     (f"elsewhere-{action}", authorizations(action, parameters, account("ap-south-1")))
     for action, parameters in SENT if action in ("DescribeImages", "RunInstances", "CopyImage")]

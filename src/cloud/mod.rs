@@ -2,9 +2,12 @@
 //! the only place with AWS types, `fake/` an EC2 world with state for tests.
 //!
 //! Calls that change the cloud have a time limit ([`MUTATION_LIMIT`]) inside which they are sent, re-sent and answered,
-//! so that nothing of them can land later. A call without an answer is [`CloudErrorClass::UnknownOutcome`].
+//! so that nothing of them can land later. A call without an answer is [`CloudErrorClass::UnknownOutcome`]. `budget` says
+//! how many calls an account may make.
 
 pub mod aws;
+pub mod budget;
+pub mod denial;
 pub mod fake;
 mod types;
 
@@ -13,6 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use budget::AccountBudget;
+use denial::Denial;
 pub use types::*;
 
 /// Time limit of a call that changes the cloud, retries included.
@@ -81,6 +86,12 @@ pub trait Cloud: Send + Sync {
     /// The account's number, as STS tells it.
     async fn account_id(&self) -> CloudResult<String>;
 
+    /// For an account whose calls wait for a rate budget: the account without that wait, and the budget. Who has something
+    /// to do between the wait and the call waits there himself.
+    fn behind_budget(&self) -> Option<(Arc<dyn Cloud>, AccountBudget)> {
+        None
+    }
+
     // ---- looking ----
 
     /// Regions that are enabled for the account.
@@ -99,6 +110,8 @@ pub trait Cloud: Send + Sync {
     async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>>;
     /// The end of the instance's console output, as text; empty when there is none yet.
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String>;
+    /// Decodes the encoded part of a refusal ([`denial::encoded_part`]), where the role may.
+    async fn explain_denial(&self, encoded: &str) -> CloudResult<Denial>;
 
     // ---- changing: within MUTATION_LIMIT ----
 

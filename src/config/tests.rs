@@ -22,6 +22,7 @@ fn an_empty_configuration_has_sound_defaults() {
     assert_eq!(config.workers.max_builds, 64);
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/ingot"));
     assert_eq!(config.accounts.keys().collect::<Vec<_>>(), ["default"]);
+    assert_eq!(config.aws.rates, crate::cloud::budget::RateLimits::default());
     assert!(config.database.url.is_none() && config.policy.ssh_hosts.is_empty());
 }
 
@@ -82,6 +83,17 @@ subnet_id = "subnet-1"
     ingot.toml:17:1: accounts.prod.defaults.subnet_id does not work yet: say it in the template for now
     ingot.toml:19:2: unknown section "serverr": did you mean "server"?
     "#);
+}
+
+#[test]
+fn rates_of_calls_are_read_and_shown() {
+    let env = [("INGOT__AWS__LAUNCH_RATE", "120/m"), ("INGOT__AWS__LAUNCH_BURST", "7")];
+    let config = load("[aws]\ndescribe_rate = \"0.5/s\"\n", &env).unwrap();
+    assert_eq!((config.aws.rates.launch.per_second, config.aws.rates.launch.burst), (2.0, 7.0));
+    let shown = config.describe();
+    assert!(shown.contains("aws.describe_rate = 0.5/s\naws.describe_burst = 50\n"), "{shown}");
+    let complaints = load("[aws]\nchange_rate = 5\nlaunch_burst = 0\n", &[]).unwrap_err();
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
 }
 
 #[test]

@@ -59,6 +59,31 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(total) + Duration::from_millis(milliseconds))
 }
 
+/// Times a second of `10/s`, `1.5/s`, `90/m`.
+///
+/// # Errors
+/// A sentence that says what would be right.
+pub fn parse_rate(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text:?} is not a rate; write it like \"10/s\", \"1.5/s\" or \"90/m\"");
+    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let seconds = match unit.trim() {
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err(wrong()),
+    };
+    let number = number.trim();
+    if number.is_empty() || !number.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return Err(wrong());
+    }
+    let per_second = number.parse::<f64>().map_err(|_| wrong())? / seconds;
+    // Less often than once a minute nothing would get done; more often than this nothing is limited.
+    if (1.0 / 60.0..=100_000.0).contains(&per_second) {
+        Ok(per_second)
+    } else {
+        Err(format!("{text:?} is out of range: from 1/m to 100000/s"))
+    }
+}
+
 /// `1h30m`, the way [`parse_duration`] reads it.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
@@ -97,6 +122,16 @@ mod tests {
         assert!(parse_bytes("much").is_err() && parse_bytes("-1").is_err() && parse_bytes("99999999999GiB").is_err());
         assert_eq!(show_bytes(64 << 20), "64MiB");
         assert_eq!(show_bytes(1_000), "1000 bytes");
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(parse_rate("10/s"), Ok(10.0));
+        assert_eq!(parse_rate("1.5 / s"), Ok(1.5));
+        assert_eq!(parse_rate("90/m"), Ok(1.5));
+        for wrong in ["", "10", "/s", "-1/s", "1e3/s", "ten/s", "10/h", "0/s", "nan/s", "inf/s", "1.2.3/s"] {
+            assert!(parse_rate(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ const CHUNK: usize = 200;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A new waiter is served earlier than the next look is due, but not sooner than this after the last one.
 const EARLIEST: Duration = Duration::from_millis(200);
-/// The widest pause while the cloud throttles.
+/// The widest pause while the cloud throttles, or refuses a role that was revoked.
 const WIDEST: Duration = Duration::from_secs(16);
 
 /// What the cloud last said of one thing.
@@ -157,7 +157,7 @@ impl<T: Watched> Poller<T> {
             last_look = Some(Instant::now());
             pause = match self.look(accounts, &ids).await {
                 Ok(()) => INTERVAL,
-                Err(CloudErrorClass::Throttled) => (pause * 2).min(WIDEST),
+                Err(CloudErrorClass::Throttled | CloudErrorClass::Unauthorized) => (pause * 2).min(WIDEST),
                 Err(_) => (pause * 2).min(INTERVAL * 4),
             };
         }

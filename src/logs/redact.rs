@@ -23,6 +23,12 @@ impl Redactor {
         Self { secrets }
     }
 
+    /// Bytes of the longest secret; 0 without one.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.secrets.first().map_or(0, String::len)
+    }
+
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let mut text = text.to_owned();

@@ -1,6 +1,9 @@
-//! Gathers a build's log lines and saves them in batches.
+//! Gathers a build's log lines and saves them in batches. What scripts print is kept up to [`OUTPUT_LIMIT`]; what comes
+//! after it is dropped, but for the last lines of each step, and the script goes on.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +22,12 @@ const BATCH: usize = 500;
 const LINGER: Duration = Duration::from_millis(150);
 /// Longer lines are cut in pieces, in bytes.
 const LONGEST_LINE: usize = 16 * 1024;
+/// What is kept of the output of a build's scripts while one server has the build, in bytes.
+pub const OUTPUT_LIMIT: u64 = 64 * 1024 * 1024;
+/// What a line costs beside its text: a script that prints empty lines for ever must meet the limit too.
+const LINE_COST: u64 = 100;
+/// Of a step whose output was dropped, so many lines at its end are kept all the same.
+const TAIL_LINES: usize = 50;
 
 enum Message {
     Line { step: Option<String>, stream: LogStream, text: String },
@@ -30,25 +39,33 @@ enum Message {
 pub struct BuildLog {
     sender: mpsc::Sender<Message>,
     redactor: Arc<Redactor>,
+    /// What scripts have printed so far, in bytes, and how much of it is kept.
+    output: Arc<AtomicU64>,
+    output_limit: u64,
 }
 
 impl BuildLog {
     /// Starts the task that saves lines. It ends when all clones are gone or the lease is lost.
     #[must_use]
     pub fn start(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, redactor: Redactor) -> Self {
+        Self::start_with_limit(journal, clock, redactor, OUTPUT_LIMIT)
+    }
+
+    fn start_with_limit(
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        redactor: Redactor,
+        output_limit: u64,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(save_lines(journal, clock, receiver));
-        Self { sender, redactor: Arc::new(redactor) }
+        Self { sender, redactor: Arc::new(redactor), output: Arc::default(), output_limit }
     }
 
     /// The log as one step sees it.
     #[must_use]
     pub fn for_step(&self, step: &str) -> StepLog {
-        StepLog {
-            log: self.clone(),
-            step: Some(step.to_owned()),
-            partial: Arc::new(Mutex::new([Vec::new(), Vec::new()])),
-        }
+        StepLog { log: self.clone(), step: Some(step.to_owned()), heard: Arc::default() }
     }
 
     #[must_use]
@@ -82,8 +99,17 @@ impl BuildLog {
 pub struct StepLog {
     log: BuildLog,
     step: Option<String>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What a step has heard from the machine and is not in the log yet.
+#[derive(Default)]
+struct Heard {
     /// Unfinished lines of stdout and stderr.
-    partial: Arc<Mutex<[Vec<u8>; 2]>>,
+    partial: [Vec<u8>; 2],
+    /// The last lines that were dropped.
+    tail: VecDeque<(LogStream, String)>,
+    dropped_lines: u64,
 }
 
 impl StepLog {
@@ -102,22 +128,70 @@ impl StepLog {
         self.log.redactor()
     }
 
-    /// Writes out lines that the remote side did not finish.
+    /// Writes out lines that the remote side did not finish, and the end of what was dropped.
     pub async fn finish_lines(&self) {
-        let mut partial = self.partial.lock().await;
+        let mut heard = self.heard.lock().await;
         for (slot, stream) in [(0, LogStream::Stdout), (1, LogStream::Stderr)] {
-            if !partial[slot].is_empty() {
-                let line = std::mem::take(&mut partial[slot]);
-                self.output_line(stream, &line).await;
+            let line = std::mem::take(&mut heard.partial[slot]);
+            if !line.is_empty() {
+                self.output_line(&mut heard, stream, &line).await;
             }
+        }
+        let tail = std::mem::take(&mut heard.tail);
+        let before = std::mem::take(&mut heard.dropped_lines).saturating_sub(tail.len() as u64);
+        if tail.is_empty() {
+            return;
+        }
+        self.error(&format!("{before} lines of output were dropped. The last ones:")).await;
+        for (stream, text) in tail {
+            self.log.send(self.step.as_deref(), stream, self.log.redactor.redact(&text)).await;
         }
     }
 
-    async fn output_line(&self, stream: LogStream, bytes: &[u8]) {
+    async fn output_line(&self, heard: &mut Heard, stream: LogStream, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         // PostgreSQL's text can't hold NUL, and a progress bar's carriage returns mean "only the last one counts".
         let text = text.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().replace('\0', "\u{2400}");
-        self.log.send(self.step.as_deref(), stream, self.log.redactor.redact(&text)).await;
+        let cost = text.len() as u64 + LINE_COST;
+        let before = self.log.output.fetch_add(cost, Ordering::Relaxed);
+        if before + cost <= self.log.output_limit {
+            self.log.send(self.step.as_deref(), stream, self.log.redactor.redact(&text)).await;
+            return;
+        }
+        if before <= self.log.output_limit {
+            let limit = self.log.output_limit / (1024 * 1024);
+            self.error(&format!(
+                "This build has printed more than {limit} MiB: what follows is not kept, but for the end of each step. The script goes on."
+            ))
+            .await;
+        }
+        heard.dropped_lines += 1;
+        heard.tail.push_back((stream, text));
+        if heard.tail.len() > TAIL_LINES {
+            heard.tail.pop_front();
+        }
+    }
+
+    /// Cuts a piece off a line that is too long. Its end is held back: a secret may have begun there.
+    async fn output_piece(&self, heard: &mut Heard, slot: usize, stream: LogStream) {
+        let pending = std::mem::take(&mut heard.partial[slot]);
+        let whole = match std::str::from_utf8(&pending) {
+            // A character whose rest is still to come.
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => pending.len(),
+        };
+        let text = self.log.redactor.redact(&String::from_utf8_lossy(&pending[..whole]));
+        let hold = self.log.redactor.longest().saturating_sub(1);
+        let mut cut = text.len().saturating_sub(hold);
+        while !text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        // A secret longer than a whole piece: nothing can be let go yet.
+        let (piece, kept) = text.split_at(cut);
+        heard.partial[slot] = [kept.as_bytes(), &pending[whole..]].concat();
+        if !piece.is_empty() {
+            self.output_line(heard, stream, piece.as_bytes()).await;
+        }
     }
 }
 
@@ -128,17 +202,18 @@ impl OutputSink for StepLog {
             OutputStream::Stdout => (0, LogStream::Stdout),
             OutputStream::Stderr => (1, LogStream::Stderr),
         };
-        let mut partial = self.partial.lock().await;
-        let pending = &mut partial[slot];
+        let mut heard = self.heard.lock().await;
+        let longest = LONGEST_LINE + self.log.redactor.longest();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            pending.extend_from_slice(piece);
-            if pending.ends_with(b"\n") {
-                let mut line = std::mem::take(pending);
-                line.pop();
-                self.output_line(stream, &line).await;
-            } else if pending.len() >= LONGEST_LINE {
-                let line = std::mem::take(pending);
-                self.output_line(stream, &line).await;
+            for piece in piece.chunks(LONGEST_LINE) {
+                heard.partial[slot].extend_from_slice(piece);
+                if heard.partial[slot].ends_with(b"\n") {
+                    let mut line = std::mem::take(&mut heard.partial[slot]);
+                    line.pop();
+                    self.output_line(&mut heard, stream, &line).await;
+                } else if heard.partial[slot].len() >= longest {
+                    self.output_piece(&mut heard, slot, stream).await;
+                }
             }
         }
     }
@@ -218,3 +293,6 @@ async fn try_save(
     *next_seq = Some(seq);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

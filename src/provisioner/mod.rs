@@ -101,6 +101,12 @@ pub enum ProvisionError {
     Communicator(#[from] CommunicatorError),
     #[error("{0}")]
     Script(String),
+    /// The connection ended before the script did.
+    #[error(
+        "Script disconnected unexpectedly. If you expected your script to disconnect, i.e. from a restart, you can try \
+         adding `expect_disconnect = true` or `valid_exit_codes = [0, 2300218]` to the shell provisioner."
+    )]
+    Disconnected,
     #[error("{what} can't be rendered: {reason}")]
     Render { what: &'static str, reason: String },
     #[error("{0}")]

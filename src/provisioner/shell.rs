@@ -97,11 +97,7 @@ impl<'a> Job<'a> {
         };
         if gone {
             if !self.shell.expect_disconnect && !self.shell.valid_exit_codes.contains(&DISCONNECT_CODE) {
-                return Err(ProvisionError::Script(format!(
-                    "Script disconnected unexpectedly. If you expected your script to disconnect, i.e. from a restart, you \
-                     can try adding `expect_disconnect = true` or `valid_exit_codes = [0, {DISCONNECT_CODE}]` to the shell \
-                     provisioner."
-                )));
+                return Err(ProvisionError::Disconnected);
             }
             return self.wait_for_machine().await;
         }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::communicator::Command;
+use crate::communicator::{Command, ExitStatus};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 use crate::provisioner::clean;
 
-use super::{connect, key_pair};
+use super::{connect, key_pair, machine_watch};
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -33,13 +33,22 @@ impl Step for Clean {
     }
 
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
-        let machine = connect::machine(context).await?;
-        let key: key_pair::Output = context.output("key_pair")?;
-        context.log.say("Cleaning the machine before its image is made…").await;
-        let command = Command::new(clean::clean_commands(&context.ebs()?.communicator.username, &key.public_key))
-            .with_timeout(LIMIT);
-        match machine.communicator.run(&command, &context.log, &context.cancel).await {
+        machine_watch::while_there(context, clean_machine(context)).await
+    }
+}
+
+async fn clean_machine(context: &StepContext) -> StepResult<Output> {
+    let machine = connect::machine(context).await?;
+    let key: key_pair::Output = context.output("key_pair")?;
+    context.log.say("Cleaning the machine before its image is made…").await;
+    let command =
+        Command::new(clean::clean_commands(&context.ebs()?.communicator.username, &key.public_key)).with_timeout(LIMIT);
+    match machine.communicator.run(&command, &context.log, &context.cancel).await {
             Ok(status) if status.success() => Ok(Output {}),
+            Ok(ExitStatus::Disconnected) => Err(StepError::Failed(
+                Failure::cloud(machine_watch::CONNECTION, "The connection was lost while the machine was cleaned.")
+                    .with_advice("Start the run again; if it happens again, look at the network between this server and the machine."),
+            )),
             Ok(status) => Err(StepError::Failed(
                 Failure::user("clean-failed", format!("Cleaning the machine ended with {status}."))
                     .with_advice("The user needs sudo without a password for it; or start the run with clean_image: false and clean up in a provisioner."),
@@ -47,5 +56,4 @@ impl Step for Clean {
             Err(_) if context.cancel.is_cancelled() => Err(StepError::Interrupted),
             Err(error) => Err(StepError::Failed(Failure::cloud("clean-failed", format!("Cleaning the machine failed: {error}")))),
         }
-    }
 }

@@ -23,7 +23,7 @@ pub async fn prepare(context: &StepContext) -> StepResult<CommitRecord> {
         let mut ids = vec![copy.ami_id.clone()];
         ids.extend(copy.snapshot_ids.iter().cloned());
         let keys = [tags::TEMPORARY.to_owned()];
-        retry::call_on_new(context, || context.cloud.delete_tags(&copy.region, &ids, &keys)).await?;
+        retry::set_on_new(context, || context.cloud.delete_tags(&copy.region, &ids, &keys)).await?;
     }
     let checked: Checked = context.output("check")?;
     let mut image_tags = image_tags::image_tags(context)?;

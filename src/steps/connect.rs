@@ -15,11 +15,13 @@ use crate::engine::session::Machine;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 use crate::provisioner::os_release;
 
-use super::{security_group, wait_running};
+use super::{machine_watch, security_group, wait_running};
 
 /// Lines of the console that go into the log when SSH never comes.
 const CONSOLE_LINES: usize = 60;
 const QUESTION_LIMIT: Duration = Duration::from_secs(30);
+
+const LOST_ADVICE: &str = "Look at the network between this server and the machine's subnet, then start the run again.";
 
 pub struct Connect;
 
@@ -47,26 +49,30 @@ impl Step for Connect {
     }
 
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Connected> {
-        let ssh = &context.ebs()?.communicator;
-        let running: wait_running::Output = context.output("wait_running")?;
-        let host = host(ssh, &running)?;
-        context.log.say(&format!("Waiting for SSH to become available on {host}:{}…", ssh.port)).await;
-        let machine = match open(context, &host, None).await {
-            Ok(machine) => machine,
-            Err(OpenError::Step(error)) => return Err(error),
-            Err(OpenError::Unreachable(error)) => {
-                tell_console(context, &running.instance_id).await;
-                return Err(StepError::Failed(
+        machine_watch::while_there(context, connect(context)).await
+    }
+}
+
+async fn connect(context: &StepContext) -> StepResult<Connected> {
+    let ssh = &context.ebs()?.communicator;
+    let running: wait_running::Output = context.output("wait_running")?;
+    let host = host(ssh, &running)?;
+    context.log.say(&format!("Waiting for SSH to become available on {host}:{}…", ssh.port)).await;
+    let machine = match open(context, &host, None).await {
+        Ok(machine) => machine,
+        Err(OpenError::Step(error)) => return Err(error),
+        Err(OpenError::Unreachable(error)) => {
+            tell_console(context, &running.instance_id).await;
+            return Err(StepError::Failed(
                     Failure::user("ssh-timeout", format!("SSH on {host}:{} never became available: {error}", ssh.port)).with_advice(
                         "Check ssh_username, the subnet's routing and the security group; raise ssh_timeout if the machine boots slowly. The end of its console output is in the log.",
                     ),
                 ));
-            }
-        };
-        context.log.say("Connected to SSH!").await;
-        let os = ask_os(context, &machine).await?;
-        Ok(Connected { host, port: ssh.port, username: ssh.username.clone(), host_key: machine.host_key, os })
-    }
+        }
+    };
+    context.log.say("Connected to SSH!").await;
+    let os = ask_os(context, &machine).await?;
+    Ok(Connected { host, port: ssh.port, username: ssh.username.clone(), host_key: machine.host_key, os })
 }
 
 /// The build's machine: as connected already, or connected again with the stored key by a server that has taken over.
@@ -80,10 +86,13 @@ pub async fn machine(context: &StepContext) -> StepResult<Machine> {
     let connected: Connected = context.output("connect")?;
     open(context, &connected.host, Some(connected.host_key.clone())).await.map_err(|error| match error {
         OpenError::Step(error) => error,
-        OpenError::Unreachable(error) => StepError::Failed(Failure::cloud(
-            "ssh-lost",
-            format!("The machine at {} can't be reached any more: {error}", connected.host),
-        )),
+        OpenError::Unreachable(error) => StepError::Failed(
+            Failure::cloud(
+                machine_watch::SSH_LOST,
+                format!("The machine at {} can't be reached any more: {error}", connected.host),
+            )
+            .with_advice(LOST_ADVICE),
+        ),
     })
 }
 
@@ -195,7 +204,10 @@ async fn ask_os(context: &StepContext, machine: &Machine) -> StepResult<Option<S
         }
         Err(_) if context.cancel.is_cancelled() => return Err(StepError::Interrupted),
         Err(error) => {
-            return Err(StepError::Failed(Failure::cloud("ssh-command", format!("The first command failed: {error}"))));
+            return Err(StepError::Failed(
+                Failure::cloud(machine_watch::SSH_LOST, format!("The first command failed: {error}"))
+                    .with_advice(LOST_ADVICE),
+            ));
         }
     }
     let text = String::from_utf8_lossy(&output.0.lock().await).into_owned();

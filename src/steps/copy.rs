@@ -7,7 +7,7 @@ use crate::cloud::{CloudError, CloudErrorClass, NewImageCopy};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Made, Step, StepContext, StepResult};
 
-use super::{create_image, finding, image_tags, names, removal, retry};
+use super::{create_image, image_tags, names, removal, retry};
 
 pub struct Copy {
     pub region: String,
@@ -38,15 +38,9 @@ impl Step for Copy {
         context.log.say(&format!("Copying AMI {} to {}", request.source_image_id, intent.region)).await;
         // The token makes asking again the same copy.
         let lost = |error: &CloudError| error.class == CloudErrorClass::UnknownOutcome;
-        let image_id =
-            match retry::passing(context, lost, || context.cloud.copy_image(&intent.region, &request)).await? {
-                Ok(id) => id,
-                Err(error) if error.class == CloudErrorClass::Duplicate => {
-                    let own = finding::seen_soon(context, || removal::own_image(context, &intent.region, &request.name));
-                    own.await?.ok_or_else(|| finding::maybe_made(&error))?
-                }
-                Err(error) => return Err(error.into()),
-            };
+        let copy = || context.cloud.copy_image(&intent.region, &request);
+        let find = || removal::own_image_of_name(context, &intent.region, &request.name);
+        let image_id = retry::make(context, lost, copy, find).await?;
         context.log.say(&format!("AMI in {}: {image_id}", intent.region)).await;
         Ok(Output { image_id })
     }

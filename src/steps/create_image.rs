@@ -8,7 +8,7 @@ use crate::cloud::{CloudError, CloudErrorClass, NewImage};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Made, Step, StepContext, StepResult};
 
-use super::{finding, image_tags, launch, removal, retry};
+use super::{image_tags, launch, removal, retry};
 
 pub struct CreateImage;
 
@@ -46,14 +46,8 @@ impl Step for CreateImage {
         // "Instance is not in state" passes: the stop is seen a moment before every part of EC2 knows of it.
         let busy = |error: &CloudError| error.class == CloudErrorClass::Busy;
         let create = || context.cloud.create_image(&intent.region, &request);
-        let image_id = match retry::passing(context, busy, create).await? {
-            Ok(id) => id,
-            Err(error) if matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) => {
-                let own = finding::seen_soon(context, || removal::own_image(context, &intent.region, &request.name));
-                own.await?.ok_or_else(|| finding::maybe_made(&error))?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let find = || removal::own_image_of_name(context, &intent.region, &request.name);
+        let image_id = retry::make(context, busy, create, find).await?;
         context.log.say(&format!("AMI: {image_id}")).await;
         Ok(Output { image_id })
     }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cloud::{CloudError, Filter};
+use crate::cloud::Filter;
 use crate::domain::tags;
-use crate::engine::failures;
-use crate::engine::step::{Made, StepContext, StepError, StepResult};
+use crate::engine::step::{Made, StepContext, StepResult};
 
 /// Between two looks for something whose making got no answer.
 const SECOND_LOOK: Duration = Duration::from_secs(30);
@@ -40,30 +39,6 @@ pub fn set(list: &mut tags::TagList, key: &str, value: &str) {
         Some(entry) => value.clone_into(&mut entry.1),
         None => list.push((key.to_owned(), value.to_owned())),
     }
-}
-
-/// Looks for what was there before this call, until it is seen: EC2 may know a name for taken some seconds before it
-/// shows the thing. `None` when it is not seen after a quarter of a minute.
-///
-/// # Errors
-/// Those of the look, or the end of the build's work here.
-pub async fn seen_soon<T, F>(context: &StepContext, mut find: impl FnMut() -> F) -> StepResult<Option<T>>
-where
-    F: Future<Output = StepResult<Option<T>>>,
-{
-    for pause in [1, 2, 4, 8] {
-        if let Some(found) = find().await? {
-            return Ok(Some(found));
-        }
-        context.pause(Duration::from_secs(pause)).await?;
-    }
-    find().await
-}
-
-/// A call that says that the thing is there already, or says nothing, made by nobody knows whom: the undo has to look.
-#[must_use]
-pub fn maybe_made(error: &CloudError) -> StepError {
-    StepError::FailedUnknown(failures::failure(error))
 }
 
 /// Looks for things; when nobody knows whether they were made and none are found, looks again 30 s later, because what a

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{CloudErrorClass, Filter, KeyPair};
+use crate::cloud::{Filter, KeyPair};
 use crate::communicator::ssh;
 use crate::domain::failure::Failure;
 use crate::engine::step::{Made, Step, StepContext, StepError, StepResult};
@@ -43,14 +43,7 @@ impl Step for MakeKeyPair {
         context.log.say(&format!("Creating temporary key pair {}", intent.key_name)).await;
         let tags = finding::temporary_tags(context, &intent.key_name, &image_tags::run_tags(context)?);
         let import = || context.cloud.import_key_pair(&intent.region, &intent.key_name, &public_key, &tags);
-        let pair = match retry::passing(context, |_| false, import).await? {
-            Ok(pair) => pair,
-            Err(error) if matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) => {
-                let own = finding::seen_soon(context, || own(context, intent, &public_key)).await?;
-                own.ok_or_else(|| finding::maybe_made(&error))?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let pair = retry::make(context, |_| false, import, || adopt(context, intent, &public_key)).await?;
         Ok(Output { key_pair_id: pair.id, key_name: intent.key_name.clone(), public_key })
     }
 
@@ -111,7 +104,7 @@ fn digest(fingerprint: &str) -> Option<Vec<u8>> {
 }
 
 /// The pair of this name, if it is ours and has our key.
-async fn own(context: &StepContext, intent: &Intent, public_key: &str) -> StepResult<Option<KeyPair>> {
+async fn adopt(context: &StepContext, intent: &Intent, public_key: &str) -> StepResult<Option<KeyPair>> {
     let by_name = [Filter::new("key-name", [&intent.key_name])];
     let found = retry::call(context, || context.cloud.find_key_pairs(&intent.region, &by_name)).await?;
     let Some(pair) = found.into_iter().next() else { return Ok(None) };

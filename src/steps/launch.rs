@@ -1,7 +1,10 @@
 //! The build's instance. The client token makes a repeated launch find the first one; all tags go in the same call.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::cloud::{CloudError, CloudErrorClass, Filter, Instance, InstanceState, NewInstance};
 use crate::domain::config::AmazonEbs;
@@ -10,7 +13,13 @@ use crate::domain::failure::Failure;
 use crate::engine::step::{Made, Step, StepContext, StepError, StepResult};
 
 use super::check::Checked;
+use super::retry::Patience;
 use super::{finding, image_tags, key_pair, names, removal, retry, security_group};
+
+/// Together half a minute.
+const NOT_FOUND_TRIES: u32 = 4;
+/// An instance that was never seen for so long is not there.
+const INVISIBLE_LIMIT: Duration = Duration::from_secs(30);
 
 pub struct Launch;
 
@@ -62,7 +71,7 @@ impl Step for Launch {
                     return Ok(Output { instance_id: instance.id });
                 }
                 // Without an answer it may be there, and a second one elsewhere must not be.
-                Err(error) if error.class == CloudErrorClass::Capacity => {
+                Err(error) if is_of_the_place(&error) => {
                     context.log.say(&format!("{}: {}", error.code, error.message)).await;
                     last_error = Some(error);
                 }
@@ -88,10 +97,7 @@ impl Step for Launch {
             ids = spend_tokens(context, intent).await?;
         }
         for id in &ids {
-            retry::call(context, || async {
-                removal::gone_is_fine(context.cloud.terminate_instance(&intent.region, id).await)
-            })
-            .await?;
+            terminate(context, &intent.region, id).await?;
             context.log.say(&format!("Terminating the source instance {id}")).await;
         }
         for id in &ids {
@@ -106,6 +112,11 @@ impl PartialEq for Output {
     fn eq(&self, other: &Self) -> bool {
         self.instance_id == other.instance_id
     }
+}
+
+/// Whether another zone or subnet may have what this one lacks. A quota is the account's, wherever it launches.
+fn is_of_the_place(error: &CloudError) -> bool {
+    error.class == CloudErrorClass::Capacity && !error.code.ends_with("LimitExceeded")
 }
 
 async fn launch(context: &StepContext, place: &Place, region: &str) -> StepResult<Result<Instance, CloudError>> {
@@ -210,18 +221,44 @@ async fn spend_tokens(context: &StepContext, intent: &Intent) -> StepResult<Vec<
     Ok(ids)
 }
 
+/// EC2 may say "not found" of an instance that it has just made: not every part of it knows it yet. So that answer counts
+/// only when it lasts.
+async fn terminate(context: &StepContext, region: &str, id: &str) -> StepResult<()> {
+    let mut not_found = 0;
+    loop {
+        let terminate = || context.cloud.terminate_instance(region, id);
+        let lost = |error: &CloudError| error.class == CloudErrorClass::UnknownOutcome;
+        match retry::passing(context, lost, terminate).await? {
+            Ok(()) => return Ok(()),
+            Err(error) if error.class == CloudErrorClass::NotFound => {
+                not_found += 1;
+                if not_found > NOT_FOUND_TRIES {
+                    return Ok(());
+                }
+                context.pause(Duration::from_secs(1 << not_found)).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 async fn until_terminated(context: &StepContext, region: &str, id: &str) -> StepResult<()> {
     let mut watch = context.watcher.instance(&context.facts.account, region, id);
+    let mut patience = Patience::default();
+    let began = Instant::now();
+    let mut was_seen = false;
     loop {
         let observation = context.waiting(watch.next()).await?.map_err(|_| StepError::Interrupted)?;
+        patience.note(observation.error.as_ref())?;
         if observation.error.is_some() {
             continue;
         }
         match observation.seen {
-            // EC2 forgets terminated instances after about an hour.
-            None => return Ok(()),
+            // EC2 forgets terminated instances after about an hour, and does not know new ones for some seconds.
+            None if was_seen || began.elapsed() >= INVISIBLE_LIMIT => return Ok(()),
+            None => {}
             Some(instance) if instance.state == InstanceState::Terminated => return Ok(()),
-            Some(_) => {}
+            Some(_) => was_seen = true,
         }
     }
 }

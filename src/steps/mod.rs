@@ -12,6 +12,7 @@ mod finding;
 mod image_tags;
 mod key_pair;
 mod launch;
+mod machine_watch;
 mod modify_instance;
 mod names;
 mod provision;
@@ -21,6 +22,7 @@ mod security_group;
 mod share;
 mod stop;
 mod wait_image;
+mod wait_limit;
 mod wait_running;
 
 use async_trait::async_trait;

@@ -14,7 +14,7 @@ use crate::engine::step::{Step, StepContext, StepError, StepResult};
 use crate::provisioner::{self, ProvisionContext, ProvisionError, ProvisionOutcome};
 use crate::template::legacy;
 
-use super::{connect, image_tags};
+use super::{connect, image_tags, machine_watch};
 
 /// What the downloads of one provisioner may bring.
 const DOWNLOAD_LIMITS: DownloadLimits = DownloadLimits { bytes: 64 * 1024 * 1024, files: 10_000 };
@@ -47,8 +47,11 @@ impl Step for Provision {
     }
 
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
-        let machine = connect::machine(context).await?;
-        let outcome = self.run(context, &machine).await?;
+        let work = async {
+            let machine = connect::machine(context).await?;
+            self.run(context, &machine).await
+        };
+        let outcome = machine_watch::while_there(context, work).await?;
         let mut files = Vec::new();
         for file in outcome.files {
             let file = RunFile { name: file.name, bytes: file.bytes };
@@ -120,8 +123,13 @@ impl Provision {
     fn failure(&self, kind: &str, error: &ProvisionError) -> Failure {
         let message = format!("{self} ({kind}): {error}");
         match error {
-            ProvisionError::Communicator(_) => Failure::cloud("provisioner-connection", message),
-            ProvisionError::TimedOut { .. } => Failure::user("provisioner-timeout", message),
+            ProvisionError::Disconnected | ProvisionError::Communicator(_) => {
+                Failure::cloud(machine_watch::CONNECTION, message).with_advice(
+                    "A script that restarts the machine needs expect_disconnect = true in its provisioner. Otherwise look at the network between this server and the machine, and start the run again.",
+                )
+            }
+            ProvisionError::TimedOut { .. } => Failure::user("provisioner-timeout", message)
+                .with_advice("Raise the provisioner's timeout, or look in the log for where its script hangs."),
             _ => Failure::user("provisioner-failed", message).with_advice("The log has the script's output."),
         }
     }

@@ -22,11 +22,11 @@ pub async fn own_images(context: &StepContext, region: &str) -> StepResult<Vec<I
     retry::call(context, || context.cloud.find_images(region, &query)).await
 }
 
-/// The id of this attempt's image of this name in a region.
+/// This attempt's image of a name, which an account has once in a region.
 ///
 /// # Errors
 /// When the cloud can't be asked.
-pub async fn own_image(context: &StepContext, region: &str, name: &str) -> StepResult<Option<String>> {
+pub async fn own_image_of_name(context: &StepContext, region: &str, name: &str) -> StepResult<Option<String>> {
     let own = own_images(context, region).await?;
     Ok(own.into_iter().find(|image| image.name == name).map(|image| image.id))
 }

@@ -44,14 +44,7 @@ impl Step for MakeSecurityGroup {
             tags: finding::temporary_tags(context, &intent.name, &image_tags::run_tags(context)?),
         };
         let create = || context.cloud.create_security_group(&intent.region, &request);
-        let group_id = match retry::passing(context, |_| false, create).await? {
-            Ok(id) => id,
-            Err(error) if matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) => {
-                let own = finding::seen_soon(context, || own(context, intent)).await?;
-                own.ok_or_else(|| finding::maybe_made(&error))?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let group_id = retry::make(context, |_| false, create, || adopt(context, intent)).await?;
         authorize(context, &intent.region, &group_id).await.map_err(StepError::after_effect)?;
         Ok(Output { group_id })
     }
@@ -90,7 +83,7 @@ async fn find(context: &StepContext, region: &str) -> StepResult<Vec<SecurityGro
 }
 
 /// The group of this name, if it is ours.
-async fn own(context: &StepContext, intent: &Intent) -> StepResult<Option<String>> {
+async fn adopt(context: &StepContext, intent: &Intent) -> StepResult<Option<String>> {
     let by_name = [Filter::new("group-name", [&intent.name])];
     let found = retry::call(context, || context.cloud.find_security_groups(&intent.region, &by_name)).await?;
     match found.into_iter().next() {
@@ -121,7 +114,8 @@ pub async fn authorize(context: &StepContext, region: &str, group_id: &str) -> S
         let rule = [cidr];
         let result = retry::passing(
             context,
-            |error| error.class == CloudErrorClass::NotFound,
+            // A rule that is there already is a `Duplicate`, so a lost answer may be asked for again.
+            |error| matches!(error.class, CloudErrorClass::NotFound | CloudErrorClass::UnknownOutcome),
             || context.cloud.authorize_ingress(region, group_id, port, &rule),
         )
         .await?;

@@ -9,9 +9,10 @@ use crate::cloud::{CloudErrorClass, InstanceState};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepResult};
 
+use super::wait_limit::WaitIntent;
 use super::{launch, retry, wait_running};
 
-/// A guest that does not stop is forced by EC2 after some minutes.
+/// Without `aws_polling`. A guest that does not stop is forced by EC2 after some minutes.
 const LIMIT: Duration = Duration::from_secs(1800);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,17 +49,18 @@ pub struct WaitStopped;
 
 #[async_trait]
 impl Step for WaitStopped {
-    type Intent = Intent;
+    type Intent = WaitIntent;
     type Output = Output;
 
-    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
-        Ok(Intent {})
+    fn intent(&self, context: &StepContext) -> Result<WaitIntent, Failure> {
+        Ok(WaitIntent::now(context))
     }
 
-    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
+    async fn act(&self, context: &StepContext, intent: &WaitIntent) -> StepResult<Output> {
         let launched: launch::Output = context.output("launch")?;
         context.log.say("Waiting for the instance to stop…").await;
-        wait_running::wait_for(context, &launched.instance_id, InstanceState::Stopped, LIMIT).await?;
+        wait_running::wait_for(context, &launched.instance_id, InstanceState::Stopped, intent.limit(context, LIMIT)?)
+            .await?;
         Ok(Output {})
     }
 }

@@ -5,17 +5,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{CloudErrorClass, Filter, Image, ImageState, Snapshot};
+use crate::cloud::{Filter, Image, ImageState, Snapshot};
 use crate::domain::failure::Failure;
 use crate::domain::ids::StepName;
 use crate::domain::tags::TagList;
-use crate::engine::failures;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 
+use super::retry::Patience;
+use super::wait_limit::{WaitIntent, WaitLimit};
 use super::{create_image, image_tags, retry};
 
-/// Copies of hundreds of GB take hours.
-const LIMIT: Duration = Duration::from_secs(12 * 3600);
+/// Without `aws_polling`. Copies of hundreds of GB to the other end of the world take many hours.
+const LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// An image that stays invisible this long after its making is not coming.
 const INVISIBLE_LIMIT: Duration = Duration::from_secs(300);
 
@@ -38,9 +39,6 @@ impl WaitImage {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Intent {}
-
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Output {
     pub region: String,
@@ -52,21 +50,21 @@ pub struct Output {
 
 #[async_trait]
 impl Step for WaitImage {
-    type Intent = Intent;
+    type Intent = WaitIntent;
     type Output = Output;
 
-    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
-        Ok(Intent {})
+    fn intent(&self, context: &StepContext) -> Result<WaitIntent, Failure> {
+        Ok(WaitIntent::now(context))
     }
 
-    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
+    async fn act(&self, context: &StepContext, intent: &WaitIntent) -> StepResult<Output> {
         let made: create_image::Output = context.output(&self.made_by.0)?;
         let region = match &self.copy_region {
             Some(region) => region.clone(),
             None => context.ebs()?.region.clone(),
         };
         context.log.say(&format!("Waiting for AMI {} in {region} to become ready…", made.image_id)).await;
-        let image = until_available(context, &region, &made.image_id).await?;
+        let image = until_available(context, &region, &made.image_id, intent.limit(context, LIMIT)?).await?;
         complete_tags(context, &region, &image).await?;
         Ok(Output {
             region,
@@ -78,29 +76,26 @@ impl Step for WaitImage {
     }
 }
 
-async fn until_available(context: &StepContext, region: &str, id: &str) -> StepResult<Image> {
+async fn until_available(context: &StepContext, region: &str, id: &str, limit: WaitLimit) -> StepResult<Image> {
     let mut watch = context.watcher.image(&context.facts.account, region, id);
     let started = tokio::time::Instant::now();
     let mut was_seen = false;
+    let mut patience = Patience::default();
     loop {
-        let next = tokio::time::timeout_at(started + LIMIT, watch.next());
+        let next = tokio::time::timeout_at(limit.until, watch.next());
         let Ok(observation) = context.waiting(next).await? else {
-            return Err(Failure::cloud(
-                "image-wait-timeout",
-                format!("AMI {id} was not available within {} hours.", LIMIT.as_secs() / 3600),
-            )
-            .into());
+            return Err(limit.passed("image-wait-timeout", &format!("AMI {id} was not available")).into());
         };
         let observation = observation.map_err(|_| StepError::Interrupted)?;
-        if let Some(error) = observation.error {
-            if error.class == CloudErrorClass::Unauthorized {
-                return Err(failures::from_cloud(&error));
-            }
+        patience.note(observation.error.as_ref())?;
+        if observation.error.is_some() {
             continue;
         }
         let Some(image) = observation.seen else {
             if was_seen || started.elapsed() > INVISIBLE_LIMIT {
-                return Err(Failure::cloud("image-gone", format!("AMI {id} disappeared from {region}.")).into());
+                return Err(Failure::cloud("image-gone", format!("AMI {id} disappeared from {region}."))
+                    .with_advice("CloudTrail tells who called DeregisterImage. Then start the run again.")
+                    .into());
             }
             continue;
         };
@@ -110,7 +105,9 @@ async fn until_available(context: &StepContext, region: &str, id: &str) -> StepR
             ImageState::Pending => {}
             ImageState::Failed | ImageState::Other => {
                 let reason = image.state_reason.as_deref().unwrap_or("no reason given");
-                return Err(Failure::cloud("image-failed", format!("AMI {id} in {region} failed: {reason}")).into());
+                return Err(Failure::cloud("image-failed", format!("AMI {id} in {region} failed: {reason}"))
+                    .with_advice("Start the run again. If the reason names a KMS key, check that it is enabled and that the account's build role may use it.")
+                    .into());
             }
         }
     }
@@ -144,5 +141,5 @@ async fn add_missing(
         return Ok(());
     }
     let ids = [id.to_owned()];
-    retry::call_on_new(context, || context.cloud.create_tags(region, &ids, &missing)).await
+    retry::set_on_new(context, || context.cloud.create_tags(region, &ids, &missing)).await
 }

@@ -5,20 +5,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{CloudErrorClass, Instance, InstanceState};
-use crate::domain::failure::{Failure, FailureClass};
-use crate::engine::failures;
+use crate::cloud::{Instance, InstanceState};
+use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 
-use super::launch;
+use super::retry::Patience;
+use super::wait_limit::{WaitIntent, WaitLimit};
+use super::{launch, machine_watch};
 
-/// EC2 starts an instance within a minute or two, or says why not.
+/// Without `aws_polling`. EC2 starts an instance within a minute or two, or says why not.
 const LIMIT: Duration = Duration::from_secs(600);
 
 pub struct WaitRunning;
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Intent {}
 
 /// The instance's addresses.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,17 +31,18 @@ pub struct Output {
 
 #[async_trait]
 impl Step for WaitRunning {
-    type Intent = Intent;
+    type Intent = WaitIntent;
     type Output = Output;
 
-    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
-        Ok(Intent {})
+    fn intent(&self, context: &StepContext) -> Result<WaitIntent, Failure> {
+        Ok(WaitIntent::now(context))
     }
 
-    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
+    async fn act(&self, context: &StepContext, intent: &WaitIntent) -> StepResult<Output> {
         let launched: launch::Output = context.output("launch")?;
         context.log.say(&format!("Waiting for instance {} to become ready…", launched.instance_id)).await;
-        let instance = wait_for(context, &launched.instance_id, InstanceState::Running, LIMIT).await?;
+        let instance =
+            wait_for(context, &launched.instance_id, InstanceState::Running, intent.limit(context, LIMIT)?).await?;
         Ok(Output {
             instance_id: instance.id,
             public_ip: instance.public_ip,
@@ -59,24 +58,24 @@ impl Step for WaitRunning {
 ///
 /// # Errors
 /// When it ends in `terminated` instead, with its `StateReason`; when the time is over.
-pub async fn wait_for(context: &StepContext, id: &str, wanted: InstanceState, limit: Duration) -> StepResult<Instance> {
+pub async fn wait_for(
+    context: &StepContext,
+    id: &str,
+    wanted: InstanceState,
+    limit: WaitLimit,
+) -> StepResult<Instance> {
     let region = &context.ebs()?.region;
     let mut watch = context.watcher.instance(&context.facts.account, region, id);
-    let deadline = tokio::time::Instant::now() + limit;
+    let mut patience = Patience::default();
     loop {
-        let next = tokio::time::timeout_at(deadline, watch.next());
+        let next = tokio::time::timeout_at(limit.until, watch.next());
         let Ok(observation) = context.waiting(next).await? else {
-            return Err(Failure::cloud(
-                "instance-wait-timeout",
-                format!("Instance {id} did not reach {wanted:?} within {} seconds.", limit.as_secs()),
-            )
-            .into());
+            let wanted = format!("{wanted:?}").to_lowercase();
+            return Err(limit.passed("instance-wait-timeout", &format!("Instance {id} was not {wanted}")).into());
         };
         let observation = observation.map_err(|_| StepError::Interrupted)?;
-        if let Some(error) = observation.error {
-            if error.class == CloudErrorClass::Unauthorized {
-                return Err(failures::from_cloud(&error));
-            }
+        patience.note(observation.error.as_ref())?;
+        if observation.error.is_some() {
             continue;
         }
         // Not there yet is usual right after the launch.
@@ -84,30 +83,9 @@ pub async fn wait_for(context: &StepContext, id: &str, wanted: InstanceState, li
         if instance.state == wanted {
             return Ok(instance);
         }
-        if matches!(instance.state, InstanceState::Terminated | InstanceState::ShuttingDown) {
-            return Err(StepError::Failed(ended(id, instance.state_reason.as_deref())));
-        }
-        if wanted == InstanceState::Running
-            && matches!(instance.state, InstanceState::Stopped | InstanceState::Stopping)
-        {
-            return Err(StepError::Failed(Failure::cloud(
-                "instance-stopped",
-                format!("Instance {id} stopped instead of running."),
-            )));
+        // On the way to `stopped` it is stopping, which is no failure.
+        if let Some(failure) = machine_watch::failure_of(&instance, wanted == InstanceState::Stopped) {
+            return Err(StepError::Failed(failure));
         }
     }
-}
-
-fn ended(id: &str, reason: Option<&str>) -> Failure {
-    let reason = reason.unwrap_or("no reason given");
-    let class =
-        if reason.contains("InsufficientInstanceCapacity") { FailureClass::Capacity } else { FailureClass::Cloud };
-    let failure =
-        Failure::new(class, "instance-terminated", format!("Instance {id} ended in state terminated: {reason}"));
-    if reason.contains("KMS") {
-        return failure.with_advice(
-            "The launch could not use the KMS key: check that it is enabled and that the build role may use it.",
-        );
-    }
-    failure
 }

@@ -86,6 +86,11 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
         Kind::Histogram,
         "How long calls to the cloud took, by operation, account and region.",
     ),
+    (
+        "ingot_cloud_budget_wait_seconds",
+        Kind::Histogram,
+        "How long calls to the cloud waited for the rate budget, by operation, account and region.",
+    ),
 ];
 
 /// From a fast local answer to a call's limit of 15 s, in seconds.

@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("provisioner", &["domain", "communicator"]),
     ("postprocess", &["domain"]),
     ("store", &["domain"]),
-    ("config", &["domain", "template"]),
+    ("config", &["domain", "template", "cloud"]),
     ("lifecycle", &["domain"]),
     ("telemetry", &["config"]),
     ("auth", &["domain", "store"]),

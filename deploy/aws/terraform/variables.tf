@@ -103,8 +103,8 @@ variable "drop_statements" {
 
   validation {
     condition = alltrue([for sid in var.drop_statements : contains([
-      "CopyTagged", "CopyFromOwnAccount", "ModifyOwnImage", "ShareOwnSnapshot", "PassListedRole", "UseListedKey",
-      "GrantListedKeyToVolume",
+      "ExplainRefusals", "CopyTagged", "CopyFromOwnAccount", "ModifyOwnImage", "ShareOwnSnapshot", "PassListedRole",
+      "UseListedKey", "GrantListedKeyToVolume",
     ], sid)])
     error_message = "The drop_statements may name optional statements only."
   }

@@ -16,6 +16,8 @@ use super::call::Call;
 use super::convert::{self, filters, tag_specifications};
 use super::errors::{self, incomplete};
 use super::launch;
+use crate::cloud::budget::AccountBudget;
+use crate::cloud::denial::Denial;
 use crate::cloud::{
     Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, KeyPair,
     NetworkInterface, NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags,
@@ -34,6 +36,7 @@ pub(super) struct AwsAccount {
     own_region: String,
     clients: Mutex<HashMap<String, Client>>,
     id: OnceCell<String>,
+    budget: AccountBudget,
 }
 
 /// Asks for page after page.
@@ -43,6 +46,9 @@ macro_rules! all_pages {
         let mut found = Vec::new();
         let mut token: Option<String> = None;
         loop {
+            if token.is_some() {
+                call.count();
+            }
             let page = call.read(|| request.clone().set_next_token(token.clone()).send()).await?;
             found.extend(page.$items().iter().map($convert));
             token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
@@ -54,9 +60,15 @@ macro_rules! all_pages {
 }
 
 impl AwsAccount {
-    pub(super) fn new(name: &str, expected_id: Option<String>, config: SdkConfig, own_region: String) -> Self {
+    pub(super) fn new(
+        name: &str,
+        expected_id: Option<String>,
+        config: SdkConfig,
+        own_region: String,
+        budget: AccountBudget,
+    ) -> Self {
         let clients = Mutex::new(HashMap::new());
-        Self { name: name.to_owned(), expected_id, config, own_region, clients, id: OnceCell::new() }
+        Self { name: name.to_owned(), expected_id, config, own_region, clients, id: OnceCell::new(), budget }
     }
 
     fn client(&self, region: &str) -> Client {
@@ -73,16 +85,20 @@ impl AwsAccount {
     }
 
     fn call<'c>(&'c self, operation: &'static str, region: &'c str) -> Call<'c> {
-        Call { operation, account: &self.name, region }
+        Call { operation, account: &self.name, region, budget: &self.budget }
     }
 
-    async fn ask_sts(&self) -> CloudResult<String> {
-        const OPERATION: &str = "GetCallerIdentity";
+    fn sts(&self) -> aws_sdk_sts::Client {
         let config = aws_sdk_sts::config::Builder::from(&self.config)
             .retry_config(RetryConfig::disabled())
             .identity_cache(IdentityCache::no_cache())
             .build();
-        let sts = aws_sdk_sts::Client::from_conf(config);
+        aws_sdk_sts::Client::from_conf(config)
+    }
+
+    async fn ask_sts(&self) -> CloudResult<String> {
+        const OPERATION: &str = "GetCallerIdentity";
+        let sts = self.sts();
         let answer = self.call(OPERATION, &self.own_region).read(|| sts.get_caller_identity().send()).await?;
         let id = answer.account.ok_or_else(|| incomplete(OPERATION, "account", false))?;
         match &self.expected_id {
@@ -210,6 +226,15 @@ impl Cloud for AwsAccount {
             other => other?,
         };
         Ok(convert::console_text(answer.output()))
+    }
+
+    async fn explain_denial(&self, encoded: &str) -> CloudResult<Denial> {
+        const OPERATION: &str = "DecodeAuthorizationMessage";
+        let sts = self.sts();
+        let send = || sts.decode_authorization_message().encoded_message(encoded).send();
+        let answer = self.call(OPERATION, &self.own_region).read(send).await?;
+        let decoded = answer.decoded_message().and_then(Denial::from_decoded);
+        decoded.ok_or_else(|| incomplete(OPERATION, "action and resource", false))
     }
 
     async fn import_key_pair(&self, region: &str, name: &str, public_key: &str, tags: &Tags) -> CloudResult<KeyPair> {

@@ -4,7 +4,7 @@
 //! `RunInstances` is lost and the second is throttled, "throttled" would be a lie, for the first may have landed.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_sdk_ec2::config::http::HttpResponse;
@@ -12,6 +12,7 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::{Instant, timeout};
 
 use super::errors::{from_sdk, timed_out};
+use crate::cloud::budget::AccountBudget;
 use crate::cloud::{CloudError, CloudErrorClass, CloudResult, MUTATION_LIMIT};
 
 /// How long and how often one call is tried.
@@ -36,6 +37,8 @@ pub(super) struct Call<'c> {
     pub operation: &'static str,
     pub account: &'c str,
     pub region: &'c str,
+    /// Hears of everything beyond the one call that was waited for.
+    pub budget: &'c AccountBudget,
 }
 
 impl Call<'_> {
@@ -47,7 +50,14 @@ impl Call<'_> {
         S: Fn() -> F + Send + Sync,
         T: Send,
     {
-        persist(READ, self.operation, || self.attempt(READ, Box::pin(send()))).await
+        let repeats = AtomicBool::new(false);
+        persist(READ, self.operation, || {
+            if repeats.swap(true, Ordering::Relaxed) {
+                self.count();
+            }
+            self.attempt(READ, Box::pin(send()))
+        })
+        .await
     }
 
     /// Sends a request that changes the cloud; all of it ends within [`MUTATION_LIMIT`]. Every such request of ours may be
@@ -59,7 +69,19 @@ impl Call<'_> {
         S: Fn() -> F + Send + Sync,
         T: Send,
     {
-        persist(CHANGE, self.operation, || self.attempt(CHANGE, Box::pin(send()))).await
+        let repeats = AtomicBool::new(false);
+        persist(CHANGE, self.operation, || {
+            if repeats.swap(true, Ordering::Relaxed) {
+                self.count();
+            }
+            self.attempt(CHANGE, Box::pin(send()))
+        })
+        .await
+    }
+
+    /// One more request is sent: a repeat or a further page.
+    pub(super) fn count(&self) {
+        self.budget.count(self.region, self.operation);
     }
 
     // The SDK's futures are of some 20 kB: callers pass them boxed.
@@ -81,7 +103,10 @@ impl Call<'_> {
     }
 
     fn record(&self, took: Duration, failed: Option<&CloudError>) {
-        let Self { operation, account, region } = *self;
+        let Self { operation, account, region, .. } = *self;
+        if failed.is_some_and(|error| error.class == CloudErrorClass::Throttled) {
+            self.budget.throttled(region, operation);
+        }
         let outcome = failed.map_or("ok", |error| error.class.name());
         metrics::counter!("ingot_cloud_calls_total", "operation" => operation, "account" => account.to_owned(),
             "region" => region.to_owned(), "outcome" => outcome)
@@ -303,7 +328,8 @@ mod tests {
             config.credentials_provider(SharedCredentialsProvider::new(none))
         };
         let client = aws_sdk_ec2::Client::from_conf(config.build());
-        let call = Call { operation: "StopInstances", account: "default", region: "us-east-1" };
+        let budget = crate::cloud::budget::Budgets::new(crate::cloud::budget::RateLimits::default()).account("default");
+        let call = Call { operation: "StopInstances", account: "default", region: "us-east-1", budget: &budget };
         call.attempt(limits, Box::pin(client.stop_instances().instance_ids("i-1").send())).await.unwrap_err()
     }
 

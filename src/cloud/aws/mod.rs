@@ -17,6 +17,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 
+use super::budget::Budgets;
 use super::{Accounts, Cloud};
 use account::AwsAccount;
 use credentials::Renewed;
@@ -66,8 +67,9 @@ pub struct AwsAccounts {
 }
 
 impl AwsAccounts {
-    /// Prepares the accounts. Nothing is sent to EC2 or STS before the first call.
-    pub async fn from_config(config: AwsConfig) -> Self {
+    /// Prepares the accounts. Nothing is sent to EC2 or STS before the first call. Callers wait for `budgets` before they
+    /// call; here repeats and further pages are counted and throttled answers noted.
+    pub async fn from_config(config: AwsConfig, budgets: &Arc<Budgets>) -> Self {
         let base = base_config(&config).await;
         let own_region = base.region().map_or_else(|| FALLBACK_REGION.to_owned(), ToString::to_string);
         let mut configured = config.accounts;
@@ -81,7 +83,8 @@ impl AwsAccounts {
                 None => base.clone(),
             };
             let regions = if account.regions.is_empty() { vec![own_region.clone()] } else { account.regions };
-            let cloud = AwsAccount::new(&name, account.account_id, identity, own_region.clone());
+            let cloud =
+                AwsAccount::new(&name, account.account_id, identity, own_region.clone(), budgets.account(&name));
             accounts.insert(name, (Arc::new(cloud), regions));
         }
         Self { accounts }
@@ -167,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_accounts_the_servers_own_identity_is_default() {
-        let accounts = AwsAccounts::from_config(offline()).await;
+        let accounts = AwsAccounts::from_config(offline(), &Arc::default()).await;
         assert_eq!(accounts.names(), ["default"]);
         assert_eq!(accounts.regions("default"), ["eu-central-1"]);
         assert!(accounts.account("default").is_some());
@@ -180,7 +183,7 @@ mod tests {
         let regions = vec!["us-east-1".to_owned(), "us-west-2".to_owned()];
         let account = AccountConfig { regions: regions.clone(), ..AccountConfig::default() };
         config.accounts.insert("prod".into(), account);
-        let accounts = AwsAccounts::from_config(config).await;
+        let accounts = AwsAccounts::from_config(config, &Arc::default()).await;
         assert_eq!(accounts.names(), ["prod"]);
         assert_eq!(accounts.regions("prod"), regions);
         assert!(accounts.account("default").is_none());

@@ -9,6 +9,7 @@ use super::calls::{CallRecord, Phase};
 use super::filters::{Listed, invalid, list, not_found, refuse};
 use super::world::World;
 use super::{FakeCloud, REGIONS};
+use crate::cloud::denial::Denial;
 use crate::cloud::{
     Cloud, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, KeyPair, NetworkInterface,
     NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags, Volume,
@@ -175,6 +176,17 @@ impl Cloud for FakeCloud {
         self.look("GetConsoleOutput", region, instance_id.to_owned(), |world, at| {
             world.region(at.account, at.region).instance(instance_id)?;
             Ok(world.console.clone())
+        })
+        .await
+    }
+
+    async fn explain_denial(&self, encoded: &str) -> CloudResult<Denial> {
+        self.look("DecodeAuthorizationMessage", REGIONS[0], encoded.to_owned(), |world, _| {
+            world
+                .denials
+                .get(encoded)
+                .cloned()
+                .ok_or_else(|| invalid("InvalidAuthorizationMessageException", "The message can't be decoded"))
         })
         .await
     }

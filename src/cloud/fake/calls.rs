@@ -82,6 +82,12 @@ impl FaultKind {
         Self::Before(fault(class, code, "refused on demand"))
     }
 
+    /// Refused with a code and a text.
+    #[must_use]
+    pub fn refuse_with(class: CloudErrorClass, code: &str, message: &str) -> Self {
+        Self::Before(fault(class, code, message))
+    }
+
     /// The effect lands and the reply is lost.
     #[must_use]
     pub fn lose_reply() -> Self {
@@ -134,6 +140,10 @@ impl Calls {
     pub(super) fn fail_next(&self, operation: &str, fault: FaultKind, times: usize) {
         let faults = std::iter::repeat_n((operation.to_owned(), fault), times);
         self.state().faults.extend(faults);
+    }
+
+    pub(super) fn forget_faults(&self) {
+        self.state().faults.clear();
     }
 
     /// Takes a call through log, hook and faults. `effect` happens at one instant.

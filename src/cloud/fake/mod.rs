@@ -20,6 +20,7 @@ mod world;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::denial::Denial;
 use super::{Accounts, Cloud, Image, Instance, Tags};
 use crate::domain::tags;
 
@@ -128,6 +129,11 @@ impl FakeCloud {
         self.calls.fail_next(operation, fault, times);
     }
 
+    /// No call meets a fault of [`FakeCloud::fail_next`] any more.
+    pub fn forget_faults(&self) {
+        self.calls.forget_faults();
+    }
+
     /// Called twice for every call: before anything happens, and when the effect has landed but the caller does not know
     /// yet. [`Then::Hang`] never answers: the task that called is as good as dead and can be cut off there.
     pub fn on_call(&self, hook: impl Fn(&CallRecord) -> Then + Send + Sync + 'static) {
@@ -181,6 +187,11 @@ impl FakeCloud {
     /// What consoles show from now on.
     pub fn set_console_output(&self, text: &str) {
         text.clone_into(&mut self.world().console);
+    }
+
+    /// What an encoded refusal says when it is decoded.
+    pub fn set_denial(&self, encoded: &str, denial: Denial) {
+        self.world().denials.insert(encoded.to_owned(), denial);
     }
 
     // ---- looking without calling ----

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::filters::{Listed, one, optional};
 use super::timing::{Change, FakeTimings};
+use crate::cloud::denial::Denial;
 use crate::cloud::{
     Image, ImageState, Instance, InstanceState, KeyPair, NetworkInterface, NewImageCopy, NewInstance, SecurityGroup,
     Snapshot, Subnet, Tags, Volume,
@@ -26,6 +27,8 @@ pub(super) struct World {
     pub failing_boots: Vec<String>,
     pub failing_images: Vec<String>,
     pub console: String,
+    /// By their encoded form.
+    pub denials: BTreeMap<String, Denial>,
 }
 
 #[derive(Default)]

@@ -1,6 +1,8 @@
 //! The `amazon-ebs` builder's options. Names, defaults and limits are Packer's
 //! (developer.hashicorp.com/packer/integrations/hashicorp/amazon/latest/components/builder/ebs) unless a field says otherwise.
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +52,32 @@ pub struct AmazonEbs {
     /// Takes keys, history and machine identity out of the image before it is made. Not an option of Packer's:
     /// on unless the run asks otherwise.
     pub clean_image: bool,
+    /// How long waits for an instance, an image or a copy may take; `None`: Ingot's own limits.
+    #[serde(default)]
+    pub aws_polling: Option<AwsPolling>,
     pub locations: Locations,
+}
+
+/// `aws_polling`. Ingot looks about every second whatever it says; together the two say how long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwsPolling {
+    pub delay_seconds: u32,
+    pub max_attempts: u32,
+}
+
+impl AwsPolling {
+    /// How long Packer would wait.
+    #[must_use]
+    pub fn limit(self) -> Duration {
+        Duration::from_secs(u64::from(self.delay_seconds) * u64::from(self.max_attempts))
+    }
+}
+
+impl Default for AwsPolling {
+    /// Those of AWS's waiters, which Packer takes for the one that is not given.
+    fn default() -> Self {
+        Self { delay_seconds: 15, max_attempts: 40 }
+    }
 }
 
 /// Where the build starts from.

@@ -1,6 +1,7 @@
 //! One build, an EC2 world and a machine in memory, and a server that can die.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,10 +46,11 @@ impl Clock for VirtualClock {
     }
 }
 
-/// A machine that is always there.
+/// A machine that is always there, unless it is `silent`: then connecting takes for ever.
 #[derive(Default, Clone)]
 pub struct FakeDialer {
     pub machine: Arc<FakeCommunicator>,
+    pub silent: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -60,6 +62,9 @@ impl Dialer for FakeDialer {
         _progress: ConnectListener,
         _cancel: &CancellationToken,
     ) -> Result<Machine, CommunicatorError> {
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         let host_key = "ssh-ed25519 AAAAhost".to_owned();
         assert!(target.expected_host_key.is_none_or(|expected| expected == host_key), "the host key is handed on");
         self.machine.state().lost = false;

@@ -110,7 +110,7 @@ pub(super) fn check_exit(status: &ExitStatus, valid: &[i32]) -> Result<(), Provi
     let (code, signal) = match status {
         ExitStatus::Code(code) => (*code, String::new()),
         ExitStatus::Signal { name, .. } => (128 + signal_number(name), format!(" (killed by signal {name})")),
-        ExitStatus::Disconnected => return Err(ProvisionError::Script("Script disconnected unexpectedly.".to_owned())),
+        ExitStatus::Disconnected => return Err(ProvisionError::Disconnected),
     };
     let valid = if valid.is_empty() { &[0] } else { valid };
     if valid.contains(&code) {

@@ -9,7 +9,9 @@ use super::amazon_ebs_rules::RULES;
 use super::body::{Decoder, Located};
 use super::communicator;
 use crate::domain::config::AmazonEbs;
-use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior, SourceAmi, SourceAmiFilter};
+use crate::domain::config::amazon_ebs::{
+    AwsPolling, BlockDevice, MetadataOptions, ShutdownBehavior, SourceAmi, SourceAmiFilter,
+};
 use crate::domain::config::{LateString, LateTags};
 use crate::domain::diagnostic::SourceLocation;
 use crate::template::legacy::early::{Late, NOW, SOURCE_AMI};
@@ -65,6 +67,7 @@ pub fn decode(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
         run_volume_tags: tags(decoder, "run_volume_tags", None),
         snapshot_tags: tags(decoder, "snapshot_tags", None),
         clean_image,
+        aws_polling: aws_polling(decoder),
         locations: decoder.options.locations(),
     };
     decoder.finish("amazon-ebs", RULES);
@@ -249,6 +252,23 @@ fn metadata_options(decoder: &Decoder<'_>) -> MetadataOptions {
     }
     inner.finish("metadata_options", &[]);
     result
+}
+
+/// Without either value the block says nothing; 0 counts as not given, as in Packer.
+fn aws_polling(decoder: &Decoder<'_>) -> Option<AwsPolling> {
+    let options = decoder.block("aws_polling")?;
+    let inner = Decoder::new(&options, decoder.context);
+    let number = |name: &'static str, most: i32| {
+        let given = inner.integer(name, 0, most).and_then(|number| u32::try_from(number).ok());
+        given.filter(|number| *number > 0)
+    };
+    let (delay, attempts) = (number("delay_seconds", 86_400), number("max_attempts", 1_000_000));
+    inner.finish("aws_polling", &[]);
+    let default = AwsPolling::default();
+    (delay.is_some() || attempts.is_some()).then(|| AwsPolling {
+        delay_seconds: delay.unwrap_or(default.delay_seconds),
+        max_attempts: attempts.unwrap_or(default.max_attempts),
+    })
 }
 
 fn block_device(outer: &Decoder<'_>, options: &crate::template::options::Options) -> BlockDevice {

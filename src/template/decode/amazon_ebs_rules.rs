@@ -27,10 +27,6 @@ pub const RULES: Rules = &[
     ("skip_credential_validation", Refused("the server checks its own credentials; remove it")),
     ("decode_authorization_messages", NotYet("remove it")),
     ("max_retries", NotYet("remove it: throttled calls are repeated anyway")),
-    (
-        "aws_polling",
-        NotYet("remove it: the server sees a change within about a second, and ssh_timeout bounds the wait"),
-    ),
     ("ami_virtualization_type", NotYet("remove it: hvm is what every image is built with")),
     ("ami_groups", NotYet("list account ids in ami_users")),
     ("ami_org_arns", NotYet("list account ids in ami_users")),

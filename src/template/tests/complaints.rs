@@ -37,6 +37,12 @@ fn options() {
     t.pkr.hcl:8:18: imds_support must be "v2.0" or left out, this is "v1"
     t.pkr.hcl:9:15: ami_users must be a list, this is a map: write ami_users = [ … ]
     "#);
+    insta::assert_snapshot!(with_options("  aws_polling {\n    delay_seconds = -1\n    max_attempts = \"many\"\n    delay = 3\n  }").bad(), @r#"
+    t.pkr.hcl:8:21: delay_seconds must be from 0 to 86400
+    t.pkr.hcl:9:20: max_attempts must be a whole number
+    t.pkr.hcl:10:5: aws_polling has no option "delay"
+    "#);
+    insta::assert_snapshot!(with_options("  aws_polling = { delay_seconds = 1 }").bad(), @"t.pkr.hcl:7:3: aws_polling is a block, not an attribute: leave the = out: aws_polling { … }");
     insta::assert_snapshot!(with_options("  launch_block_device_mappings {\n    volume_type = \"gp2\"\n    iops = 100\n  }").bad(), @"
     t.pkr.hcl:7:3: device_name is missing: such as /dev/sda1 or /dev/xvda
     t.pkr.hcl:9:5: iops is only for io1, io2 and gp3 volumes

@@ -1,6 +1,6 @@
 //! Templates that must evaluate.
 
-use super::{Given, ebs, lines};
+use super::{Given, ebs, lines, with_options};
 use crate::domain::config::amazon_ebs::{ShutdownBehavior, SourceAmi};
 use crate::domain::config::{PostProcessorConfig, ProvisionerConfig};
 use crate::template::{Format, outline};
@@ -114,4 +114,22 @@ fn outlines_need_no_values() {
     assert_eq!(json.format, Format::Json);
     assert!(json.variables.iter().any(|v| v.name == "token" && v.required && v.sensitive));
     assert_eq!(json.builds[0].name, "amazon-ebs");
+}
+
+#[test]
+fn polling_bounds_the_waits() {
+    let limit = |options: &str| {
+        let evaluated = with_options(options).good();
+        ebs(&evaluated.builds[0]).aws_polling.map(|polling| polling.limit().as_secs())
+    };
+    assert_eq!(limit(""), None);
+    assert_eq!(limit("  aws_polling {\n    delay_seconds = 30\n    max_attempts = \"50\"\n  }"), Some(1500));
+    assert_eq!(limit("  aws_polling {\n    max_attempts = 120\n  }"), Some(1800), "every 15 seconds");
+    assert_eq!(limit("  aws_polling {\n    delay_seconds = 60\n  }"), Some(2400), "40 times");
+    assert_eq!(limit("  aws_polling {\n    delay_seconds = 0\n    max_attempts = 0\n  }"), None, "0 is not given");
+
+    let json = r#"{"builders": [{"type": "amazon-ebs", "ami_name": "abc", "region": "us-east-1", "instance_type": "t3.micro",
+        "source_ami": "ami-1", "ssh_username": "u", "aws_polling": {"delay_seconds": 5, "max_attempts": 200}}]}"#;
+    let evaluated = Given::default().file("t.json", json).good();
+    assert_eq!(ebs(&evaluated.builds[0]).aws_polling.map(|polling| polling.limit().as_secs()), Some(1000));
 }

@@ -112,6 +112,8 @@ impl Server {
             command.env("INGOT__DATABASE__URL", url.expose_secret());
         }
         command.env("INGOT__AUTH__BOOTSTRAP_TOKEN", TOKEN).env("INGOT__LOG__LEVEL", "info,ingot=debug");
+        // The sandbox has no limits like EC2's, and tests should not wait for them.
+        command.env("INGOT__AWS__LAUNCH_RATE", "100/s").env("INGOT__AWS__CHANGE_RATE", "100/s");
         command.env("INGOT__AWS__REGION", "us-east-1").env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
         for (name, value) in &self.settings {

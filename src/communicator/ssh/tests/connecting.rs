@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::communicator::ssh::test_support::{Sshd, free_port, key, run, target};
+use crate::communicator::ssh::test_support::{Collected, Sshd, free_port, key, run, target};
 use crate::communicator::ssh::{ConnectProgress, SshConnection, SshTarget, connect_with_retries};
-use crate::communicator::{CommunicatorError, ConnectFailure, ExitStatus, Reconnect};
+use crate::communicator::{Command, Communicator, CommunicatorError, ConnectFailure, ExitStatus, Reconnect};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -103,4 +103,47 @@ async fn a_machine_that_restarts_is_found_again_only_with_its_own_host_key() {
     let _other = Sshd::start_on(port, 101, "");
     let error = connection.reconnect(LIMIT, &cancel).await.unwrap_err();
     assert!(matches!(error, CommunicatorError::ConnectRefused(ConnectFailure::HostKeyChanged { .. })), "{error:?}");
+}
+
+/// A way to a port that passes everything on until it falls silent, as a network does that loses all packets.
+async fn network(port: u16) -> (u16, CancellationToken) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let silent = CancellationToken::new();
+    let falls = silent.clone();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let falls = falls.clone();
+            tokio::spawn(async move {
+                // sshd may not listen yet: then this attempt is closed, and another one follows.
+                let Ok(mut far) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    () = falls.cancelled() => {}
+                }
+                if falls.is_cancelled() {
+                    // Both ends stay open.
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    (own, silent)
+}
+
+#[tokio::test]
+async fn a_network_that_falls_silent_ends_a_command() {
+    let sshd = Sshd::start();
+    let (port, silent) = network(sshd.port).await;
+    let target = SshTarget { port, keep_alive_interval: Duration::from_millis(100), ..sshd.target() };
+    let never = CancellationToken::new();
+    let ssh = connect_with_retries(&target, LIMIT, &no_progress, &never).await.unwrap();
+    let (output, command) = (Collected::default(), Command::new("echo begun; sleep 1000"));
+    let falls = async {
+        output.first_line().await;
+        silent.cancel();
+    };
+    let both = async { tokio::join!(ssh.run(&command, &output, &never), falls) };
+    let (status, ()) = tokio::time::timeout(LIMIT, both).await.expect("the silence is noticed");
+    assert_eq!(status, Ok(ExitStatus::Disconnected));
 }
