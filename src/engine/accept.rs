@@ -10,15 +10,20 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::{content, source_ami};
+use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::{BuildConfig, BuilderConfig};
+use crate::domain::content_key::Content;
+use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
 use crate::domain::ids::{BuildId, RunId, TemplateId, TemplateVersionId};
 use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
 use crate::store::accept::{NewBuild, NewRun};
+use crate::store::dedupe::NewDedupe;
 use crate::store::idempotency::AnswerKey;
 use crate::store::runs::RunRow;
 use crate::store::schedule_firings::SlotClaim;
@@ -67,6 +72,8 @@ pub struct AcceptRequest {
     pub timeout: Option<Duration>,
     pub labels: IndexMap<String, String>,
     pub clean_image: bool,
+    /// Whether a run that makes the same will do; `None`: nothing was said, and none is looked for.
+    pub dedupe: Option<Dedupe>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,12 +93,15 @@ pub struct AcceptSettings {
     /// Longer evaluations are given up.
     pub evaluation_time_limit: Duration,
     pub random: Random,
+    /// Where the source AMIs of requests that may join a run are looked up; `None`: nowhere, so none is joined.
+    pub accounts: Option<Arc<dyn Accounts>>,
 }
 
 /// What stores the answer under the client's key, in the same transaction.
 pub struct Idempotency<'a> {
     pub key: &'a str,
     pub request_sha256: [u8; 32],
+    /// Of the answer when a run is made.
     pub status: u16,
     pub render: &'a (dyn Fn(&RunRow, &[Diagnostic]) -> Value + Send + Sync),
 }
@@ -105,9 +115,10 @@ pub struct Origin<'a> {
     pub scheduled: Option<SlotClaim>,
 }
 
-/// A run that was accepted.
+/// A request that was accepted.
 #[derive(Debug)]
 pub struct Accepted {
+    /// The run that was made, or the one that was there already: its `dedupe` tells.
     pub run: RunRow,
     pub warnings: Vec<Diagnostic>,
 }
@@ -140,6 +151,9 @@ pub async fn accept(
     let run_id = new_id(at, &settings.random);
     let prepared = prepare(store, settings, request, at, run_id).await?;
     let Prepared { request, template, evaluation, account, .. } = &prepared;
+    let content = prepared.content(store, settings).await?;
+    let mut warnings = evaluation.warnings.clone();
+    let dedupe = ask_about_others(settings, &prepared, &mut warnings).await;
     let (template_name, template_id, version_id) = match template {
         Resolved::Stored { name, template, version, .. } => (name.clone(), *template, *version),
         Resolved::Inline { name, bundle } => {
@@ -168,9 +182,10 @@ pub async fn accept(
             .map(|build| new_build(build, &evaluation.sensitive_values, at, settings))
             .collect(),
         scheduled,
+        content,
+        dedupe,
         at,
     };
-    let warnings = evaluation.warnings.clone();
     let render = |run: &RunRow| idempotency.map_or(Value::Null, |idempotency| (idempotency.render)(run, &warnings));
     let claim = idempotency.map(|idempotency| AnswerKey {
         key: idempotency.key,
@@ -180,6 +195,26 @@ pub async fn accept(
     });
     let run = store.accept_run(&new, actor, claim.as_ref()).await?;
     Ok(Accepted { run, warnings })
+}
+
+/// What the request asks about other runs, with what only the cloud can tell.
+async fn ask_about_others(
+    settings: &AcceptSettings,
+    prepared: &Prepared,
+    warnings: &mut Vec<Diagnostic>,
+) -> Option<NewDedupe> {
+    let dedupe = prepared.request.dedupe?;
+    if dedupe == Dedupe::Never {
+        return Some(NewDedupe { dedupe, sources: Sources::Known(BTreeMap::new()) });
+    }
+    let accounts = settings.accounts.as_deref();
+    let sources = source_ami::resolve(accounts, &prepared.account, &prepared.evaluation.builds).await;
+    if let Sources::Unknown(why) = &sources {
+        let summary = format!("No other run was joined: {why}.");
+        let detail = "The run is made anew; GET /v1/runs/{id}/why tells more.";
+        warnings.push(Diagnostic::warning(summary).with_detail(detail));
+    }
+    Some(NewDedupe { dedupe, sources })
 }
 
 /// All of [`accept`] but the writing.
@@ -263,13 +298,32 @@ enum Resolved {
 }
 
 struct Prepared {
-    request: AcceptRequest,
+    request: Arc<AcceptRequest>,
     template: Resolved,
     account: String,
+    bundle: Arc<Bundle>,
     evaluation: Evaluated,
 }
 
 impl Prepared {
+    /// The image family.
+    fn family(&self) -> &str {
+        let (Resolved::Stored { name, .. } | Resolved::Inline { name, .. }) = &self.template;
+        self.request.family.as_ref().unwrap_or(name)
+    }
+
+    /// What the run is made of, or why that can't be told.
+    async fn content(&self, store: &Store, settings: &AcceptSettings) -> Result<Result<Content, String>> {
+        let hasher = store.content_hasher()?;
+        let setting = content::Setting { account: self.account.clone(), family: self.family().to_owned() };
+        let (bundle, request) = (self.bundle.clone(), self.request.clone());
+        let work = blocking(move || content::of(&hasher, &bundle, &request, &setting));
+        match tokio::time::timeout(settings.evaluation_time_limit, work).await {
+            Ok(done) => done,
+            Err(_) => Ok(Err("the evaluation of the template took too long".to_owned())),
+        }
+    }
+
     /// Sensitive ones replaced, and those that hold a value of the run's environment.
     fn shown_variables(&self) -> IndexMap<String, Value> {
         // The commit's SHA is shown beside anyway.
@@ -320,10 +374,10 @@ async fn prepare(
     let (template, template_account) = resolve(store, &request.template).await?;
     let account = request.account.clone().or(template_account).unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
     let policy = policy(settings, &account)?;
-    let bundle = match &template {
-        Resolved::Stored { bundle, .. } | Resolved::Inline { bundle, .. } => bundle.clone(),
-    };
-    let (request, evaluation) = evaluate(settings, bundle, request, at, run_id).await?;
+    let (Resolved::Stored { bundle, .. } | Resolved::Inline { bundle, .. }) = &template;
+    let bundle = Arc::new(bundle.clone());
+    let request = Arc::new(request);
+    let evaluation = evaluate(settings, bundle.clone(), request.clone(), at, run_id).await?;
     if evaluation.builds.is_empty() {
         return Err(Error::unprocessable(
             "no-builds",
@@ -336,7 +390,7 @@ async fn prepare(
             format!("The template asks for what account {account:?} does not allow: {}.", violations[0].summary);
         return Err(Error::unprocessable("policy-violation", public).with_diagnostics(violations));
     }
-    Ok(Prepared { request, template, account, evaluation })
+    Ok(Prepared { request, template, account, bundle, evaluation })
 }
 
 async fn resolve(store: &Store, source: &TemplateSource) -> Result<(Resolved, Option<String>)> {
@@ -387,13 +441,13 @@ fn check_request(request: &AcceptRequest) -> Result<()> {
 
 async fn evaluate(
     settings: &AcceptSettings,
-    bundle: Bundle,
-    request: AcceptRequest,
+    bundle: Arc<Bundle>,
+    request: Arc<AcceptRequest>,
     now: DateTime<Utc>,
     run_id: Uuid,
-) -> Result<(AcceptRequest, Evaluated)> {
+) -> Result<Evaluated> {
     let work = blocking(move || {
-        let evaluated = template::evaluate(&template::Request {
+        template::evaluate(&template::Request {
             bundle: &bundle,
             variables: &request.variables,
             var_files: &request.var_files,
@@ -404,8 +458,7 @@ async fn evaluate(
             now,
             run_id,
             clean_image: request.clean_image,
-        });
-        evaluated.map(|evaluation| (request, evaluation))
+        })
     });
     match tokio::time::timeout(settings.evaluation_time_limit, work).await {
         Ok(done) => done?.map_err(template_invalid),

@@ -74,6 +74,8 @@ impl ScheduledRequest {
             timeout: self.timeout_seconds.map(Duration::from_secs),
             labels: self.labels,
             clean_image: self.clean_image.unwrap_or(true),
+            // Each time of a schedule has a run of its own.
+            dedupe: None,
         }
     }
 
