@@ -402,9 +402,11 @@ mod tests {
 
     #[test]
     fn a_run_that_was_there_is_told_as_such() {
-        let run: Run = serde_json::from_value(json!({"id": "r1", "state": "succeeded", "builds": [{"id": "b1", "name": "a", "state": "succeeded"}],
+        let run: Run = serde_json::from_value(
+            json!({"id": "r1", "state": "succeeded", "builds": [{"id": "b1", "name": "a", "state": "succeeded"}],
             "image": {"id": "i1", "family": "web", "number": 7, "state": "built"},
-            "dedupe": {"mode": "reuse", "outcome": "reused", "run": "r1", "reason": "Reused: it is the same."}}))
+            "dedupe": {"mode": "reuse", "outcome": "reused", "run": "r1", "reason": "Reused: it is the same."}}),
+        )
         .unwrap();
         assert!(run.was_there());
         assert_eq!(started(&run), "Reused: it is the same.\nRun r1 made web #7: a");

@@ -302,7 +302,15 @@ mod tests {
                 {"part": "variable:region", "words": "the variable `region`"}]},
             "joined": [{"at": "2026-07-29T10:00:00Z", "principal": "ada", "mode": "join", "outcome": "joined", "reason": "…"}]}))
         .unwrap();
-        insta::assert_snapshot!(why(&explained), @"");
+        insta::assert_snapshot!(why(&explained), @"
+        Made anew: no run in progress has the same content.
+        
+        PART             WHAT DIFFERS
+        variable:region  the variable `region`
+        
+        AT                    WHO  OUTCOME
+        2026-07-29T10:00:00Z  ada  joined
+        ");
     }
 
     #[test]

@@ -48,7 +48,6 @@ pub struct Deduped {
 /// Why a run was made.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Why {
-    pub run: String,
     pub reason: String,
     #[serde(default)]
     pub compared_with: Option<ComparedRun>,

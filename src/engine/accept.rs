@@ -1,7 +1,7 @@
 //! Accepting a run: the template is evaluated and checked, its builds are planned, and one transaction writes it all down.
 //! What the template or the request has wrong is told here; what only the cloud can tell fails the build in its first step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,7 +153,7 @@ pub async fn accept(
     let Prepared { request, template, evaluation, account, .. } = &prepared;
     let content = prepared.content(store, settings).await?;
     let mut warnings = evaluation.warnings.clone();
-    let dedupe = ask_about_others(settings, &prepared, &mut warnings).await;
+    let dedupe = ask_about_others(store, settings, &prepared, &content, &mut warnings).await?;
     let (template_name, template_id, version_id) = match template {
         Resolved::Stored { name, template, version, .. } => (name.clone(), *template, *version),
         Resolved::Inline { name, bundle } => {
@@ -199,22 +199,33 @@ pub async fn accept(
 
 /// What the request asks about other runs, with what only the cloud can tell.
 async fn ask_about_others(
+    store: &Store,
     settings: &AcceptSettings,
     prepared: &Prepared,
+    content: &Result<Content, String>,
     warnings: &mut Vec<Diagnostic>,
-) -> Option<NewDedupe> {
-    let dedupe = prepared.request.dedupe?;
-    if dedupe == Dedupe::Never {
-        return Some(NewDedupe { dedupe, sources: Sources::Known(BTreeMap::new()) });
+) -> Result<Option<NewDedupe>> {
+    let Some(dedupe) = prepared.request.dedupe else { return Ok(None) };
+    let (mut sources, mut gone) = (Sources::Known(BTreeMap::new()), BTreeSet::new());
+    if let Ok(content) = content
+        && dedupe.mode().looks_at_others()
+    {
+        let (accounts, account) = (settings.accounts.as_deref(), &prepared.account);
+        sources = source_ami::resolve(accounts, account, &prepared.evaluation.builds).await;
+        if let (Dedupe::Reuse { .. }, Sources::Known(_)) = (dedupe, &sources) {
+            let amis = store.amis_of_content(content).await?;
+            match source_ami::missing(accounts, account, &amis).await {
+                Ok(missing) => gone = missing,
+                Err(why) => sources = Sources::Unknown(why),
+            }
+        }
     }
-    let accounts = settings.accounts.as_deref();
-    let sources = source_ami::resolve(accounts, &prepared.account, &prepared.evaluation.builds).await;
     if let Sources::Unknown(why) = &sources {
         let summary = format!("No other run was joined: {why}.");
         let detail = "The run is made anew; GET /v1/runs/{id}/why tells more.";
         warnings.push(Diagnostic::warning(summary).with_detail(detail));
     }
-    Some(NewDedupe { dedupe, sources })
+    Ok(Some(NewDedupe { dedupe, sources, gone }))
 }
 
 /// All of [`accept`] but the writing.

@@ -110,17 +110,17 @@ mod tests {
           default   = "hunter2"
           sensitive = true
         }
-        locals { stage = env("STAGE") }
+        variable "stage" { default = env("STAGE") }
         source "amazon-ebs" "a" {
           ami_name      = "web-${formatdate("YYYYMMDDhhmmss", timestamp())}-${uuidv4()}"
           instance_type = "t3.micro"
           region        = var.region
           source_ami    = "ami-1"
           ssh_username  = "root"
-          tags          = { stage = local.stage, time = "{{timestamp}}", id = "{{uuid}}" }
+          tags          = { stage = var.stage, time = "{{timestamp}}", id = "{{uuid}}" }
         }
         source "amazon-ebs" "b" {
-          ami_name      = "db-{{isotime}}"
+          ami_name      = "db-{{timestamp}}"
           instance_type = "t3.micro"
           region        = "us-east-1"
           source_ami    = "ami-1"
@@ -195,7 +195,7 @@ mod tests {
         };
         assert_eq!(changed(file), ["build:amazon-ebs.a:region", "variable:region"]);
         let stage = |run: &mut Run| run.request.env.insert("STAGE".into(), "prod".into());
-        assert_eq!(changed(|run| drop(stage(run))), ["build:amazon-ebs.a:tags"]);
+        assert_eq!(changed(|run| drop(stage(run))), ["build:amazon-ebs.a:tags", "variable:stage"]);
         let password = |run: &mut Run| run.request.variables.insert("password".into(), json!("hunter3"));
         assert_eq!(
             changed(|run| drop(password(run))),
@@ -220,7 +220,10 @@ mod tests {
             ["build:amazon-ebs.a:clean_image", "build:amazon-ebs.b:clean_image", "clean_image"]
         );
         let only = changed(|run| run.request.only = vec!["amazon-ebs.a".into()]);
-        assert!(only.iter().all(|part| part.starts_with("build:amazon-ebs.b")) && only.contains(&"build:amazon-ebs.b".into()));
+        assert!(
+            only.iter().all(|part| part.starts_with("build:amazon-ebs.b"))
+                && only.contains(&"build:amazon-ebs.b".into())
+        );
     }
 
     #[test]
@@ -232,13 +235,16 @@ mod tests {
         assert_eq!(changed(|run| run.request.variables.clear()), nothing, "the default is the same value");
         assert_eq!(changed(|run| drop(run.request.env.insert("UNUSED".into(), "1".into()))), nothing);
         let tags = |run: &mut Run| {
-            let (stage, time) = ("stage = local.stage", "time = \"{{timestamp}}\"");
+            let (stage, time) = ("stage = var.stage", "time = \"{{timestamp}}\"");
             let (before, after) = (format!("{stage}, {time}"), format!("{time}, {stage}"));
             assert!(run.template.contains(&before));
             run.template = run.template.replace(&before, &after);
         };
         assert_eq!(changed(tags), ["template"], "the order of keys");
-        assert_eq!(changed(|run| run.request.template = TemplateSource::Stored { name: "x".into(), version: Some(1) }), nothing);
+        assert_eq!(
+            changed(|run| run.request.template = TemplateSource::Stored { name: "x".into(), version: Some(1) }),
+            nothing
+        );
     }
 
     #[test]
@@ -252,7 +258,8 @@ mod tests {
     fn a_template_that_needs_the_present_time_has_none() {
         let mut run = plain();
         // A conversion that fails at the fixed time only.
-        run.template.push_str("\nlocals { late = tonumber(formatdate(\"YYYY\", timestamp()) == \"2000\" ? \"x\" : \"1\") }");
+        run.template
+            .push_str("\nlocals { late = tonumber(formatdate(\"YYYY\", timestamp()) == \"2000\" ? \"x\" : \"1\") }");
         let bundle = Arc::new(Bundle::single("web.pkr.hcl", run.template.as_bytes().to_vec()).unwrap());
         let hasher = ContentHasher::new("k1".into(), [7; 32]);
         let why = of(&hasher, &bundle, &run.request, &run.setting).unwrap_err();

@@ -1,12 +1,13 @@
 //! Which image a build starts from, by its `source_ami` or `source_ami_filter`: what to ask the cloud, and which of its
 //! answers is the one. The first step of a build uses it, and the acceptance of a run that may join another one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
 
-use crate::cloud::{Accounts, CloudErrorClass, Filter, Image, ImageQuery, ImageState};
+use crate::cloud::{Accounts, Cloud, CloudErrorClass, Filter, Image, ImageQuery, ImageState};
 use crate::domain::config::amazon_ebs::{SourceAmi, SourceAmiFilter};
 use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
 use crate::domain::dedupe::Sources;
@@ -42,7 +43,9 @@ pub fn choose(ebs: &AmazonEbs, found: Vec<Image>) -> Result<Image, Failure> {
     let image = match &ebs.source {
         SourceAmi::Id(id) => found.into_iter().next().ok_or_else(|| {
             Failure::user("source-ami-not-found", format!("source_ami {id} was not found in {}.", ebs.region))
-                .with_advice("AMI ids belong to one region; check that it is this one and that the account may see the image.")
+                .with_advice(
+                    "AMI ids belong to one region; check that it is this one and that the account may see the image.",
+                )
         })?,
         SourceAmi::Filter(filter) => by_filter(ebs, filter, found)?,
     };
@@ -108,8 +111,45 @@ pub async fn resolve(accounts: Option<&dyn Accounts>, account: &str, builds: &[B
     match tokio::time::timeout(TIME_LIMIT, work).await {
         Ok(Ok(found)) => Sources::Known(BTreeMap::from_iter(found)),
         Ok(Err(why)) => Sources::Unknown(why),
-        Err(_) => Sources::Unknown(format!("the cloud did not answer within {} s", TIME_LIMIT.as_secs())),
+        Err(_) => Sources::Unknown(too_slow()),
     }
+}
+
+/// Those of these AMIs (region, id) that the cloud does not have, or not as available ones.
+///
+/// # Errors
+/// Why that can't be told, as the rest of a sentence.
+pub async fn missing(
+    accounts: Option<&dyn Accounts>,
+    account: &str,
+    amis: &[(String, String)],
+) -> Result<BTreeSet<String>, String> {
+    let mut by_region: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
+    for (region, ami) in amis {
+        by_region.entry(region).or_default().push(ami);
+    }
+    let look = async |(region, wanted): (&String, &Vec<&String>)| {
+        let cloud = cloud_of(accounts, account)?;
+        // A filter: one unknown id would fail a list of ids.
+        let filters = vec![Filter::new("image-id", wanted.iter().copied())];
+        let query = ImageQuery { filters, include_deprecated: true, ..ImageQuery::default() };
+        let found = find(&*cloud, region, &query).await;
+        let found = found.map_err(|code| format!("the AMIs in {region} could not be looked up ({code})"))?;
+        Ok::<_, String>(found.into_iter().filter(|image| image.state == ImageState::Available).map(|image| image.id))
+    };
+    let work = try_join_all(by_region.iter().map(|(region, wanted)| look((region, wanted))));
+    let found = tokio::time::timeout(TIME_LIMIT, work).await.map_err(|_| too_slow())??;
+    let found: BTreeSet<String> = found.into_iter().flatten().collect();
+    Ok(amis.iter().map(|(_, ami)| ami).filter(|ami| !found.contains(*ami)).cloned().collect())
+}
+
+fn too_slow() -> String {
+    format!("the cloud did not answer within {} s", TIME_LIMIT.as_secs())
+}
+
+fn cloud_of(accounts: Option<&dyn Accounts>, account: &str) -> Result<Arc<dyn Cloud>, String> {
+    let cloud = accounts.and_then(|accounts| accounts.account(account));
+    cloud.ok_or_else(|| format!("this server has no access to account `{account}`"))
 }
 
 /// The build's name and its source AMI.
@@ -118,28 +158,31 @@ async fn resolve_one(
     account: &str,
     build: &BuildConfig,
 ) -> Result<(String, String), String> {
-    let cloud = accounts.and_then(|accounts| accounts.account(account));
-    let cloud = cloud.ok_or_else(|| format!("this server has no access to account `{account}`"))?;
+    let cloud = cloud_of(accounts, account)?;
     let BuilderConfig::AmazonEbs(ebs) = &build.builder;
-    let query = query(ebs);
+    let found = find(&*cloud, &ebs.region, &query(ebs)).await;
+    let found =
+        found.map_err(|code| format!("the source AMI of build `{}` could not be looked up ({code})", build.name))?;
+    // Not the failure's message: it quotes the filters, which may hold what is hidden.
+    let image = choose(ebs, found)
+        .map_err(|failure| format!("build `{}` has no source AMI to compare ({})", build.name, failure.code))?;
+    Ok((build.name.clone(), image.id))
+}
+
+/// What matches, or the code of the error.
+async fn find(cloud: &dyn Cloud, region: &str, query: &ImageQuery) -> Result<Vec<Image>, String> {
     let mut tries = 0;
-    let found = loop {
+    loop {
         tries += 1;
-        match cloud.find_images(&ebs.region, &query).await {
-            Ok(found) => break found,
+        match cloud.find_images(region, query).await {
+            Ok(found) => return Ok(found),
             Err(error)
                 if tries < TRIES
                     && matches!(error.class, CloudErrorClass::Throttled | CloudErrorClass::Unavailable) =>
             {
                 tokio::time::sleep(Duration::from_millis(250 * u64::from(tries))).await;
             }
-            Err(error) => {
-                return Err(format!("the source AMI of build `{}` could not be looked up ({})", build.name, error.code));
-            }
+            Err(error) => return Err(error.code),
         }
-    };
-    // Not the failure's message: it quotes the filters, which may hold what is hidden.
-    let image = choose(ebs, found)
-        .map_err(|failure| format!("build `{}` has no source AMI to compare ({})", build.name, failure.code))?;
-    Ok((build.name.clone(), image.id))
+    }
 }

@@ -218,3 +218,32 @@ async fn instance_type_fits(context: &StepContext, ebs: &AmazonEbs, image: &Imag
     )
     .into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_ami_is_where_the_store_looks_for_it() {
+        let source = SourceImage {
+            ami_id: "ami-1".into(),
+            name: String::new(),
+            owner_id: String::new(),
+            region: String::new(),
+            creation_date: String::new(),
+        };
+        let checked = Checked {
+            account_id: String::new(),
+            source,
+            source_owner_alias: None,
+            source_tags: Vec::new(),
+            architecture: String::new(),
+            platform: String::new(),
+            root_device_name: None,
+            vpc_id: None,
+            subnet_ids: Vec::new(),
+        };
+        // Runs that may be joined are compared by it (`store::dedupe`).
+        assert_eq!(serde_json::to_value(checked).unwrap()["source"]["ami_id"], "ami-1");
+    }
+}

@@ -1,6 +1,6 @@
 //! Runs that make the same: the candidates for a request that may join one, the joins themselves, and what explains a run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -27,6 +27,8 @@ pub struct NewDedupe {
     pub dedupe: Dedupe,
     /// The source AMIs that its builds would start from now.
     pub sources: Sources,
+    /// AMIs that runs with the same content made ([`Store::amis_of_content`]), and that the cloud does not have any more.
+    pub gone: BTreeSet<String>,
 }
 
 /// A request that got a run which was there already.
@@ -64,6 +66,26 @@ impl Store {
         self.sealer.content_hasher()
     }
 
+    /// The AMIs, with their regions, of the runs that a request with this content may reuse.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn amis_of_content(&self, content: &Content) -> Result<Vec<(String, String)>> {
+        let records = sqlx::query!(
+            "SELECT c.region, c.ami_id
+             FROM (SELECT image_id FROM runs WHERE content_key = $1 AND content_key_id = $2 AND state = 'succeeded'
+                   ORDER BY created_at DESC, id DESC LIMIT 20) AS r
+             JOIN image_copies c ON c.image_id = r.image_id
+             WHERE c.state = 'available'
+             ORDER BY c.region, c.ami_id",
+            content.key.as_slice(),
+            content.key_id
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(records.into_iter().map(|record| (record.region, record.ami_id)).collect())
+    }
+
     /// What explains a run.
     ///
     /// # Errors
@@ -82,7 +104,7 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let ids: Vec<Uuid> = std::iter::once(id.0).chain(before).collect();
-        let mut found = by_ids(&mut tx, &ids).await?;
+        let mut found = by_ids(&mut tx, &ids, &BTreeSet::new()).await?;
         let own = found.iter().position(|candidate| candidate.run == id).map(|index| found.swap_remove(index));
         let own = own.ok_or_else(|| Error::internal("a run is not among its own candidates"))?;
         let schedule = match run.schedule_id {
@@ -112,22 +134,22 @@ pub(super) async fn decide_for(connection: &mut PgConnection, new: &NewRun<'_>, 
         Ok(content) if asked.dedupe != Dedupe::Never => {
             let lock = i32::from_be_bytes([content.key[0], content.key[1], content.key[2], content.key[3]]);
             sqlx::query!("SELECT pg_advisory_xact_lock($1, $2)", CONTENT_LOCKS, lock).execute(&mut *connection).await?;
-            candidates(connection, new, content).await?
+            candidates(connection, new, content, &asked.gone).await?
         }
         _ => Vec::new(),
     };
-    let wanted = Wanted {
-        dedupe: asked.dedupe,
-        content,
-        sources: &asked.sources,
-        variables: &new.variables,
-        now: new.at,
-    };
+    let wanted =
+        Wanted { dedupe: asked.dedupe, content, sources: &asked.sources, variables: &new.variables, now: new.at };
     Ok(decide(&wanted, &candidates))
 }
 
 /// Runs with the same content, and the newest of the same template and account, which are named when none does.
-async fn candidates(connection: &mut PgConnection, new: &NewRun<'_>, content: &Content) -> Result<Vec<Candidate>> {
+async fn candidates(
+    connection: &mut PgConnection,
+    new: &NewRun<'_>,
+    content: &Content,
+    gone: &BTreeSet<String>,
+) -> Result<Vec<Candidate>> {
     let ids = sqlx::query_scalar!(
         r#"(SELECT id AS "id!" FROM runs
             WHERE content_key = $1 AND content_key_id = $2 AND state IN ('queued', 'running')
@@ -150,11 +172,12 @@ async fn candidates(connection: &mut PgConnection, new: &NewRun<'_>, content: &C
     )
     .fetch_all(&mut *connection)
     .await?;
-    by_ids(connection, &ids).await
+    by_ids(connection, &ids, gone).await
 }
 
-/// Runs as candidates, newest first.
-async fn by_ids(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Candidate>> {
+/// Runs as candidates, newest first. `gone`: AMIs that are known not to be there.
+async fn by_ids(connection: &mut PgConnection, ids: &[Uuid], gone: &BTreeSet<String>) -> Result<Vec<Candidate>> {
+    let gone: Vec<String> = gone.iter().cloned().collect();
     let mut sources = sources_by_run(connection, ids).await?;
     let records = sqlx::query!(
         r#"SELECT r.id, r.state, r.cancel_requested_at, r.created_at, r.content_key, r.content_key_id, r.content_parts,
@@ -162,12 +185,13 @@ async fn by_ids(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Candi
                   EXISTS (SELECT 1 FROM builds b WHERE b.run_id = r.id AND b.state IN ('failed', 'cancelled'))
                       AS "spoiled!",
                   (SELECT count(*) FROM image_copies c WHERE c.image_id = i.id) AS "copies!",
-                  (SELECT count(*) FROM image_copies c WHERE c.image_id = i.id AND c.state <> 'available')
-                      AS "copies_gone!"
+                  (SELECT count(*) FROM image_copies c
+                   WHERE c.image_id = i.id AND (c.state <> 'available' OR c.ami_id = ANY($2))) AS "copies_gone!"
            FROM runs r JOIN images i ON i.id = r.image_id
            WHERE r.id = ANY($1)
            ORDER BY r.created_at DESC, r.id DESC"#,
-        ids
+        ids,
+        &gone
     )
     .fetch_all(connection)
     .await?;

@@ -189,7 +189,8 @@ pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Decision {
     };
     let equal = |candidate: &&Candidate| candidate.content.as_ref().is_some_and(|other| other.is_same_as(content));
     let equals: Vec<&Candidate> = candidates.iter().filter(equal).collect();
-    let usable: Vec<&Candidate> = equals.iter().copied().filter(|one| refusal(wanted, sources, one).is_none()).collect();
+    let usable: Vec<&Candidate> =
+        equals.iter().copied().filter(|one| refusal(wanted, sources, one).is_none()).collect();
     let furthest = |one: &&Candidate| (one.state != RunState::Running, one.created_at, one.run);
     let joined = usable.iter().filter(|one| one.in_progress()).min_by_key(|one| furthest(one));
     let reused = usable.iter().filter(|one| !one.in_progress()).max_by_key(|one| (one.created_at, one.run));
@@ -278,10 +279,9 @@ fn differences(
         words: words::part(part, (content, variables), (other, &candidate.variables)),
     });
     let sources = sources.map(|sources| candidate.other_sources(sources)).unwrap_or_default();
-    let sources = sources.into_iter().map(|unlike| Difference {
-        part: format!("source_ami:{}", unlike.0),
-        words: words::source(&unlike),
-    });
+    let sources = sources
+        .into_iter()
+        .map(|unlike| Difference { part: format!("source_ami:{}", unlike.0), words: words::source(&unlike) });
     parts.chain(sources).collect()
 }
 

@@ -54,16 +54,21 @@ fn reuse() -> Dedupe {
 fn the_run_furthest_along_is_joined() {
     let mut later = candidate(3, RunState::Running);
     later.created_at = now();
-    let all = [candidate(1, RunState::Queued), later, candidate(2, RunState::Running), candidate(4, RunState::Succeeded)];
+    let all =
+        [candidate(1, RunState::Queued), later, candidate(2, RunState::Running), candidate(4, RunState::Succeeded)];
     for dedupe in [Dedupe::Join, reuse()] {
         let decision = decided(dedupe, &all);
         assert_eq!(decision.run, Some(all[2].run));
         assert_eq!(decision.explanation.outcome, DedupeOutcome::Joined);
     }
-    insta::assert_snapshot!(decided(Dedupe::Join, &all).explanation.reason, @"");
+    insta::assert_snapshot!(decided(Dedupe::Join, &all).explanation.reason, @"Joined: run 00000000-0000-0000-0000-000000000002 (running) has the same content, and its source AMI is the one that would be taken now.");
     let mut early = candidate(1, RunState::Queued);
     early.sources.clear();
-    assert_eq!(decided(Dedupe::Join, std::slice::from_ref(&early)).run, Some(early.run), "it looks its AMI up later than now");
+    assert_eq!(
+        decided(Dedupe::Join, std::slice::from_ref(&early)).run,
+        Some(early.run),
+        "it looks its AMI up later than now"
+    );
 }
 
 #[test]
@@ -73,10 +78,10 @@ fn what_is_over_is_reused_only_when_asked_for() {
     let all = [candidate(4, RunState::Succeeded), newer.clone()];
     let decision = decided(reuse(), &all);
     assert_eq!((decision.run, decision.explanation.outcome), (Some(newer.run), DedupeOutcome::Reused));
-    insta::assert_snapshot!(decision.explanation.reason, @"");
+    insta::assert_snapshot!(decision.explanation.reason, @"Reused: run 00000000-0000-0000-0000-000000000005 made the same content 1 hour ago from the source AMI that would be taken now; its image web #7 is built, and all its AMIs are there.");
     let decision = decided(Dedupe::Join, &all);
     assert_eq!(decision.run, None);
-    insta::assert_snapshot!(decision.explanation.reason, @"");
+    insta::assert_snapshot!(decision.explanation.reason, @"Made anew: run 00000000-0000-0000-0000-000000000004 (succeeded) has the same content, but it is over, and the request asks for `join` only.");
 }
 
 #[test]
@@ -119,7 +124,8 @@ fn the_nearest_run_is_named_with_what_differs() {
     let mut far = candidate(1, RunState::Running);
     far.content = Some(content(&[("template", "other"), ("variable:region", "us"), ("variable:x", "1")]));
     let mut near = candidate(2, RunState::Running);
-    near.content = Some(content(&[("template", "t"), ("variable:region", "us"), ("build:amazon-ebs.web:region", "us")]));
+    near.content =
+        Some(content(&[("template", "t"), ("variable:region", "us"), ("build:amazon-ebs.web:region", "us")]));
     near.variables = json!({"region": "us"});
     near.sources = sources("ami-0");
     let decision = decided(Dedupe::Join, &[far, near.clone(), candidate(9, RunState::Failed)]);
@@ -130,22 +136,22 @@ fn the_nearest_run_is_named_with_what_differs() {
     over.state = RunState::Succeeded;
     over.run = RunId(Uuid::from_u128(8));
     let decision = decided(Dedupe::Join, &[over.clone(), near.clone()]);
-    insta::assert_snapshot!(decision.explanation.reason, @"");
+    insta::assert_snapshot!(decision.explanation.reason, @r#"Made anew: no run in progress has the same content. The nearest is 00000000-0000-0000-0000-000000000002 (running): the variable `region` ("eu" instead of "us") and the source AMI of build `amazon-ebs.web` (ami-1 instead of ami-0) differ."#);
     let parts: Vec<String> =
         decision.explanation.compared_with.unwrap().differs.into_iter().map(|difference| difference.part).collect();
     assert_eq!(parts, ["build:amazon-ebs.web:region", "variable:region", "source_ami:amazon-ebs.web"]);
-    insta::assert_snapshot!(decided(Dedupe::Join, &[over]).explanation.reason, @"");
+    insta::assert_snapshot!(decided(Dedupe::Join, &[over]).explanation.reason, @r#"Made anew: no run in progress has the same content, nor is one of this template in progress in this account. The nearest is 00000000-0000-0000-0000-000000000008 (succeeded): the variable `region` ("eu" instead of "us") and the source AMI of build `amazon-ebs.web` (ami-1 instead of ami-0) differ."#);
 }
 
 #[test]
 fn what_can_not_be_compared_is_told() {
     let mut old = candidate(1, RunState::Running);
     old.content = None;
-    insta::assert_snapshot!(decided(Dedupe::Join, &[old]).explanation.reason, @"");
+    insta::assert_snapshot!(decided(Dedupe::Join, &[old]).explanation.reason, @"Made anew: no run in progress has the same content. Run 00000000-0000-0000-0000-000000000001 (running) is from a time when the content was not recorded.");
     let mut other_key = candidate(1, RunState::Running);
     other_key.content = Some(Content { key_id: "k0".into(), ..same() });
-    insta::assert_snapshot!(decided(Dedupe::Join, &[other_key]).explanation.reason, @"");
-    insta::assert_snapshot!(decided(reuse(), &[]).explanation.reason, @"");
+    insta::assert_snapshot!(decided(Dedupe::Join, &[other_key]).explanation.reason, @"Made anew: no run in progress has the same content. Run 00000000-0000-0000-0000-000000000001 (running) can't be compared: the server's secret key was changed since.");
+    insta::assert_snapshot!(decided(reuse(), &[]).explanation.reason, @"Made anew: no run in progress or over has the same content, and there is no other run of this template in this account.");
 
     let unknown = Sources::Unknown("the cloud did not answer within 5 s".into());
     let (same, variables) = (same(), json!({}));
@@ -154,7 +160,7 @@ fn what_can_not_be_compared_is_told() {
         Wanted { dedupe: Dedupe::Join, content: Ok(&same), sources: &unknown, variables: &variables, now: now() };
     let decision = decide(&wanted, &all);
     assert_eq!((decision.run, decision.explanation.compared_with), (None, None));
-    insta::assert_snapshot!(decision.explanation.reason, @"");
+    insta::assert_snapshot!(decision.explanation.reason, @"Made anew: whether another run would do can't be told, because the cloud did not answer within 5 s.");
 }
 
 #[test]
@@ -165,12 +171,12 @@ fn runs_that_asked_for_nothing_are_explained_too() {
     let made = |origin| MadeAnyway { origin, content: Some(&content), sources: &known, variables: &variables };
     let before = candidate(1, RunState::Succeeded);
     let left_out = Origin::Request { left_out: true };
-    insta::assert_snapshot!(explain_made(&made(left_out), Some(&before)).reason, @"");
-    insta::assert_snapshot!(explain_made(&made(Origin::Request { left_out: false }), None).reason, @"");
+    insta::assert_snapshot!(explain_made(&made(left_out), Some(&before)).reason, @r#"Made anew: the request did not ask to join or reuse a run (`dedupe` was left out). Compared with 00000000-0000-0000-0000-000000000001 (succeeded), the run of this template before it in this account: the variable `region` ("us" instead of "eu") differs."#);
+    insta::assert_snapshot!(explain_made(&made(Origin::Request { left_out: false }), None).reason, @"Made anew: the request asked for it (`dedupe` was `never`). It is the first run of its template in this account.");
     let slot = Origin::Schedule { name: "weekly", slot: Some(now()) };
     let mut twin = before;
     twin.content = Some(content.clone());
-    insta::assert_snapshot!(explain_made(&made(slot), Some(&twin)).reason, @"");
+    insta::assert_snapshot!(explain_made(&made(slot), Some(&twin)).reason, @"Made anew: schedule `weekly` started it for 2026-01-02T12:00:00Z; each time of a schedule gets a run of its own. It has the same content as 00000000-0000-0000-0000-000000000001 (succeeded), the run of this template before it in this account.");
 }
 
 #[test]
@@ -187,7 +193,9 @@ fn hidden_values_are_not_told() {
 
 #[test]
 fn ages_are_told_in_their_largest_unit() {
-    for (seconds, text) in [(1, "1 second"), (119, "1 minute"), (7_200, "2 hours"), (172_800, "2 days"), (-5, "0 seconds")] {
+    for (seconds, text) in
+        [(1, "1 second"), (119, "1 minute"), (7_200, "2 hours"), (172_800, "2 days"), (-5, "0 seconds")]
+    {
         assert_eq!(words::age(TimeDelta::seconds(seconds)), text);
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn no_content(why: &str) -> String {
 }
 
 pub(super) fn no_sources(why: &str) -> String {
-    format!("Made anew: whether its source AMI is that of another run can't be told, because {why}.")
+    format!("Made anew: whether another run would do can't be told, because {why}.")
 }
 
 pub(super) fn nothing(dedupe: Dedupe) -> String {
@@ -75,7 +75,9 @@ pub(super) fn unlike(dedupe: Dedupe, content: &Content, candidate: &Candidate, d
     let sought = match (dedupe, candidate.in_progress()) {
         (Dedupe::Reuse { .. }, _) => "no run in progress or over has the same content",
         (_, true) => "no run in progress has the same content",
-        (_, false) => "no run in progress has the same content, nor is one of this template in progress in this account",
+        (_, false) => {
+            "no run in progress has the same content, nor is one of this template in progress in this account"
+        }
     };
     let nearest = format!("{} ({})", candidate.run, candidate.state);
     match &candidate.content {
@@ -115,16 +117,14 @@ pub(super) fn made_anyway(origin: &Origin<'_>, compared: Option<&Compared>, comp
     text
 }
 
-/// `A, B and C differ`. What follows from something else that differs (options of a build from a variable) is only counted.
+/// `A, B and C differ`. Options of a build follow from something else that differs, mostly: then they are left out.
 fn listed(differs: &[Difference]) -> String {
-    let follows = |difference: &&Difference| {
-        difference.part.strip_prefix("build:").is_some_and(|rest| rest.contains(':')) || difference.part == "ingot"
-    };
+    let follows =
+        |difference: &&Difference| difference.part.strip_prefix("build:").is_some_and(|rest| rest.contains(':'));
     let causes: Vec<&Difference> = differs.iter().filter(|difference| !follows(difference)).collect();
     let causes = if causes.is_empty() { differs.iter().collect() } else { causes };
     let mut named: Vec<&str> = causes.iter().take(NAMED).map(|difference| difference.words.as_str()).collect();
-    let more = differs.len() - named.len();
-    let more = match more {
+    let more = match causes.len() - named.len() {
         0 => None,
         1 => Some("1 thing more".to_owned()),
         more => Some(format!("{more} things more")),

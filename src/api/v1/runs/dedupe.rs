@@ -40,9 +40,10 @@ impl Deduped {
 /// # Errors
 /// `dedupe-invalid`, `max-age-invalid`.
 pub fn read(mode: Option<&str>, max_age: Option<&str>) -> Result<Option<Dedupe>> {
-    let mode = mode.map(str::parse::<DedupeMode>).transpose().map_err(|error| {
-        Error::unprocessable("dedupe-invalid", format!("The value of `dedupe` is wrong: {error}."))
-    })?;
+    let mode = mode
+        .map(str::parse::<DedupeMode>)
+        .transpose()
+        .map_err(|error| Error::unprocessable("dedupe-invalid", format!("The value of `dedupe` is wrong: {error}.")))?;
     if mode != Some(DedupeMode::Reuse) && max_age.is_some() {
         let public = "`max_age` says how old a run may be that is reused; it needs `dedupe` to be `reuse`.";
         return Err(Error::unprocessable("max-age-invalid", public));
@@ -71,7 +72,10 @@ mod tests {
         assert_eq!(read(Some("never"), None).unwrap(), Some(Dedupe::Never));
         assert_eq!(read(Some("join"), None).unwrap(), Some(Dedupe::Join));
         assert_eq!(read(Some("reuse"), None).unwrap(), Some(Dedupe::Reuse { max_age: Duration::from_hours(168) }));
-        assert_eq!(read(Some("reuse"), Some("12h")).unwrap(), Some(Dedupe::Reuse { max_age: Duration::from_hours(12) }));
+        assert_eq!(
+            read(Some("reuse"), Some("12h")).unwrap(),
+            Some(Dedupe::Reuse { max_age: Duration::from_hours(12) })
+        );
         for (mode, max_age, code) in [
             (Some("always"), None, "dedupe-invalid"),
             (Some("join"), Some("1h"), "max-age-invalid"),

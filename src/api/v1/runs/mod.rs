@@ -17,6 +17,8 @@ pub mod view;
 pub mod why;
 
 #[cfg(test)]
+mod joining_tests;
+#[cfg(test)]
 mod tests;
 
 use utoipa_axum::router::OpenApiRouter;
