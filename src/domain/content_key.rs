@@ -1,7 +1,7 @@
 //! The content key: one fingerprint of everything that decides what a run makes. Two runs with the same key make the same
 //! image, apart from what time and chance put into it, and apart from the source AMI, which only the cloud can tell.
 //!
-//! The key is made of named parts ([decision 0011](../../docs/decisions/0011-content-key.md)), so that people can be told
+//! The key is made of named parts (docs/decisions/0011-content-key.md), so that people can be told
 //! which of them differs. Every fingerprint is an HMAC-SHA-256 under a secret of the deployment: a part may be a password of
 //! few letters, and whoever reads the database must not be able to try them all.
 

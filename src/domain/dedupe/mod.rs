@@ -173,8 +173,8 @@ pub struct Decision {
 #[must_use]
 pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Decision {
     let made = |reason: String, compared_with: Option<Compared>| {
-        let mode = wanted.dedupe.mode();
-        Decision { run: None, explanation: Explanation { mode, outcome: DedupeOutcome::Made, reason, compared_with } }
+        let outcome = DedupeOutcome::Made;
+        Decision { run: None, explanation: Explanation { mode: wanted.dedupe.mode(), outcome, reason, compared_with } }
     };
     if wanted.dedupe == Dedupe::Never {
         return made(words::ASKED_FOR.to_owned(), None);

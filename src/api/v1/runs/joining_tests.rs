@@ -115,7 +115,10 @@ impl Scene {
 
     /// Ends that build with an AMI, which it gives.
     async fn succeed(&self, claimed: &ClaimedBuild) -> String {
-        let ami_id = self.api.cloud.add_public_image("us-east-1", BaseImage { name: "made", owner_id: DEFAULT_ACCOUNT_ID, ..NEWER });
+        let ami_id = self
+            .api
+            .cloud
+            .add_public_image("us-east-1", BaseImage { name: "made", owner_id: DEFAULT_ACCOUNT_ID, ..NEWER });
         let record = CommitRecord {
             copies: vec![ImageCopy {
                 region: "us-east-1".into(),
