@@ -151,9 +151,10 @@ pub async fn accept(
     let run_id = new_id(at, &settings.random);
     let prepared = prepare(store, settings, request, at, run_id).await?;
     let Prepared { request, template, evaluation, account, .. } = &prepared;
-    let content = prepared.content(store, settings).await?;
+    // Boxed, as the acceptance below: requests that are served keep their futures small.
+    let content = Box::pin(prepared.content(store, settings)).await?;
     let mut warnings = evaluation.warnings.clone();
-    let dedupe = ask_about_others(store, settings, &prepared, &content, &mut warnings).await?;
+    let dedupe = Box::pin(ask_about_others(store, settings, &prepared, &content, &mut warnings)).await?;
     let (template_name, template_id, version_id) = match template {
         Resolved::Stored { name, template, version, .. } => (name.clone(), *template, *version),
         Resolved::Inline { name, bundle } => {
@@ -193,7 +194,7 @@ pub async fn accept(
         status: idempotency.status,
         render: &render,
     });
-    let run = store.accept_run(&new, actor, claim.as_ref()).await?;
+    let run = Box::pin(store.accept_run(&new, actor, claim.as_ref())).await?;
     Ok(Accepted { run, warnings })
 }
 
