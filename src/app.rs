@@ -302,15 +302,17 @@ impl Server {
         tokio::spawn(pipeline_metrics::report(store.clone(), clock.clone(), lifecycle.soft_stop.clone()));
 
         let tasks = TaskTracker::new();
+        // Also on a server without an engine: requests that may join a run ask for its source AMI.
+        let accounts = accounts(config, deployment).await;
         let accept = Arc::new(AcceptSettings {
             policies: config.policies(),
             builder_identity: format!("ingot/{} ({deployment})", env!("CARGO_PKG_VERSION")),
             evaluation_time_limit: EVALUATION_LIMIT,
             random: random.clone(),
+            accounts: Some(accounts.clone()),
         });
         let stages = Arc::new(config.stages.order.clone());
         let engine = if role.works() {
-            let accounts = accounts(config, deployment).await;
             engine::start(EngineParts {
                 store: store.clone(),
                 accounts,

@@ -15,6 +15,7 @@ use tower::ServiceExt as _;
 
 use super::{ApiState, Limits, router};
 use crate::auth::{Authenticator, PlainToken};
+use crate::cloud::fake::FakeCloud;
 use crate::domain::clock::Clock as _;
 use crate::domain::ids::TokenId;
 use crate::domain::policy::Policy;
@@ -55,6 +56,8 @@ build {
 pub struct TestApi {
     pub state: ApiState,
     pub clock: Arc<TestClock>,
+    /// Where source AMIs are looked up.
+    pub cloud: FakeCloud,
     router: Router,
     /// Kept, because the database lives as long.
     _database: TestDatabase,
@@ -104,12 +107,14 @@ impl TestApi {
             bytes[..8].copy_from_slice(&counter.fetch_add(1, Ordering::Relaxed).to_be_bytes());
             bytes
         });
+        let cloud = FakeCloud::new();
         let prod = Policy { regions: vec!["us-east-1".to_owned()], ..Policy::default() };
         let accept = AcceptSettings {
             policies: BTreeMap::from([("default".to_owned(), Policy::default()), ("prod".to_owned(), prod)]),
             builder_identity: "ingot/test".to_owned(),
             evaluation_time_limit: Duration::from_secs(10),
             random: random.clone(),
+            accounts: Some(Arc::new(cloud.clone())),
         };
         let state = ApiState {
             store: store.clone(),
@@ -131,7 +136,7 @@ impl TestApi {
             not_ready: Arc::new(|| None),
             drain: CancellationToken::new(),
         };
-        Self { router: router(state.clone()), state, clock, _database: database }
+        Self { router: router(state.clone()), state, clock, cloud, _database: database }
     }
 
     /// A token of a role; `lifetime` from now.

@@ -58,6 +58,13 @@ pub struct BuildArgs {
     /// Leave keys, logs and machine identity in the image.
     #[arg(long)]
     pub no_clean: bool,
+    /// Whether a run that makes the same will do: join (one in progress), reuse (that, or one that has succeeded not long
+    /// ago) or never.
+    #[arg(long, value_name = "MODE", value_parser = ["join", "reuse", "never"])]
+    pub dedupe: Option<String>,
+    /// With --dedupe reuse: how old that run may be, such as 12h; a week when left out.
+    #[arg(long, value_name = "DURATION", requires = "dedupe")]
+    pub max_age: Option<String>,
     /// Only start the run; follow it later with `ingot logs -f`.
     #[arg(long)]
     pub detach: bool,
@@ -104,12 +111,15 @@ impl BuildArgs {
             return Ok(Exit::Success);
         }
         screen.say("")?;
-        self.follow(context, &client, &run.id, &mut screen).await
+        self.follow(context, &client, &run, &mut screen).await
     }
 
-    async fn follow(&self, context: &Context, client: &Client, run: &str, screen: &mut Screen) -> CliResult<Exit> {
+    async fn follow(&self, context: &Context, client: &Client, run: &Run, screen: &mut Screen) -> CliResult<Exit> {
+        // A run that was there already is somebody else's: leaving it does not cancel it.
+        let cancels = (!run.was_there()).then_some(run.id.as_str());
+        let run = run.id.as_str();
         let path = ["runs", run, "log"];
-        let following = Following { path: &path, cancels: Some(run) };
+        let following = Following { path: &path, cancels };
         let (last, cancelled_by_us) = match follow(client, following, screen, &mut interrupts()).await? {
             Ending::Over { last, cancelled_by_us } => (last, cancelled_by_us),
             Ending::Stuck => (client.get(&["runs", run], &[]).await?, false),
@@ -166,6 +176,8 @@ impl BuildArgs {
             ("priority", json!(self.priority)),
             ("labels", object(&self.labels)),
             ("clean_image", json!(self.no_clean.then_some(false))),
+            ("dedupe", json!(self.dedupe)),
+            ("max_age", json!(self.max_age)),
         ]);
         Ok(request.into())
     }
@@ -227,9 +239,14 @@ fn form(request: &Value, bundle: &[u8]) -> CliResult<Form> {
 
 fn started(run: &Run) -> String {
     let builds: Vec<&str> = run.builds.iter().map(|build| build.name.as_str()).collect();
-    match &run.image {
-        Some(image) => format!("Run {} makes {} #{}: {}", run.id, image.family, image.number, builds.join(", ")),
+    let verb = if run.was_there() && run.state == "succeeded" { "made" } else { "makes" };
+    let line = match &run.image {
+        Some(image) => format!("Run {} {verb} {} #{}: {}", run.id, image.family, image.number, builds.join(", ")),
         None => format!("Run {}: {}", run.id, builds.join(", ")),
+    };
+    match &run.dedupe {
+        Some(dedupe) => format!("{}\n{line}", dedupe.reason),
+        None => line,
     }
 }
 
@@ -336,12 +353,16 @@ mod tests {
             "--env",
             "STAGE=dev",
             "--no-clean",
+            "--dedupe",
+            "reuse",
+            "--max-age",
+            "7d",
         ]);
         assert_eq!(
             requested(&all, &[("PKR_VAR_a", "0")]).unwrap(),
             json!({"name": "n", "family": "f", "account": "prod", "variables": {"a": "1"}, "env": {"PKR_VAR_a": "0", "STAGE": "dev"},
                 "var_files": ["prod.pkrvars.hcl"], "only": ["x", "y"], "git_sha": "abc", "timeout": "2h", "labels": {"team": "web"},
-                "clean_image": false})
+                "clean_image": false, "dedupe": "reuse", "max_age": "7d"})
         );
     }
 
@@ -398,6 +419,18 @@ mod tests {
         let advice = problem("the bundle has no file \"setup.sh\"");
         assert!(advice.contains("\"setup.sh\" beside it") && advice.contains(dir.path().to_str().unwrap()), "{advice}");
         assert_eq!(problem("the bundle has no file \"other-setup.sh\""), "");
+    }
+
+    #[test]
+    fn a_run_that_was_there_is_told_as_such() {
+        let run: Run = serde_json::from_value(
+            json!({"id": "r1", "state": "succeeded", "builds": [{"id": "b1", "name": "a", "state": "succeeded"}],
+            "image": {"id": "i1", "family": "web", "number": 7, "state": "built"},
+            "dedupe": {"mode": "reuse", "outcome": "reused", "run": "r1", "reason": "Reused: it is the same."}}),
+        )
+        .unwrap();
+        assert!(run.was_there());
+        assert_eq!(started(&run), "Reused: it is the same.\nRun r1 made web #7: a");
     }
 
     #[tokio::test]

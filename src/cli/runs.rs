@@ -1,4 +1,4 @@
-//! `ingot runs`: list, show, cancel, retry.
+//! `ingot runs`: list, show, why, cancel, retry.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::inputs::assignment;
 use super::lists::{Filters, Limit, print_list};
 use super::table::{Table, facts, number};
-use super::wire::{Build, Run};
+use super::wire::{Build, Run, Why};
 use super::{Context, typed};
 
 #[derive(Debug, Args)]
@@ -31,6 +31,8 @@ enum Action {
         #[arg(long)]
         steps: bool,
     },
+    /// Why a run was made anew, and who has joined it.
+    Why { id: String },
     /// Ask a run to stop; what it made is removed.
     Cancel { id: String },
     /// Try the failed and cancelled builds of a run again, for the same image.
@@ -64,6 +66,10 @@ impl RunsArgs {
         match self.action.unwrap_or_else(|| Action::List(ListArgs::default())) {
             Action::List(args) => args.run(context, &client).await?,
             Action::Show { id, steps } => show(context, &client, &id, steps).await?,
+            Action::Why { id } => {
+                let answer: Value = client.get(&["runs", &id, "why"], &[]).await?;
+                context.print_answer(&client, &answer, why)?;
+            }
             Action::Cancel { id } => change(context, &client, &id, "cancel").await?,
             Action::Retry { id } => change(context, &client, &id, "retry").await?,
         }
@@ -111,6 +117,28 @@ async fn change(context: &Context, client: &Client, id: &str, verb: &str) -> Cli
     context.print_answer(client, &answer, |run: &Run| {
         format!("Run {} {what}; its state is {}. {}\n", run.id, run.state, how_to_follow(&run.id))
     })
+}
+
+fn why(why: &Why) -> String {
+    let mut text = format!("{}\n", why.reason);
+    let differs = why.compared_with.iter().flat_map(|compared| &compared.differs);
+    let mut parts = Table::new(&["PART", "WHAT DIFFERS"]);
+    let mut any = false;
+    for difference in differs {
+        parts.row([difference.part.clone(), difference.words.clone()]);
+        any = true;
+    }
+    if any {
+        let _ = write!(text, "\n{}", parts.render());
+    }
+    if !why.joined.is_empty() {
+        let mut joined = Table::new(&["AT", "WHO", "OUTCOME"]);
+        for join in &why.joined {
+            joined.row([join.at.clone(), join.principal.clone(), join.outcome.clone()]);
+        }
+        let _ = write!(text, "\n{}", joined.render());
+    }
+    text
 }
 
 /// The sentence for whoever has started a run.
@@ -271,6 +299,25 @@ mod tests {
 
         amazon-ebs.b: EC2 said no. (Blocked)
           Ask AWS.
+        ");
+    }
+
+    #[test]
+    fn why_it_was_made() {
+        let explained: Why = serde_json::from_value(json!({"run": "r2", "dedupe": "join", "outcome": "made",
+            "reason": "Made anew: no run in progress has the same content.",
+            "compared_with": {"run": "r1", "state": "running", "differs": [
+                {"part": "variable:region", "words": "the variable `region`"}]},
+            "joined": [{"at": "2026-07-29T10:00:00Z", "principal": "ada", "mode": "join", "outcome": "joined", "reason": "…"}]}))
+        .unwrap();
+        insta::assert_snapshot!(why(&explained), @"
+        Made anew: no run in progress has the same content.
+        
+        PART             WHAT DIFFERS
+        variable:region  the variable `region`
+        
+        AT                    WHO  OUTCOME
+        2026-07-29T10:00:00Z  ada  joined
         ");
     }
 

@@ -27,6 +27,54 @@ pub struct Run {
     pub builds: Vec<Build>,
     #[serde(default)]
     pub image: Option<ImageRef>,
+    #[serde(default)]
+    pub dedupe: Option<Deduped>,
+}
+
+impl Run {
+    /// Whether it was there before the request that it answers.
+    pub fn was_there(&self) -> bool {
+        self.dedupe.as_ref().is_some_and(|dedupe| dedupe.outcome != "made")
+    }
+}
+
+/// What became of a request that asked about other runs.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Deduped {
+    pub outcome: String,
+    pub reason: String,
+}
+
+/// Why a run was made.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Why {
+    pub reason: String,
+    #[serde(default)]
+    pub compared_with: Option<ComparedRun>,
+    #[serde(default)]
+    pub joined: Vec<Joined>,
+}
+
+/// The run that another one was compared with.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ComparedRun {
+    #[serde(default)]
+    pub differs: Vec<DifferentPart>,
+}
+
+/// One thing that is not the same.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DifferentPart {
+    pub part: String,
+    pub words: String,
+}
+
+/// A request that got a run which was there already.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Joined {
+    pub at: String,
+    pub principal: String,
+    pub outcome: String,
 }
 
 /// A build of a run.

@@ -5,6 +5,8 @@
 pub mod bundle;
 pub mod clock;
 pub mod config;
+pub mod content_key;
+pub mod dedupe;
 pub mod diagnostic;
 pub mod error;
 pub mod failure;

@@ -1,7 +1,7 @@
 //! Accepting a run: the template is evaluated and checked, its builds are planned, and one transaction writes it all down.
 //! What the template or the request has wrong is told here; what only the cloud can tell fails the build in its first step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +10,13 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::{content, source_ami};
+use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::{BuildConfig, BuilderConfig};
+use crate::domain::content_key::Content;
+use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
 use crate::domain::hold::RunOptions;
@@ -20,6 +24,7 @@ use crate::domain::ids::{BuildId, RunId, TemplateId, TemplateVersionId};
 use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
 use crate::store::accept::{NewBuild, NewRun};
+use crate::store::dedupe::NewDedupe;
 use crate::store::idempotency::AnswerKey;
 use crate::store::runs::RunRow;
 use crate::store::schedule_firings::SlotClaim;
@@ -71,6 +76,8 @@ pub struct AcceptRequest {
     pub priority: i32,
     pub labels: IndexMap<String, String>,
     pub clean_image: bool,
+    /// Whether a run that makes the same will do; `None`: nothing was said, and none is looked for.
+    pub dedupe: Option<Dedupe>,
 }
 
 #[derive(Debug, Clone)]
@@ -90,12 +97,15 @@ pub struct AcceptSettings {
     /// Longer evaluations are given up.
     pub evaluation_time_limit: Duration,
     pub random: Random,
+    /// Where the source AMIs of requests that may join a run are looked up; `None`: nowhere, so none is joined.
+    pub accounts: Option<Arc<dyn Accounts>>,
 }
 
 /// What stores the answer under the client's key, in the same transaction.
 pub struct Idempotency<'a> {
     pub key: &'a str,
     pub request_sha256: [u8; 32],
+    /// Of the answer when a run is made.
     pub status: u16,
     pub render: &'a (dyn Fn(&RunRow, &[Diagnostic]) -> Value + Send + Sync),
 }
@@ -109,9 +119,10 @@ pub struct Origin<'a> {
     pub scheduled: Option<SlotClaim>,
 }
 
-/// A run that was accepted.
+/// A request that was accepted.
 #[derive(Debug)]
 pub struct Accepted {
+    /// The run that was made, or the one that was there already: its `dedupe` tells.
     pub run: RunRow,
     pub warnings: Vec<Diagnostic>,
 }
@@ -144,6 +155,10 @@ pub async fn accept(
     let run_id = new_id(at, &settings.random);
     let prepared = prepare(store, settings, request, at, run_id).await?;
     let Prepared { request, template, evaluation, account, .. } = &prepared;
+    // Boxed, as the acceptance below: requests that are served keep their futures small.
+    let content = Box::pin(prepared.content(store, settings)).await?;
+    let mut warnings = evaluation.warnings.clone();
+    let dedupe = Box::pin(ask_about_others(store, settings, &prepared, &content, &mut warnings)).await?;
     let (template_name, template_id, version_id) = match template {
         Resolved::Stored { name, template, version, .. } => (name.clone(), *template, *version),
         Resolved::Inline { name, bundle } => {
@@ -174,9 +189,10 @@ pub async fn accept(
             .map(|build| new_build(build, &evaluation.sensitive_values, &request.options, at, settings))
             .collect(),
         scheduled,
+        content,
+        dedupe,
         at,
     };
-    let warnings = evaluation.warnings.clone();
     let render = |run: &RunRow| idempotency.map_or(Value::Null, |idempotency| (idempotency.render)(run, &warnings));
     let claim = idempotency.map(|idempotency| AnswerKey {
         key: idempotency.key,
@@ -184,8 +200,39 @@ pub async fn accept(
         status: idempotency.status,
         render: &render,
     });
-    let run = store.accept_run(&new, actor, claim.as_ref()).await?;
+    let run = Box::pin(store.accept_run(&new, actor, claim.as_ref())).await?;
     Ok(Accepted { run, warnings })
+}
+
+/// What the request asks about other runs, with what only the cloud can tell.
+async fn ask_about_others(
+    store: &Store,
+    settings: &AcceptSettings,
+    prepared: &Prepared,
+    content: &Result<Content, String>,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<Option<NewDedupe>> {
+    let Some(dedupe) = prepared.request.dedupe else { return Ok(None) };
+    let (mut sources, mut gone) = (Sources::Known(BTreeMap::new()), BTreeSet::new());
+    if let Ok(content) = content
+        && dedupe.mode().looks_at_others()
+    {
+        let (accounts, account) = (settings.accounts.as_deref(), &prepared.account);
+        sources = source_ami::resolve(accounts, account, &prepared.evaluation.builds).await;
+        if let (Dedupe::Reuse { .. }, Sources::Known(_)) = (dedupe, &sources) {
+            let amis = store.amis_of_content(content).await?;
+            match source_ami::missing(accounts, account, &amis).await {
+                Ok(missing) => gone = missing,
+                Err(why) => sources = Sources::Unknown(why),
+            }
+        }
+    }
+    if let Sources::Unknown(why) = &sources {
+        let summary = format!("No other run was joined: {why}.");
+        let detail = "The run is made anew; GET /v1/runs/{id}/why tells more.";
+        warnings.push(Diagnostic::warning(summary).with_detail(detail));
+    }
+    Ok(Some(NewDedupe { dedupe, sources, gone }))
 }
 
 /// All of [`accept`] but the writing.
@@ -270,13 +317,32 @@ enum Resolved {
 }
 
 struct Prepared {
-    request: AcceptRequest,
+    request: Arc<AcceptRequest>,
     template: Resolved,
     account: String,
+    bundle: Arc<Bundle>,
     evaluation: Evaluated,
 }
 
 impl Prepared {
+    /// The image family.
+    fn family(&self) -> &str {
+        let (Resolved::Stored { name, .. } | Resolved::Inline { name, .. }) = &self.template;
+        self.request.family.as_ref().unwrap_or(name)
+    }
+
+    /// What the run is made of, or why that can't be told.
+    async fn content(&self, store: &Store, settings: &AcceptSettings) -> Result<Result<Content, String>> {
+        let hasher = store.content_hasher()?;
+        let setting = content::Setting { account: self.account.clone(), family: self.family().to_owned() };
+        let (bundle, request) = (self.bundle.clone(), self.request.clone());
+        let work = blocking(move || content::of(&hasher, &bundle, &request, &setting));
+        match tokio::time::timeout(settings.evaluation_time_limit, work).await {
+            Ok(done) => done,
+            Err(_) => Ok(Err("the evaluation of the template took too long".to_owned())),
+        }
+    }
+
     /// Sensitive ones replaced, and those that hold a value of the run's environment.
     fn shown_variables(&self) -> IndexMap<String, Value> {
         // The commit's SHA is shown beside anyway.
@@ -327,10 +393,10 @@ async fn prepare(
     let (template, template_account) = resolve(store, &request.template).await?;
     let account = request.account.clone().or(template_account).unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
     let policy = policy(settings, &account)?;
-    let bundle = match &template {
-        Resolved::Stored { bundle, .. } | Resolved::Inline { bundle, .. } => bundle.clone(),
-    };
-    let (request, evaluation) = evaluate(settings, bundle, request, at, run_id).await?;
+    let (Resolved::Stored { bundle, .. } | Resolved::Inline { bundle, .. }) = &template;
+    let bundle = Arc::new(bundle.clone());
+    let request = Arc::new(request);
+    let evaluation = evaluate(settings, bundle.clone(), request.clone(), at, run_id).await?;
     if evaluation.builds.is_empty() {
         return Err(Error::unprocessable(
             "no-builds",
@@ -343,7 +409,7 @@ async fn prepare(
             format!("The template asks for what account {account:?} does not allow: {}.", violations[0].summary);
         return Err(Error::unprocessable("policy-violation", public).with_diagnostics(violations));
     }
-    Ok(Prepared { request, template, account, evaluation })
+    Ok(Prepared { request, template, account, bundle, evaluation })
 }
 
 async fn resolve(store: &Store, source: &TemplateSource) -> Result<(Resolved, Option<String>)> {
@@ -394,13 +460,13 @@ fn check_request(request: &AcceptRequest) -> Result<()> {
 
 async fn evaluate(
     settings: &AcceptSettings,
-    bundle: Bundle,
-    request: AcceptRequest,
+    bundle: Arc<Bundle>,
+    request: Arc<AcceptRequest>,
     now: DateTime<Utc>,
     run_id: Uuid,
-) -> Result<(AcceptRequest, Evaluated)> {
+) -> Result<Evaluated> {
     let work = blocking(move || {
-        let evaluated = template::evaluate(&template::Request {
+        template::evaluate(&template::Request {
             bundle: &bundle,
             variables: &request.variables,
             var_files: &request.var_files,
@@ -411,8 +477,7 @@ async fn evaluate(
             now,
             run_id,
             clean_image: request.clean_image,
-        });
-        evaluated.map(|evaluation| (request, evaluation))
+        })
     });
     match tokio::time::timeout(settings.evaluation_time_limit, work).await {
         Ok(done) => done?.map_err(template_invalid),

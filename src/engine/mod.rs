@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod build_journal;
+pub mod content;
 pub mod database_time;
 pub mod executor;
 pub mod failures;
@@ -16,6 +17,7 @@ pub mod pipeline_metrics;
 pub mod scheduled_request;
 pub mod scheduler;
 pub mod session;
+pub mod source_ami;
 pub mod stage_tagger;
 pub mod step;
 pub mod watcher;

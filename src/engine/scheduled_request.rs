@@ -78,6 +78,8 @@ impl ScheduledRequest {
             priority: 0,
             labels: self.labels,
             clean_image: self.clean_image.unwrap_or(true),
+            // Each time of a schedule has a run of its own.
+            dedupe: None,
         }
     }
 

@@ -4,12 +4,12 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{Filter, Image, ImageQuery, ImageState, Subnet};
+use crate::cloud::{Filter, Image, ImageQuery, Subnet};
 use crate::domain::config::AmazonEbs;
-use crate::domain::config::amazon_ebs::{SourceAmi, SourceAmiFilter};
 use crate::domain::failure::Failure;
 use crate::domain::image::SourceImage;
 use crate::domain::tags::TagList;
+use crate::engine::source_ami;
 use crate::engine::step::{Step, StepContext, StepResult};
 
 use super::retry;
@@ -112,85 +112,9 @@ async fn name_is_free(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
 }
 
 async fn source_image(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Image> {
-    let image = match &ebs.source {
-        SourceAmi::Id(id) => {
-            let query = ImageQuery {
-                filters: vec![Filter::new("image-id", [id])],
-                include_deprecated: true,
-                ..ImageQuery::default()
-            };
-            let found = retry::call(context, || context.cloud.find_images(&ebs.region, &query)).await?;
-            found.into_iter().next().ok_or_else(|| {
-                Failure::user("source-ami-not-found", format!("source_ami {id} was not found in {}.", ebs.region))
-                    .with_advice("AMI ids belong to one region; check that it is this one and that the account may see the image.")
-            })?
-        }
-        SourceAmi::Filter(filter) => by_filter(context, ebs, filter).await?,
-    };
-    if image.state != ImageState::Available {
-        return Err(Failure::user(
-            "source-ami-unavailable",
-            format!("The source image {} is not available.", image.id),
-        )
-        .into());
-    }
-    if image.root_device_type != "ebs" {
-        return Err(Failure::user(
-            "source-ami-not-ebs",
-            format!(
-                "The source image {} has a root device of type {:?}; amazon-ebs needs \"ebs\".",
-                image.id, image.root_device_type
-            ),
-        )
-        .into());
-    }
-    Ok(image)
-}
-
-async fn by_filter(context: &StepContext, ebs: &AmazonEbs, filter: &SourceAmiFilter) -> StepResult<Image> {
-    let query = ImageQuery {
-        owners: filter.owners.clone(),
-        filters: filter.filters.iter().map(|(name, values)| Filter::new(name, values)).collect(),
-        include_deprecated: filter.include_deprecated,
-    };
-    let mut found = retry::call(context, || context.cloud.find_images(&ebs.region, &query)).await?;
-    // The cloud was asked for these owners only. An image of a stranger with a look-alike name must never be picked, so
-    // the answer is checked as well.
-    found.retain(|image| owner_is_named(&filter.owners, image));
-    found.retain(|image| image.state == ImageState::Available);
-    found.sort_by(|a, b| b.creation_date.cmp(&a.creation_date).then_with(|| b.id.cmp(&a.id)));
-    let wanted = || {
-        filter.filters.iter().map(|(name, values)| format!("{name}={}", values.join(","))).collect::<Vec<_>>().join(" ")
-    };
-    let newest = found.first().ok_or_else(|| {
-        Failure::user(
-            "source-ami-not-found",
-            format!(
-                "source_ami_filter matched no image in {} ({}; owners {}).",
-                ebs.region,
-                wanted(),
-                filter.owners.join(", ")
-            ),
-        )
-        .with_advice("Check the name pattern, the owners and the region.")
-    })?;
-    if found.len() > 1 && !filter.most_recent {
-        let names: Vec<&str> = found.iter().take(3).map(|image| image.name.as_str()).collect();
-        return Err(Failure::user(
-            "source-ami-ambiguous",
-            format!("source_ami_filter matched {} images in {} ({}, …).", found.len(), ebs.region, names.join(", ")),
-        )
-        .with_advice("Add `most_recent = true` to take the newest, or narrow the filter.")
-        .into());
-    }
-    Ok(newest.clone())
-}
-
-fn owner_is_named(owners: &[String], image: &Image) -> bool {
-    owners.iter().any(|owner| {
-        // `self` was resolved by the cloud to the account itself; nothing of a stranger can match it.
-        owner == "self" || *owner == image.owner_id || image.owner_alias.as_deref() == Some(owner.as_str())
-    })
+    let query = source_ami::query(ebs);
+    let found = retry::call(context, || context.cloud.find_images(&ebs.region, &query)).await?;
+    Ok(source_ami::choose(ebs, found)?)
 }
 
 async fn subnets(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<Subnet>> {
@@ -293,4 +217,33 @@ async fn instance_type_fits(context: &StepContext, ebs: &AmazonEbs, image: &Imag
         ),
     )
     .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_ami_is_where_the_store_looks_for_it() {
+        let source = SourceImage {
+            ami_id: "ami-1".into(),
+            name: String::new(),
+            owner_id: String::new(),
+            region: String::new(),
+            creation_date: String::new(),
+        };
+        let checked = Checked {
+            account_id: String::new(),
+            source,
+            source_owner_alias: None,
+            source_tags: Vec::new(),
+            architecture: String::new(),
+            platform: String::new(),
+            root_device_name: None,
+            vpc_id: None,
+            subnet_ids: Vec::new(),
+        };
+        // Runs that may be joined are compared by it (`store::dedupe`).
+        assert_eq!(serde_json::to_value(checked).unwrap()["source"]["ami_id"], "ami-1");
+    }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::audit::{self, Deed};
+use super::dedupe::{self, NewDedupe};
 use super::idempotency::AnswerKey;
 use super::runs::{self, RunRow};
 use super::schedule_firings::{self, Note, SlotClaim};
@@ -16,6 +17,8 @@ use super::sealed::{Sealed, SecretKind};
 use super::text::{storable_json, to_json};
 use super::{Actor, Store, new_id};
 use crate::domain::config::BuildConfig;
+use crate::domain::content_key::Content;
+use crate::domain::dedupe::Explanation;
 use crate::domain::error::{Error, Result};
 use crate::domain::hold::RunOptions;
 use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId, TemplateId, TemplateVersionId};
@@ -48,8 +51,15 @@ pub struct NewRun<'a> {
     pub builds: Vec<NewBuild<'a>>,
     /// The schedule that starts it, and for which slot.
     pub scheduled: Option<SlotClaim>,
+    /// What it is made of, or why that can't be told, as the rest of a sentence.
+    pub content: Result<Content, String>,
+    /// What the request asks about other runs; `None`: nothing.
+    pub dedupe: Option<NewDedupe>,
     pub at: DateTime<Utc>,
 }
+
+/// The status of the answer when no run was made.
+const NOT_MADE: u16 = 200;
 
 /// One build of a run to accept.
 pub struct NewBuild<'a> {
@@ -65,7 +75,8 @@ pub struct NewBuild<'a> {
 }
 
 impl Store {
-    /// Writes run, builds, leases, secrets, image number, audit and idempotency key in one transaction.
+    /// Writes run, builds, leases, secrets, image number, audit and idempotency key in one transaction. When the request
+    /// asks for it and there is a run that makes the same, that one is given back, and nothing is made.
     ///
     /// # Errors
     /// `template-version-not-found`; [`JUST_USED`](super::idempotency::JUST_USED); [`SLOT_TAKEN`](super::schedule_firings::SLOT_TAKEN); or the
@@ -88,10 +99,23 @@ impl Store {
         if let Some(claim) = &new.scheduled {
             schedule_firings::take(&mut tx, claim).await?;
         }
+        let mut explanation = None;
+        if let Some(asked) = &new.dedupe {
+            let decision = dedupe::decide_for(&mut tx, new, asked).await?;
+            if let Some(run) = decision.run {
+                let run = dedupe::join(&mut tx, run, decision.explanation, new.at, actor).await?;
+                if let Some(claim) = idempotency {
+                    AnswerKey { status: NOT_MADE, ..*claim }.fill(&mut tx, &actor.principal, &run).await?;
+                }
+                tx.commit().await?;
+                return Ok(run);
+            }
+            explanation = Some(decision.explanation);
+        }
         check_version(&mut tx, new).await?;
         let number = next_number(&mut tx, &new.family).await?;
         let image = insert_image(&mut tx, new, number).await?;
-        insert_run(&mut tx, new, image, actor).await?;
+        insert_run(&mut tx, new, image, explanation.as_ref(), actor).await?;
         insert_builds(&mut tx, new, deployment, number).await?;
         insert_secrets(&mut tx, secrets).await?;
         if let Some(claim) = &new.scheduled {
@@ -169,13 +193,21 @@ async fn insert_image(connection: &mut PgConnection, new: &NewRun<'_>, number: i
     Ok(id)
 }
 
-async fn insert_run(connection: &mut PgConnection, new: &NewRun<'_>, image: Uuid, actor: &Actor) -> Result<()> {
+async fn insert_run(
+    connection: &mut PgConnection,
+    new: &NewRun<'_>,
+    image: Uuid,
+    explanation: Option<&Explanation>,
+    actor: &Actor,
+) -> Result<()> {
+    let content = new.content.as_ref().ok();
     let timeout = new.timeout.map(|limit| i64::try_from(limit.as_secs()).unwrap_or(i64::MAX).max(1));
     sqlx::query!(
         "INSERT INTO runs (id, template_id, template_version_id, image_id, account, trigger, state, variables, git_sha,
                            labels, only_builds, except_builds, timeout_seconds, created_by, created_at, schedule_id, slot,
-                           options, priority)
-         VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+                           options, priority, content_key, content_key_id, content_parts, dedupe)
+         VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+                 $21, $22)",
         new.id.0,
         new.template_id.0,
         new.template_version_id.0,
@@ -193,7 +225,11 @@ async fn insert_run(connection: &mut PgConnection, new: &NewRun<'_>, image: Uuid
         new.scheduled.map(|claim| claim.schedule.0),
         new.scheduled.and_then(|claim| claim.slot()),
         to_json(&new.options)?,
-        new.priority
+        new.priority,
+        content.map(|content| content.key.as_slice()),
+        content.map(|content| content.key_id.as_str()),
+        content.map(|content| to_json(&content.parts)).transpose()?,
+        explanation.map(to_json).transpose()?
     )
     .execute(connection)
     .await?;

@@ -9,6 +9,7 @@ pub mod accept;
 pub mod approved;
 pub mod audit;
 mod bundle_archive;
+pub mod dedupe;
 mod error;
 pub mod idempotency;
 pub mod images;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::text::{from_json, parse};
 use super::{Page, Store};
+use crate::domain::dedupe::Explanation;
 use crate::domain::error::{Error, Result};
 use crate::domain::failure::Failure;
 use crate::domain::hold::{Hold, RunOptions};
@@ -51,6 +52,10 @@ pub struct RunRow {
     /// In the template's order.
     pub builds: Vec<BuildRow>,
     pub image: ImageRef,
+    /// Why the request that asked about other runs got this one; `None`: it did not ask.
+    pub dedupe: Option<Explanation>,
+    /// Requests that got this run after it was made.
+    pub joined_by: i64,
 }
 
 /// The image that a run makes.
@@ -156,7 +161,7 @@ impl Store {
     }
 
     /// A transaction in which all reads see the same instant: a run's state and its builds' states belong together.
-    async fn snapshot(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
+    pub(super) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
         Ok(self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
     }
 }
@@ -181,9 +186,10 @@ async fn select(
     filter: &RunFilter,
 ) -> Result<Vec<RunRow>> {
     let records = sqlx::query!(
-        "SELECT r.id, r.template_id, t.name AS template, v.version, r.account, r.trigger, r.state, r.variables, r.git_sha,
+        r#"SELECT r.id, r.template_id, t.name AS template, v.version, r.account, r.trigger, r.state, r.variables, r.git_sha,
                 r.labels, r.only_builds, r.except_builds, r.timeout_seconds, r.options, r.priority, r.error, r.cancel_requested_at, r.created_by, r.schedule_id, r.slot,
-                r.created_at, r.started_at, r.finished_at, r.image_id, i.family, i.number, i.state AS image_state
+                r.created_at, r.started_at, r.finished_at, r.image_id, i.family, i.number, i.state AS image_state,
+                r.dedupe, (SELECT count(*) FROM run_joins j WHERE j.run_id = r.id) AS "joined_by!"
          FROM runs r
          JOIN templates t ON t.id = r.template_id
          JOIN template_versions v ON v.id = r.template_version_id
@@ -197,7 +203,7 @@ async fn select(
            AND ($7::timestamptz IS NULL OR (r.created_at, r.id) < ($7, $8::uuid))
            AND ($10::uuid IS NULL OR r.schedule_id = $10)
          ORDER BY r.created_at DESC, r.id DESC
-         LIMIT $9",
+         LIMIT $9"#,
         id.map(|id| id.0),
         filter.template,
         filter.state.map(RunState::as_str),
@@ -247,6 +253,8 @@ async fn select(
                     number: record.number,
                     state: parse("image state", &record.image_state)?,
                 },
+                dedupe: record.dedupe.map(|dedupe| from_json("explanation", dedupe)).transpose()?,
+                joined_by: record.joined_by,
             })
         })
         .collect()

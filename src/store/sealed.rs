@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretBox};
 use zeroize::Zeroizing;
 
+use crate::domain::content_key::{ContentHasher, hmac_sha256};
 use crate::domain::error::{Error, Result};
 use crate::domain::ids::{Attempt, BuildId, ScheduleId};
 
@@ -123,6 +124,17 @@ impl Sealer {
     #[must_use]
     pub fn key_ids(&self) -> Vec<String> {
         self.keys.keys().map(|id| id.0.clone()).collect()
+    }
+
+    /// What makes the fingerprints of a run's content. Its secret is derived from the current key: a copy of the database
+    /// alone is not enough to try out passwords.
+    ///
+    /// # Errors
+    /// When the current key is not there, which is a fault of ours.
+    pub fn content_hasher(&self) -> Result<ContentHasher> {
+        let key = self.keys.get(&self.current).ok_or_else(|| unknown_key(&self.current.0))?;
+        let secret = hmac_sha256(key.expose_secret(), b"ingot: content key");
+        Ok(ContentHasher::new(self.current.0.clone(), secret))
     }
 
     /// Seals.

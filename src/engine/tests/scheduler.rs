@@ -73,6 +73,7 @@ impl Installation {
             builder_identity: "ingot/test".to_owned(),
             evaluation_time_limit: Duration::from_secs(10),
             random: random.clone(),
+            accounts: None,
         });
         let stores = join_all((0..servers).map(|_| database.store(clock.clone()))).await;
         let servers = stores.iter().map(|store| {

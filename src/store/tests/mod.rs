@@ -115,6 +115,8 @@ impl Scene {
             builder_identity: "ingot/0.1.0".into(),
             builds: builds.collect(),
             scheduled: None,
+            content: Err("of a test".into()),
+            dedupe: None,
             at,
         }
     }

@@ -12,6 +12,7 @@ use crate::api::principal::Builder;
 use crate::api::problem::{ApiResult, Problem};
 use crate::api::query::Query;
 use crate::api::{ApiState, body};
+use crate::domain::dedupe::DedupeOutcome;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
 use crate::engine::accept::{Idempotency, Origin, accept};
@@ -43,6 +44,8 @@ use crate::store::runs::RunRow;
         ("step_timeout" = Option<String>, Query, description = "Raw forms: time limit of each step"),
         ("priority" = Option<i32>, Query, description = "Raw forms: -100 to 100, higher is built first"),
         ("clean_image" = Option<bool>, Query, description = "Raw forms: take keys, history and machine identity out of the image"),
+        ("dedupe" = Option<String>, Query, description = "Raw forms: `never`, `join` or `reuse`: whether a run that makes the same will do"),
+        ("max_age" = Option<String>, Query, description = "Raw forms: with `reuse`, how old that run may be, such as `7d`"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same request under the same key is done once, for 24 hours"),
     ),
     request_body(
@@ -57,6 +60,7 @@ use crate::store::runs::RunRow;
     ),
     responses(
         (status = 201, description = "The run, queued", body = Run, headers(("Location" = String, description = "The run's path"))),
+        (status = 200, description = "A run that was there already and makes the same; `dedupe` in it says why it does", body = Run, headers(("Location" = String, description = "The run's path"))),
         (status = 404, description = "No such stored template", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "A request with this key is being served", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Larger than this server takes", body = Problem, content_type = "application/problem+json"),
@@ -99,10 +103,12 @@ pub async fn create_run(
 /// What the path of a run begins with.
 pub(in crate::api::v1) const LOCATION: &str = "/v1/runs/";
 
-/// The answer that a run was made.
+/// The answer that a run was made, or that there was one.
 pub(in crate::api::v1) fn created(run: RunRow, warnings: &[Diagnostic]) -> Result<Response> {
     let location = HeaderValue::from_str(&format!("{LOCATION}{}", run.id));
     let location = location.map_err(|error| Error::internal(error.to_string()))?;
+    let made = run.dedupe.as_ref().is_none_or(|explanation| explanation.outcome == DedupeOutcome::Made);
+    let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     let run = Run::of(run).with_warnings(warnings);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(run)).into_response())
+    Ok((status, [(header::LOCATION, location)], Json(run)).into_response())
 }

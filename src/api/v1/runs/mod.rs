@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod builds;
 pub mod cancel;
 pub mod create;
+pub mod dedupe;
 pub mod file;
 pub mod files;
 pub mod get;
@@ -13,7 +14,10 @@ pub mod manifest;
 pub mod request;
 pub mod retry;
 pub mod view;
+pub mod why;
 
+#[cfg(test)]
+mod joining_tests;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +34,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(get::get_run))
         .routes(routes!(cancel::cancel_run))
         .routes(routes!(retry::retry_run))
+        .routes(routes!(why::explain_run))
         .routes(routes!(manifest::get_run_manifest))
         .routes(routes!(artifacts::list_run_artifacts))
         .routes(routes!(files::list_run_files))

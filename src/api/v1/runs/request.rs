@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::dedupe;
 use crate::api::Limits;
 use crate::api::body::unpack::check_files;
 use crate::api::body::{Form, json};
@@ -65,6 +66,11 @@ pub struct RunRequest {
     pub labels: IndexMap<String, String>,
     /// Take keys, history and machine identity out of the image; true when left out.
     pub clean_image: Option<bool>,
+    /// Whether a run that makes the same will do: `never` (when left out), `join` (one in progress) or `reuse` (that, or one
+    /// that has succeeded not long ago).
+    pub dedupe: Option<String>,
+    /// With `reuse`: how old that run may be, such as `12h` or `7d`; a week when left out.
+    pub max_age: Option<String>,
 }
 
 impl RunRequest {
@@ -107,6 +113,8 @@ impl RunRequest {
             priority: query.parsed("priority")?,
             var_files: query.list("var_file"),
             clean_image: query.parsed("clean_image")?,
+            dedupe: query.one("dedupe")?,
+            max_age: query.one("max_age")?,
             variables: query.prefixed("var.").into_iter().map(|(name, value)| (name, Value::String(value))).collect(),
             env: text(query.prefixed("env.")),
             labels: text(query.prefixed("label.")),
@@ -167,6 +175,7 @@ impl RunRequest {
             priority: read_priority(self.priority)?,
             labels: self.labels,
             clean_image: self.clean_image.unwrap_or(true),
+            dedupe: dedupe::read(self.dedupe.as_deref(), self.max_age.as_deref())?,
         })
     }
 }

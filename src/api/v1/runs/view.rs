@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::dedupe::Deduped;
 use crate::api::problem::Complaint;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::failure::Failure;
@@ -66,6 +67,11 @@ pub struct Run {
     pub error: Option<Value>,
     pub builds: Vec<Build>,
     pub image: RunImage,
+    /// Requests that got this run after it was made; `GET /v1/runs/{id}/why` lists them.
+    pub joined_by: i64,
+    /// What became of the request's `dedupe`; left out when it had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<Deduped>,
     /// About the template; only in the answer to the request that made the run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Complaint>,
@@ -208,6 +214,8 @@ impl Run {
     #[must_use]
     pub fn of(run: RunRow) -> Self {
         Self {
+            joined_by: run.joined_by,
+            dedupe: run.dedupe.map(|explanation| Deduped::of(run.id, explanation)),
             id: run.id.0,
             state: run.state.as_str(),
             template: run.template,
