@@ -10,6 +10,7 @@ pub mod error;
 pub mod failure;
 pub mod ids;
 pub mod image;
+pub mod janitor;
 pub mod journal;
 pub mod plan;
 pub mod policy;
