@@ -376,12 +376,9 @@ async fn give_up_waiting(connection: &mut PgConnection, now: DateTime<Utc>) -> R
 
 /// The sweep that somebody asked for not long ago.
 async fn asked(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT id FROM janitor_sweeps WHERE state = 'asked' AND asked_at >= $1",
-        now - ASKED_FOR
-    )
-    .fetch_optional(connection)
-    .await
+    sqlx::query_scalar!("SELECT id FROM janitor_sweeps WHERE state = 'asked' AND asked_at >= $1", now - ASKED_FOR)
+        .fetch_optional(connection)
+        .await
 }
 
 /// Whether no sweep of everything began within the interval. A beginning in the future, of a clock that was set back since,
