@@ -129,7 +129,7 @@ impl Store {
         let now = self.now();
         let mut tx = self.pool.begin().await?;
         for finding in findings {
-            upsert(&mut tx, now, sweep, (account, region), finding).await?;
+            write(&mut tx, now, sweep, (account, region), finding).await?;
         }
         sqlx::query!(
             "UPDATE janitor_findings SET gone_at = GREATEST(last_seen_at, $4)
@@ -217,26 +217,49 @@ impl Store {
     }
 }
 
-async fn upsert(
+/// Brings the open row of a thing up to date, or makes one.
+async fn write(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
     sweep: Uuid,
     (account, region): (&str, &str),
     finding: &NewFinding,
 ) -> Result<()> {
-    let gone_at = (finding.action == FindingAction::Removed).then_some(now);
+    let is_gone = finding.action == FindingAction::Removed;
+    let tags = to_json(&finding.tags)?;
     let [name, detail] = [&finding.name, &finding.detail].map(|text| text.as_deref().map(storable));
+    // Not with ON CONFLICT: what is gone now is not in the index of the open ones, and would become a second row.
+    let updated = sqlx::query!(
+        "UPDATE janitor_findings
+         SET name = $5, why = $6, build_id = $7, tags = $8, created_at = $9, usd_per_hour = $10, action = $11, detail = $12,
+             sweep_id = $13, last_seen_at = GREATEST(last_seen_at, $14),
+             gone_at = CASE WHEN $15 THEN GREATEST(last_seen_at, $14) END
+         WHERE account = $1 AND region = $2 AND kind = $3 AND resource_id = $4 AND gone_at IS NULL",
+        account,
+        region,
+        finding.kind.as_str(),
+        finding.resource_id,
+        name.as_deref(),
+        finding.why.as_str(),
+        finding.build.map(|build| build.0),
+        tags,
+        finding.created_at,
+        finding.usd_per_hour,
+        finding.action.as_str(),
+        detail.as_deref(),
+        sweep,
+        now,
+        is_gone
+    )
+    .execute(&mut *connection)
+    .await?;
+    if updated.rows_affected() > 0 {
+        return Ok(());
+    }
     sqlx::query!(
         "INSERT INTO janitor_findings (id, account, region, kind, resource_id, name, why, build_id, tags, created_at,
                                        first_seen_at, last_seen_at, gone_at, usd_per_hour, action, detail, sweep_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $14, $15, $16)
-         ON CONFLICT (account, region, kind, resource_id) WHERE gone_at IS NULL DO UPDATE SET
-             name = EXCLUDED.name, why = EXCLUDED.why, build_id = EXCLUDED.build_id, tags = EXCLUDED.tags,
-             created_at = EXCLUDED.created_at, usd_per_hour = EXCLUDED.usd_per_hour, action = EXCLUDED.action,
-             detail = EXCLUDED.detail, sweep_id = EXCLUDED.sweep_id,
-             last_seen_at = GREATEST(janitor_findings.last_seen_at, EXCLUDED.last_seen_at),
-             gone_at = CASE WHEN EXCLUDED.gone_at IS NOT NULL
-                            THEN GREATEST(janitor_findings.last_seen_at, EXCLUDED.gone_at) END",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13, $14, $15, $16)",
         new_id(now),
         account,
         region,
@@ -245,10 +268,10 @@ async fn upsert(
         name.as_deref(),
         finding.why.as_str(),
         finding.build.map(|build| build.0),
-        to_json(&finding.tags)?,
+        tags,
         finding.created_at,
         now,
-        gone_at,
+        is_gone.then_some(now),
         finding.usd_per_hour,
         finding.action.as_str(),
         detail.as_deref(),

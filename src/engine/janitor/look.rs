@@ -104,8 +104,9 @@ async fn packers(
 ) -> CloudResult<Vec<Thing>> {
     let named = Filter::tag("Name", packer::BUILDER_NAME);
     let prefix = format!("{}*", packer::PREFIX);
-    let (instance_filters, volume_filters) =
-        ([named.clone(), Filter::new("instance-state-name", LIVE)], std::slice::from_ref(&named));
+    // Those on their way out, too: what they still hold is a leftover as they are.
+    let states = Filter::new("instance-state-name", LIVE.iter().chain(&["shutting-down"]).copied());
+    let (instance_filters, volume_filters) = ([named.clone(), states], std::slice::from_ref(&named));
     let (group_filters, key_filters) =
         ([Filter::new("group-name", [prefix.clone()])], [Filter::new("key-name", [prefix])]);
     let (instances, volumes, groups, keys) = tokio::try_join!(
@@ -117,7 +118,7 @@ async fn packers(
     let is_old = |made: Option<DateTime<Utc>>| made.is_some_and(|made| made <= before);
     let is_packers = |tags: &Tags| !packer::has_other_owner(tags);
     let instances: Vec<Instance> =
-        instances.into_iter().filter(|one| is_live(one) && is_old(one.launched_at) && is_packers(&one.tags)).collect();
+        instances.into_iter().filter(|one| is_old(one.launched_at) && is_packers(&one.tags)).collect();
     let groups: Vec<SecurityGroup> =
         groups.into_iter().filter(|one| is_old(packer::made_at(&one.name, now)) && is_packers(&one.tags)).collect();
     let keys: Vec<KeyPair> =
@@ -144,7 +145,8 @@ async fn packers(
         let made = packer::made_at(&one.name, now);
         things.push(key(one, made, |_| Origin::Packer { used_by }));
     }
-    things.extend(instances.into_iter().map(|one| instance(one, |_| Origin::Packer { used_by: None })));
+    let live = instances.into_iter().filter(is_live);
+    things.extend(live.map(|one| instance(one, |_| Origin::Packer { used_by: None })));
     Ok(things)
 }
 

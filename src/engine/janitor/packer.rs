@@ -55,7 +55,7 @@ mod tests {
         // Names of a log of 2017.
         let at = |name| made_at(name, now).map(|at| at.to_rfc3339());
         let key = at("packer_59bd0995-1b93-a3e7-53a7-1df45d34176e");
-        assert_eq!(key.as_deref(), Some("2017-09-16T11:24:37+00:00"));
+        assert_eq!(key.as_deref(), Some("2017-09-16T11:23:01+00:00"));
         for other in [
             "packer_59BD0995-1b93-a3e7-53a7-1df45d34176e",
             "packer_59bd0995-1b93-a3e7-53a7-1df45d34176e-2",

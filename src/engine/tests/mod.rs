@@ -2,6 +2,7 @@
 //! holds the fakes; `life` tells ordinary builds, `crash` the matrix of deaths.
 
 mod crash;
+mod janitor;
 mod life;
 mod memory_journal;
 mod scheduler;
