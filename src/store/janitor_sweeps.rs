@@ -114,8 +114,10 @@ impl JanitorTurn {
     }
 
     /// Ends the turn at once.
-    pub async fn release(self) {
-        // A connection that is broken has ended it, too.
+    pub async fn release(mut self) {
+        // By itself the session's end does it too, but only a moment later. A connection that is broken has ended it.
+        let unlock = sqlx::query_scalar!("SELECT pg_advisory_unlock($1)", TURN);
+        unlock.fetch_one(&mut self.connection).await.ok();
         self.connection.close().await.ok();
     }
 }
