@@ -444,6 +444,7 @@ fn engine_settings(config: &Config, deployment: DeploymentId) -> EngineSettings 
         max_builds: config.workers.max_builds,
         build_limits: config.build_limits(),
         source_cidrs: config.network.source_cidrs.iter().map(ToString::to_string).collect(),
+        janitor: config.janitor.sweeps,
     }
 }
 

@@ -27,6 +27,7 @@ use super::{ApiState, v1};
         (name = "schedules", description = "What starts runs at given times"),
         (name = "tokens", description = "Bearer tokens"),
         (name = "audit", description = "Who did what"),
+        (name = "janitor", description = "What should not be there any more, and its removal"),
         (name = "server", description = "The server itself"),
     )
 )]

@@ -139,6 +139,12 @@ impl TestApi {
         Self { router: router(state.clone()), state, clock, cloud, _database: database }
     }
 
+    /// From now on.
+    pub fn limit_requests_to(&mut self, limit: Duration) {
+        self.state.limits.request_timeout = limit;
+        self.router = router(self.state.clone());
+    }
+
     /// A token of a role; `lifetime` from now.
     pub async fn token(&self, role: Role, lifetime: Option<Duration>) -> String {
         let token = PlainToken::from_random((self.state.random)());

@@ -13,6 +13,7 @@ mod git;
 mod image_name;
 mod images;
 mod inputs;
+mod janitor;
 mod latest;
 mod lists;
 mod logs;
@@ -146,6 +147,8 @@ pub enum ClientCommand {
     /// Show who did what.
     #[command(after_help = "With -o json, what was there before and after each deed, too.")]
     Audit(audit::AuditArgs),
+    /// Show what should not be there any more and what it costs, or sweep now.
+    Janitor(janitor::JanitorArgs),
     /// Create, list, rotate or revoke tokens.
     Token(token::TokenArgs),
     /// Print the version.
@@ -193,6 +196,7 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
         ClientCommand::Stages(args) => block_on(args.run(&context)),
         ClientCommand::Schedules(args) => block_on(args.run(&context)),
         ClientCommand::Audit(args) => block_on(args.run(&context)),
+        ClientCommand::Janitor(args) => block_on(args.run(&context)),
         ClientCommand::Token(args) => block_on(args.run(&context)),
     };
     finish(outcome, &Sources::new())

@@ -1,5 +1,7 @@
 //! What goes into and comes out of cloud calls.
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
 
 /// Tag keys and values, in order.
@@ -83,6 +85,12 @@ pub struct Instance {
     pub availability_zone: Option<String>,
     pub volume_ids: Vec<String>,
     pub interface_ids: Vec<String>,
+    /// `t3.micro`; empty when the cloud did not say.
+    pub instance_type: String,
+    /// The key pair that it was launched with.
+    pub key_name: Option<String>,
+    /// When it was last started.
+    pub launched_at: Option<DateTime<Utc>>,
     pub tags: Tags,
 }
 
@@ -119,6 +127,7 @@ pub struct KeyPair {
     pub id: String,
     pub name: String,
     pub fingerprint: String,
+    pub created_at: Option<DateTime<Utc>>,
     pub tags: Tags,
 }
 
@@ -129,6 +138,9 @@ pub struct Snapshot {
     pub state: String,
     /// Per cent.
     pub progress: Option<String>,
+    /// Of the volume that it was made of: what the snapshot takes up at most.
+    pub size_gib: Option<i32>,
+    pub created_at: Option<DateTime<Utc>>,
     pub tags: Tags,
 }
 
@@ -137,6 +149,14 @@ pub struct Volume {
     pub id: String,
     /// `available`, `in-use`, `deleting`, …
     pub state: String,
+    /// `gp3`, …; empty when the cloud did not say.
+    pub volume_type: String,
+    pub size_gib: Option<i32>,
+    /// Provisioned, a second; EC2 also tells what `gp2` has by its size.
+    pub iops: Option<i32>,
+    pub created_at: Option<DateTime<Utc>>,
+    /// The instances that it is attached to.
+    pub instance_ids: Vec<String>,
     pub tags: Tags,
 }
 
@@ -145,6 +165,10 @@ pub struct NetworkInterface {
     pub id: String,
     /// `available`, `in-use`, …
     pub state: String,
+    /// The instance that it is attached to.
+    pub instance_id: Option<String>,
+    /// The security groups that it is in.
+    pub group_ids: Vec<String>,
     pub tags: Tags,
 }
 

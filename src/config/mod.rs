@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod auth;
 pub mod aws;
 pub mod database;
+pub mod janitor;
 pub mod log;
 pub mod network;
 pub mod policy;
@@ -25,6 +26,7 @@ pub use accounts::Account;
 pub use auth::Auth;
 pub use aws::Aws;
 pub use database::Database;
+pub use janitor::JanitorSection;
 pub use log::{Log, LogFormat};
 pub use network::Network;
 pub use policy::PolicySettings;
@@ -50,6 +52,7 @@ pub struct Config {
     pub aws: Aws,
     pub auth: Auth,
     pub workers: Workers,
+    pub janitor: JanitorSection,
     pub stages: Stages,
     pub policy: PolicySettings,
     pub network: Network,
@@ -79,6 +82,7 @@ impl Config {
             aws: Aws::read(&mut root, &mut found),
             auth: Auth::read(&mut root, &mut found),
             workers: Workers::read(&mut root, &mut found),
+            janitor: JanitorSection::read(&mut root, &mut found),
             stages: Stages::read(&mut root, &mut found),
             policy: PolicySettings::read(&mut root, &mut found),
             network: Network::read(&mut root, &mut found),
@@ -119,6 +123,7 @@ impl Config {
         self.aws.describe(&mut lines);
         self.auth.describe(&mut lines);
         self.workers.describe(&mut lines);
+        self.janitor.describe(&mut lines);
         self.stages.describe(&mut lines);
         self.policy.describe(&mut lines);
         self.network.describe(&mut lines);

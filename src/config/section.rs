@@ -138,6 +138,20 @@ impl Section {
         self.parsed(key, found, units::parse_duration)
     }
 
+    /// `true` or `false`; from the environment, as text.
+    pub(super) fn boolean(&mut self, key: &str, found: &mut Vec<Diagnostic>) -> Option<bool> {
+        let Node { place, kind } = self.take(key)?;
+        let value = match &kind {
+            Kind::Boolean(value) => Some(*value),
+            Kind::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        if value.is_none() {
+            found.push(place.error(format!("{} must be true or false", self.key(key))));
+        }
+        value
+    }
+
     /// A list of texts; from the environment, one text with commas.
     pub(super) fn list(&mut self, key: &str, found: &mut Vec<Diagnostic>) -> Vec<Setting<String>> {
         let Some(Node { place, kind }) = self.take(key) else { return Vec::new() };

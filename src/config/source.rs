@@ -41,7 +41,7 @@ pub(super) enum Kind {
     List(Vec<Node>),
     String(String),
     Integer(i64),
-    Boolean,
+    Boolean(bool),
     /// A float or a date: no setting has such a type.
     Other(&'static str),
 }
@@ -53,7 +53,7 @@ impl Kind {
             Self::List(_) => "a list",
             Self::String(_) => "text",
             Self::Integer(_) => "a number",
-            Self::Boolean => "true or false",
+            Self::Boolean(_) => "true or false",
             Self::Other(name) => name,
         }
     }
@@ -103,7 +103,7 @@ fn read_value(value: DeValue<'_>, file: &SourceFile) -> Kind {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Kind::Other("a number that is too large"), Kind::Integer),
         DeValue::Float(_) => Kind::Other("a number with a fraction"),
-        DeValue::Boolean(_) => Kind::Boolean,
+        DeValue::Boolean(value) => Kind::Boolean(value),
         DeValue::Datetime(_) => Kind::Other("a date"),
         DeValue::Array(items) => Kind::List(
             items

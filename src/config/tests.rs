@@ -97,6 +97,22 @@ fn rates_of_calls_are_read_and_shown() {
 }
 
 #[test]
+fn the_janitor_is_set_in_file_and_environment() {
+    let file = "[janitor]\ninterval = \"1m\"\nremove_packer_leftovers = false\n";
+    let config = load(file, &[("INGOT__JANITOR__REMOVE_PACKER_LEFTOVERS", "true")]).unwrap();
+    let sweeps = config.janitor.sweeps;
+    assert_eq!((sweeps.interval.as_secs(), sweeps.packer_leftover_age.as_secs()), (60, 24 * 3600));
+    assert!(sweeps.remove_packer_leftovers);
+    assert!(config.describe().contains("janitor.remove_packer_leftovers = true\n"));
+    let wrong = "[janitor]\ninterval = \"1s\"\npacker_leftover_age = \"5m\"\nremove_packer_leftovers = 1\n";
+    insta::assert_snapshot!(load(wrong, &[]).unwrap_err().join("\n"), @r#"
+    ingot.toml:2:1: janitor.interval: "1s" is too short; at least 10s
+    ingot.toml:3:1: janitor.packer_leftover_age: "5m" is too short; at least 1h
+    ingot.toml:4:1: janitor.remove_packer_leftovers must be true or false
+    "#);
+}
+
+#[test]
 fn toml_that_does_not_parse_says_where() {
     let complaints = load("[server]\nlisten = \n", &[]).unwrap_err();
     assert!(complaints[0].starts_with("ingot.toml:2:"), "{complaints:?}");

@@ -13,6 +13,7 @@ pub mod failure;
 pub mod hold;
 pub mod ids;
 pub mod image;
+pub mod janitor;
 pub mod journal;
 pub mod plan;
 pub mod policy;

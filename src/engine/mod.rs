@@ -36,10 +36,12 @@ use tokio_util::task::TaskTracker;
 use crate::cloud::Accounts;
 use crate::domain::clock::Clock;
 use crate::domain::ids::DeploymentId;
+use crate::domain::janitor::SweepSettings;
 use crate::domain::stage::StageOrder;
 use crate::store::Store;
 use accept::AcceptSettings;
 use executor::Surroundings;
+use janitor::Janitor;
 use scheduler::Scheduler;
 use session::Dialer;
 use stage_tagger::StageTagger;
@@ -73,6 +75,8 @@ pub struct EngineSettings {
     pub build_limits: BTreeMap<String, u32>,
     /// `[network] source_cidrs`.
     pub source_cidrs: Vec<String>,
+    /// `[janitor]`.
+    pub janitor: SweepSettings,
 }
 
 /// The running engine as the API sees it.
@@ -117,9 +121,16 @@ pub fn start(parts: EngineParts) -> EngineHandle {
     tasks.spawn(pool.claim_orphaned());
     let scheduler = Scheduler { store: store.clone(), settings: accept, clock: clock.clone(), engine: engine.clone() };
     tasks.spawn(scheduler.run(soft_stop.clone()));
-    let tagger = StageTagger { store: store.clone(), accounts: accounts.clone(), stages, clock };
+    let tagger = StageTagger { store: store.clone(), accounts: accounts.clone(), stages, clock: clock.clone() };
     tasks.spawn(tagger.run(soft_stop.clone()));
-    let janitor = janitor::Janitor::new(store, accounts, settings.deployment);
+    let janitor = Janitor {
+        store,
+        accounts,
+        clock,
+        deployment: settings.deployment,
+        server: settings.server_name,
+        settings: settings.janitor,
+    };
     tasks.spawn(janitor.run(soft_stop));
     engine
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Store;
 use crate::domain::error::Result;
-use crate::domain::ids::{BuildId, RunId};
+use crate::domain::ids::{Attempt, BuildId, RunId};
 
 /// What the database knows of a build whose tag was found in the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,17 @@ impl Store {
             standing.insert(BuildId(row.id), if row.over { BuildStanding::Over } else { BuildStanding::Active });
         }
         Ok(standing)
+    }
+
+    /// The newest attempt that the database knows of each build that it knows.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn newest_attempts(&self, ids: &[BuildId]) -> Result<HashMap<BuildId, Attempt>> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows =
+            sqlx::query!("SELECT id, attempt FROM builds WHERE id = ANY($1)", &ids).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|row| (BuildId(row.id), Attempt(row.attempt))).collect())
     }
 
     /// The regions where builds of an account have been or have copied to.

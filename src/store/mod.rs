@@ -14,6 +14,8 @@ mod error;
 pub mod idempotency;
 pub mod images;
 pub mod janitor;
+pub mod janitor_findings;
+pub mod janitor_sweeps;
 pub mod journal;
 mod journal_moves;
 pub mod leases;

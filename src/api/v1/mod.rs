@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod builds;
 pub mod images;
+pub mod janitor;
 pub mod runs;
 pub mod schedules;
 pub mod server;
@@ -27,6 +28,7 @@ pub fn routes() -> OpenApiRouter<ApiState> {
         .merge(schedules::routes())
         .merge(tokens::routes())
         .merge(audit::routes())
+        .merge(janitor::routes())
         .merge(server::routes())
 }
 

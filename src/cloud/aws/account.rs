@@ -250,6 +250,7 @@ impl Cloud for AwsAccount {
             id: answer.key_pair_id.ok_or_else(|| incomplete(OPERATION, "key pair id", true))?,
             name: answer.key_name.unwrap_or_else(|| name.to_owned()),
             fingerprint: answer.key_fingerprint.unwrap_or_default(),
+            created_at: None,
             tags: tags.clone(),
         })
     }

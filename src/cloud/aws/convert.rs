@@ -1,8 +1,10 @@
 //! From and to the SDK's types.
 
+use aws_sdk_ec2::primitives;
 use aws_sdk_ec2::types as ec2;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 
 use crate::cloud::{
     Filter, Image, ImageState, Instance, InstanceState, InstanceType, KeyPair, NetworkInterface, SecurityGroup,
@@ -40,6 +42,10 @@ fn from_tags(tags: &[ec2::Tag]) -> Tags {
 
 fn text(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
+}
+
+fn time(time: Option<&primitives::DateTime>) -> Option<DateTime<Utc>> {
+    time.and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()))
 }
 
 /// EC2 gives empty texts for what is not there (a private instance's public name).
@@ -113,6 +119,9 @@ pub(super) fn instance(instance: &ec2::Instance) -> Instance {
         availability_zone: some(instance.placement().and_then(ec2::Placement::availability_zone)),
         volume_ids: volumes.map(str::to_owned).collect(),
         interface_ids: interfaces.iter().filter_map(|interface| some(interface.network_interface_id())).collect(),
+        instance_type: text(instance.instance_type().map(ec2::InstanceType::as_str)),
+        key_name: some(instance.key_name()),
+        launched_at: time(instance.launch_time()),
         tags: from_tags(instance.tags()),
     }
 }
@@ -142,6 +151,7 @@ pub(super) fn key_pair(pair: &ec2::KeyPairInfo) -> KeyPair {
         id: text(pair.key_pair_id()),
         name: text(pair.key_name()),
         fingerprint: text(pair.key_fingerprint()),
+        created_at: time(pair.create_time()),
         tags: from_tags(pair.tags()),
     }
 }
@@ -151,6 +161,8 @@ pub(super) fn snapshot(snapshot: &ec2::Snapshot) -> Snapshot {
         id: text(snapshot.snapshot_id()),
         state: text(snapshot.state().map(ec2::SnapshotState::as_str)),
         progress: some(snapshot.progress()),
+        size_gib: snapshot.volume_size(),
+        created_at: time(snapshot.start_time()),
         tags: from_tags(snapshot.tags()),
     }
 }
@@ -159,6 +171,11 @@ pub(super) fn volume(volume: &ec2::Volume) -> Volume {
     Volume {
         id: text(volume.volume_id()),
         state: text(volume.state().map(ec2::VolumeState::as_str)),
+        volume_type: text(volume.volume_type().map(ec2::VolumeType::as_str)),
+        size_gib: volume.size(),
+        iops: volume.iops(),
+        created_at: time(volume.create_time()),
+        instance_ids: volume.attachments().iter().filter_map(|attached| some(attached.instance_id())).collect(),
         tags: from_tags(volume.tags()),
     }
 }
@@ -167,6 +184,8 @@ pub(super) fn network_interface(interface: &ec2::NetworkInterface) -> NetworkInt
     NetworkInterface {
         id: text(interface.network_interface_id()),
         state: text(interface.status().map(ec2::NetworkInterfaceStatus::as_str)),
+        instance_id: some(interface.attachment().and_then(ec2::NetworkInterfaceAttachment::instance_id)),
+        group_ids: interface.groups().iter().filter_map(|group| some(group.group_id())).collect(),
         tags: from_tags(interface.tag_set()),
     }
 }

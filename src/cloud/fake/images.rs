@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::filters::{busy, duplicate, invalid, not_found, refuse};
-use super::instances::wrong_state;
+use super::instances::{ROOT_SIZE_GIB, wrong_state};
 use super::timing::{Change, Latency};
 use super::world::{FakeImage, FakeSnapshot, World};
 use crate::cloud::{
@@ -83,13 +83,15 @@ impl World {
             let message = format!("AMI name {} is already in use by AMI {}", making.name, taken.shown.id);
             return Err(duplicate("InvalidAMIName.Duplicate", message));
         }
-        let (id, hidden) = (self.id("ami"), self.invisible_for);
+        let (id, hidden, created_at) = (self.id("ami"), self.invisible_for, self.now);
         let snapshot_ids: Vec<String> = (0..making.snapshots).map(|_| self.id("snap")).collect();
         for snapshot_id in &snapshot_ids {
             let shown = Snapshot {
                 id: snapshot_id.clone(),
                 state: "pending".to_owned(),
                 progress: Some("0%".to_owned()),
+                size_gib: Some(ROOT_SIZE_GIB),
+                created_at,
                 tags: making.snapshot_tags.clone(),
             };
             let snapshot = FakeSnapshot { shown, image: id.clone(), shared_with: BTreeSet::new(), hidden };

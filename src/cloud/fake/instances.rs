@@ -11,7 +11,10 @@ use crate::cloud::{
     CloudErrorClass, CloudResult, Image, ImageState, Instance, InstanceState, NetworkInterface, NewInstance, Subnet,
     Volume,
 };
-use crate::domain::config::amazon_ebs::ShutdownBehavior;
+use crate::domain::config::amazon_ebs::{BlockDevice, ShutdownBehavior};
+
+/// What a volume has when nobody says more.
+pub(super) const ROOT_SIZE_GIB: i32 = 8;
 
 impl World {
     pub(super) fn run_instance(&mut self, account: &str, region: &str, request: &NewInstance) -> CloudResult<Instance> {
@@ -79,11 +82,21 @@ impl World {
         groups: Vec<String>,
     ) -> Instance {
         let (id, interface_id, hidden) = (self.id("i"), self.id("eni"), self.invisible_for);
+        let now = self.now;
         let root = image.root_device_name.clone().unwrap_or_default();
         let volumes: Vec<FakeVolume> = devices(request, &root)
             .into_iter()
-            .map(|delete_on_termination| FakeVolume {
-                shown: Volume { id: self.id("vol"), state: "in-use".to_owned(), tags: request.volume_tags.clone() },
+            .map(|Device { delete_on_termination, size_gib, volume_type }| FakeVolume {
+                shown: Volume {
+                    id: self.id("vol"),
+                    state: "in-use".to_owned(),
+                    volume_type,
+                    size_gib: Some(size_gib),
+                    iops: None,
+                    created_at: now,
+                    instance_ids: vec![id.clone()],
+                    tags: request.volume_tags.clone(),
+                },
                 zone: subnet.availability_zone.clone(),
                 instance: Some(id.clone()),
                 delete_on_termination,
@@ -106,6 +119,9 @@ impl World {
             availability_zone: Some(subnet.availability_zone.clone()),
             volume_ids: volumes.iter().map(|volume| volume.shown.id.clone()).collect(),
             interface_ids: vec![interface_id.clone()],
+            instance_type: request.instance_type.clone(),
+            key_name: request.key_name.clone(),
+            launched_at: now,
             tags: request.instance_tags.clone(),
         };
         let change = if self.failing_boots.is_empty() {
@@ -117,6 +133,8 @@ impl World {
             shown: NetworkInterface {
                 id: interface_id.clone(),
                 state: "in-use".to_owned(),
+                instance_id: Some(id.clone()),
+                group_ids: groups.clone(),
                 tags: request.interface_tags.clone(),
             },
             subnet_id: subnet.id.clone(),
@@ -277,6 +295,7 @@ impl Region {
         self.volumes.retain(|_, volume| !(its(&volume.instance) && volume.delete_on_termination));
         for volume in self.volumes.values_mut().filter(|volume| its(&volume.instance)) {
             volume.instance = None;
+            volume.shown.instance_ids.clear();
             "available".clone_into(&mut volume.shown.state);
         }
         let gone: Vec<_> = self.interfaces.extract_if(.., |_, interface| its(&interface.instance)).collect();
@@ -290,10 +309,27 @@ pub(super) fn wrong_state(id: &str, what: &str) -> crate::cloud::CloudError {
     busy("IncorrectInstanceState", format!("The instance '{id}' is not in a state from which it can be {what}."))
 }
 
-/// The instance's volumes, the root first: whether each goes when the instance does.
-fn devices(request: &NewInstance, root: &str) -> Vec<bool> {
+/// One of an instance's volumes.
+struct Device {
+    delete_on_termination: bool,
+    size_gib: i32,
+    volume_type: String,
+}
+
+impl Device {
+    fn of(given: Option<&BlockDevice>) -> Self {
+        Self {
+            delete_on_termination: given.is_none_or(|device| device.delete_on_termination),
+            size_gib: given.and_then(|device| device.volume_size).unwrap_or(ROOT_SIZE_GIB),
+            volume_type: given.and_then(|device| device.volume_type.clone()).unwrap_or_else(|| "gp3".to_owned()),
+        }
+    }
+}
+
+/// The instance's volumes, the root first.
+fn devices(request: &NewInstance, root: &str) -> Vec<Device> {
     let volumes = || request.block_devices.iter().filter(|device| !device.no_device && device.virtual_name.is_none());
     let root_device = volumes().find(|device| device.device_name == root);
-    let others = volumes().filter(|device| device.device_name != root).map(|device| device.delete_on_termination);
-    std::iter::once(root_device.is_none_or(|device| device.delete_on_termination)).chain(others).collect()
+    let others = volumes().filter(|device| device.device_name != root).map(|device| Device::of(Some(device)));
+    std::iter::once(Device::of(root_device)).chain(others).collect()
 }

@@ -20,6 +20,8 @@ mod world;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::denial::Denial;
 use super::{Accounts, Cloud, Image, Instance, Tags};
 use crate::domain::tags;
@@ -97,6 +99,11 @@ impl FakeCloud {
     /// For changes that begin from now on.
     pub fn set_timings(&self, timings: FakeTimings) {
         self.world().timings = timings;
+    }
+
+    /// What is made from now on says that it was made then. It says nothing before this is called.
+    pub fn set_now(&self, now: DateTime<Utc>) {
+        self.world().now = Some(now);
     }
 
     /// New resources stay unseen by the first `looks` lists that would hold them (calls that name their id work).

@@ -26,14 +26,14 @@ impl World {
         let Some(bytes) = STANDARD.decode(key).ok().filter(|_| matches!(kind, "ssh-ed25519" | "ssh-rsa")) else {
             return Err(invalid("InvalidKey.Format", "Key is not in valid OpenSSH public key format"));
         };
-        let (id, hidden) = (self.id("key"), self.invisible_for);
+        let (id, hidden, created_at) = (self.id("key"), self.invisible_for, self.now);
         let region = self.region(account, region);
         if region.keys.values().any(|key| key.shown.name == name) {
             return Err(duplicate("InvalidKeyPair.Duplicate", format!("The keypair '{name}' already exists.")));
         }
         // For ed25519 EC2 shows the SHA-256 of the public key in base64.
         let fingerprint = STANDARD.encode(Sha256::digest(bytes));
-        let shown = KeyPair { id: id.clone(), name: name.to_owned(), fingerprint, tags: tags.clone() };
+        let shown = KeyPair { id: id.clone(), name: name.to_owned(), fingerprint, created_at, tags: tags.clone() };
         region.keys.insert(id, FakeKey { shown: shown.clone(), hidden });
         Ok(shown)
     }

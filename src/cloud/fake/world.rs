@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::filters::{Listed, one, optional};
@@ -21,6 +22,8 @@ pub(super) struct World {
     regions: BTreeMap<(String, String), Region>,
     /// Of all accounts and regions, for some are public or shared.
     pub images: BTreeMap<String, FakeImage>,
+    /// When what is made from now on is made; none: EC2 does not say.
+    pub now: Option<DateTime<Utc>>,
     pub timings: FakeTimings,
     pub invisible_for: u32,
     pub full_zones: BTreeSet<String>,

@@ -6,6 +6,7 @@ mod control;
 mod crash;
 mod each_step;
 mod faults;
+mod janitor;
 mod life;
 mod memory_journal;
 mod scheduler;
