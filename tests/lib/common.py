@@ -11,13 +11,15 @@ import urllib.request
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Any credentials will do for the sandbox.
 AWS = {"AWS_ACCESS_KEY_ID": "sandbox", "AWS_SECRET_ACCESS_KEY": "sandbox", "AWS_EC2_METADATA_DISABLED": "true"}
-PROGRAM = os.path.basename(sys.argv[0])
+# tests/soak, tests/bench/run …
+PROGRAM = os.path.relpath(os.path.realpath(sys.argv[0]), ROOT)
 # No proxy of this machine gets to see what is asked on the loopback interface.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def say(text):
-    print(f"{PROGRAM}: {text}", flush=True)
+def say(text, clock=False):
+    """`clock`: with the time of day, as the servers' logs have it."""
+    print(f"{PROGRAM}: {time.strftime('%H:%M:%S ', time.gmtime()) if clock else ''}{text}", flush=True)
 
 
 def die(text):

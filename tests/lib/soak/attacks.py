@@ -57,7 +57,7 @@ class Attacks:
         said = getattr(self, "_" + kind.replace(" ", "_"))(first, second, third)
         if said:
             self.done[kind] += 1
-            say(f"{kind}: {said}")
+            say(f"{kind}: {said}", clock=True)
 
     def end(self):
         """Nothing hinders anybody any more."""
@@ -87,10 +87,10 @@ class Attacks:
         return None
 
     def _kill_all(self, _, pause, spread):
-        ready = self._servers.up()
-        for number, server in enumerate(ready):
+        running = self._servers.running()
+        for number, server in enumerate(running):
             server.kill(1 + 9 * pause + number * 5 * spread)
-        return ", ".join(server.name for server in ready)
+        return ", ".join(server.name for server in running)
 
     def _drain(self, which, pause, _):
         server = self._victim(which)
@@ -101,7 +101,8 @@ class Attacks:
 
     def _freeze(self, which, length, _):
         server = self._victim(which)
-        if server:
+        # One at a time: somebody has to take over.
+        if server and all(other.state != "frozen" for other in self._servers.all):
             seconds = FREEZE[0] + (FREEZE[1] - FREEZE[0]) * length
             server.freeze(seconds)
             return f"{server.name} for {seconds:.0f} s"

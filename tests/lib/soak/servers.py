@@ -137,11 +137,14 @@ class Servers:
         for server in self.all:
             fault = server.look()
             if fault:
-                say(f"FAULT: {fault}")
+                say(f"FAULT: {fault}", clock=True)
                 self.faults.append(fault)
 
     def up(self):
         return [server for server in self.all if server.state == "up"]
+
+    def running(self):
+        return [server for server in self.all if server.state in ("up", "starting", "stopping", "frozen")]
 
     def ask(self, method, path, body=None, **headers):
         """Status and answer of the first server that gives one; None when none does. What is sent twice must be harmless."""
@@ -162,7 +165,7 @@ class Servers:
             self.unanswered += 1
             if status != 503:
                 fault = f"{server.name}: {method} {path}: {status}: {answer}"
-                say(f"FAULT: {fault}")
+                say(f"FAULT: {fault}", clock=True)
                 self.faults.append(fault)
         self._turn += 1
         return None
