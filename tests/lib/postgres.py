@@ -30,12 +30,15 @@ class Postgres:
 
     def start(self):
         self._run("initdb", "--username=ingot", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", self._data)
-        self._pg_ctl("-w", "-o", self._options, "start")
+        self.start_again()
         self._run("createdb", "-h", self._folder, "-U", "ingot", "ingot")
 
-    def restart(self, mode):
-        """`fast`: it ends its connections and starts again; `immediate`: as after a crash."""
-        self._pg_ctl("-w", "-o", self._options, "-m", mode, "restart")
+    def halt(self, mode):
+        """Until `start_again`. `fast`: it ends its connections and stops; `immediate`: as in a crash."""
+        self._pg_ctl("-w", "-m", mode, "stop")
+
+    def start_again(self):
+        self._pg_ctl("-w", "-o", self._options, "start")
 
     def stop(self):
         """Ends it and removes all of it. It need not run."""

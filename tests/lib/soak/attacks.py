@@ -15,6 +15,8 @@ HAND = {"fault": 9, "cancel": 6, "kill": 3, "drain": 3, "retry": 2, "kill all": 
 PAUSE = (3, 14)
 # Longer than a lease (60 s), so that another server takes the builds over before it wakes.
 FREEZE = (66, 80)
+# Seconds that PostgreSQL is away at most; most outages are much shorter.
+LONGEST_OUTAGE = 60
 
 CHANGES = ["RunInstances", "ImportKeyPair", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "StopInstances", "CreateImage",
            "CopyImage", "CreateTags", "DeleteTags", "TerminateInstances", "DeleteSecurityGroup", "DeleteKeyPair", "DeregisterImage",
@@ -41,14 +43,15 @@ class Attacks:
         self._random, self._sandbox, self._database, self._servers, self._runs = random, sandbox, database, servers, runs
         self._deck = Deck(random, [kind for kind, times in HAND.items() for _ in range(times)])
         self._next = time.monotonic() + 5
-        self._resume_database_at = None
-        self.done, self._fault_kinds, self.machines_killed = Counter(), {}, 0
+        # When and how the database gets back to work; None while it works.
+        self._database_away = None
+        self.done, self._fault_kinds, self._cancelled, self.machines_killed = Counter(), {}, set(), 0
 
     def step(self):
         """Does what is due."""
         now = time.monotonic()
-        if self._resume_database_at is not None and now >= self._resume_database_at:
-            self._resume_database()
+        if self._database_away is not None and now >= self._database_away[0]:
+            self._bring_database_back()
         if now < self._next:
             return
         # All that an attack may need is drawn now, whether it needs it or not: so each choice is at the same place.
@@ -61,8 +64,7 @@ class Attacks:
 
     def end(self):
         """Nothing hinders anybody any more."""
-        if self._resume_database_at is not None:
-            self._resume_database()
+        self._bring_database_back()
         hits = Counter()
         for fault in self._sandbox.control("GET", "faults")["faults"]:
             hits[self._fault_kinds[fault["id"]]] += fault["times"] - fault["left"]
@@ -71,9 +73,10 @@ class Attacks:
         self._servers.calm()
         return hits
 
-    def _resume_database(self):
-        self._database.signal(signal.SIGCONT)
-        self._resume_database_at = None
+    def _bring_database_back(self):
+        if self._database_away is not None:
+            self._database_away[1]()
+            self._database_away = None
 
     def _victim(self, draw):
         ready = self._servers.up()
@@ -108,28 +111,31 @@ class Attacks:
             return f"{server.name} for {seconds:.0f} s"
         return None
 
-    def _restart_database(self, how, *_):
-        if self._resume_database_at is not None:
-            self._resume_database()
-        mode = "immediate" if how < 0.6 else "fast"
-        self._database.restart(mode)
-        return mode
+    def _restart_database(self, how, length, _):
+        self._bring_database_back()
+        mode, seconds = "immediate" if how < 0.6 else "fast", LONGEST_OUTAGE * length ** 3
+        self._database.halt(mode)
+        self._database_away = time.monotonic() + seconds, self._database.start_again
+        return f"{mode} stop, away for {seconds:.0f} s"
 
     def _pause_database(self, how, length, _):
-        only_postmaster = how < 0.5
-        seconds = 2 + 10 * length
+        self._bring_database_back()
+        only_postmaster, seconds = how < 0.3, 2 + 18 * length
         self._database.signal(signal.SIGSTOP, only_postmaster)
-        self._resume_database_at = time.monotonic() + seconds
+        self._database_away = time.monotonic() + seconds, lambda: self._database.signal(signal.SIGCONT)
         return f"{'the postmaster' if only_postmaster else 'all its processes'} for {seconds:.0f} s"
 
     def _cancel(self, which, *_):
-        live = self._runs.live()
+        live = [run for run in self._runs.live() if run not in self._cancelled]
         if not live:
             return None
         run = live[int(which * len(live))]
         answer = self._servers.ask("POST", f"runs/{run}/cancel")
         # 409: it is over, or has committed.
-        return f"run {run}" if answer and answer[0] == 202 else None
+        if answer is None or answer[0] != 202:
+            return None
+        self._cancelled.add(run)
+        return f"run {run}"
 
     def _retry(self, which, *_):
         over = self._runs.failed()
@@ -137,7 +143,10 @@ class Attacks:
             return None
         run = over[int(which * len(over))]
         answer = self._servers.ask("POST", f"runs/{run}/retry")
-        return f"run {run}" if answer and answer[0] == 202 else None
+        if answer is None or answer[0] != 202:
+            return None
+        self._cancelled.discard(run)
+        return f"run {run}"
 
     def _fault(self, which, what, times):
         kind, make = FAULTS[int(which * len(FAULTS))]

@@ -69,9 +69,9 @@ class Build:
         return f"build {self.id} ({self.kind}, attempt {self.attempt}): {self.state}{cleanup}{': ' if why else ''}{why}"
 
 
-def builds(database):
-    """All builds; None when the database does not answer."""
-    rows = database.sql(_BUILDS, limit=5)
+def builds(database, limit=60):
+    """All builds; None when the database does not answer within `limit` seconds."""
+    rows = database.sql(_BUILDS, limit)
     return None if rows is None else [Build(row) for row in rows.splitlines()]
 
 

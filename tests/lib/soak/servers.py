@@ -124,7 +124,7 @@ class Servers:
         # One key for all: a server takes only builds whose secrets it can read.
         environment["INGOT__SECRETS__KEY_FILE"] = os.path.join(folder, "soak-1", "data", "secret.key")
         self.all += [Server(number, binary, folder, environment) for number in range(2, count + 1)]
-        self.faults, self.unanswered, self._turn = [], 0, 0
+        self.faults, self.asked, self.unanswered, self._turn = [], 0, 0, 0
 
     def start(self):
         # The first makes the schema and the key.
@@ -146,10 +146,12 @@ class Servers:
     def running(self):
         return [server for server in self.all if server.state in ("up", "starting", "stopping", "frozen")]
 
-    def ask(self, method, path, body=None, **headers):
-        """Status and answer of the first server that gives one; None when none does. What is sent twice must be harmless."""
+    def ask(self, method, path, body=None, tries=3, **headers):
+        """Status and answer of the first server that gives one; None when none of so many does. What is sent twice must be
+        harmless."""
         ready = self.up()
-        for offset in range(min(3, len(ready))):
+        for offset in range(min(tries, len(ready))):
+            self.asked += 1
             server = ready[(self._turn + offset) % len(ready)]
             names = {name.replace("_", "-"): value for name, value in headers.items()}
             try:
