@@ -43,7 +43,8 @@ class Postgres:
     def stop(self):
         """Ends it and removes all of it. It need not run."""
         if os.path.exists(f"{self._data}/postmaster.pid"):
-            self.signal(signal.SIGCONT)
+            if os.path.exists(f"/proc/{self._postmaster()}"):
+                self.signal(signal.SIGCONT)
             self._run("pg_ctl", "-D", self._data, "-m", "immediate", "stop", check=False)
         shutil.rmtree(self._folder, ignore_errors=True)
 
