@@ -72,7 +72,8 @@ class Build:
 def builds(database, limit=60):
     """All builds; None when the database does not answer within `limit` seconds."""
     rows = database.sql(_BUILDS, limit)
-    return None if rows is None else [Build(row) for row in rows.splitlines()]
+    # Not splitlines: a message may contain what that takes for the end of a line.
+    return None if rows is None else [Build(row) for row in rows.split("\n") if row]
 
 
 def of_the_database(database, all_builds):
