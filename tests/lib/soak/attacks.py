@@ -77,6 +77,7 @@ class Attacks:
         if self._database_away is not None:
             self._database_away[1]()
             self._database_away = None
+            self._servers.database_is_back()
 
     def _victim(self, draw):
         ready = self._servers.up()
@@ -114,6 +115,7 @@ class Attacks:
     def _restart_database(self, how, length, _):
         self._bring_database_back()
         mode, seconds = "immediate" if how < 0.6 else "fast", LONGEST_OUTAGE * length ** 3
+        self._servers.database_is_away()
         self._database.halt(mode)
         self._database_away = time.monotonic() + seconds, self._database.start_again
         return f"{mode} stop, away for {seconds:.0f} s"
@@ -121,6 +123,7 @@ class Attacks:
     def _pause_database(self, how, length, _):
         self._bring_database_back()
         only_postmaster, seconds = how < 0.3, 2 + 18 * length
+        self._servers.database_is_away()
         self._database.signal(signal.SIGSTOP, only_postmaster)
         self._database_away = time.monotonic() + seconds, lambda: self._database.signal(signal.SIGCONT)
         return f"{'the postmaster' if only_postmaster else 'all its processes'} for {seconds:.0f} s"

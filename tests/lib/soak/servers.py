@@ -12,6 +12,12 @@ from common import AWS, answers, die, request, say, wait_for, without_settings
 # A server that was told to stop has 30 s for its scripts and requests; what goes on after that hangs.
 DRAIN_LIMIT = 120
 START_LIMIT = 120
+# As systemd and the like do: a server that ended by itself is started again so many seconds later.
+RESTART_PAUSE = 2
+# What a server ends with that finds no database at its start.
+NO_DATABASE = 3
+# Seconds after the database's return in which a server may still end with that.
+EXCUSED = 10
 
 
 class Server:
@@ -22,6 +28,8 @@ class Server:
         self.state, self.url, self.hwm = "new", None, 0
         # When its present state has to be over; for `down`, when it starts again; for `frozen`, when it is thawed.
         self.until = 0.0
+        # Starts that found no database.
+        self.without_database = 0
         self._binary, self._folder, self._process, self._starts = binary, os.path.join(folder, self.name), None, 0
         os.makedirs(self._folder)
         self._environment = {**environment, "INGOT__SERVER__NAME": self.name, "INGOT__DATA_DIR": os.path.join(self._folder, "data")}
@@ -41,17 +49,19 @@ class Server:
         """The files of its own log, one for each life."""
         return [os.path.join(self._folder, f"stderr.{start}") for start in range(1, self._starts + 1)]
 
-    def look(self):
-        """Moves `state` on. Returns a fault, if there is one."""
+    def look(self, database_away):
+        """Moves `state` on. Returns a fault, if there is one. `database_away`: whether it may end because of that."""
         now = time.monotonic()
         if self.state in ("up", "starting", "stopping"):
             self._note_memory()
             code = self._process.poll()
             if code is not None:
-                fault = None if self.state == "stopping" and code == 0 else \
-                    f"{self.name} ended with {code} while {self.state}; see {self._file('stderr')}"
+                told = self.state == "stopping" and code == 0
+                excused = self.state == "starting" and code == NO_DATABASE and database_away
+                fault = None if told or excused else f"{self.name} ended with {code} while {self.state}; see {self._file('stderr')}"
                 if self.state != "stopping":
-                    self.until = now
+                    self.until = now + RESTART_PAUSE
+                self.without_database += excused
                 self.state = "down"
                 return fault
         if self.state == "starting":
@@ -125,6 +135,7 @@ class Servers:
         environment["INGOT__SECRETS__KEY_FILE"] = os.path.join(folder, "soak-1", "data", "secret.key")
         self.all += [Server(number, binary, folder, environment) for number in range(2, count + 1)]
         self.faults, self.asked, self.unanswered, self._turn = [], 0, 0, 0
+        self._excused_until = 0.0
 
     def start(self):
         # The first makes the schema and the key.
@@ -133,9 +144,15 @@ class Servers:
                 one.start()
             wait_for("the servers", lambda: self.look() or all(one.state == "up" for one in server) or None, START_LIMIT)
 
+    def database_is_away(self):
+        self._excused_until = float("inf")
+
+    def database_is_back(self):
+        self._excused_until = time.monotonic() + EXCUSED
+
     def look(self):
         for server in self.all:
-            fault = server.look()
+            fault = server.look(time.monotonic() < self._excused_until)
             if fault:
                 say(f"FAULT: {fault}", clock=True)
                 self.faults.append(fault)
@@ -175,7 +192,7 @@ class Servers:
     def calm(self):
         """Everybody runs, nothing is frozen."""
         for server in self.all:
-            if server.state in ("frozen", "down"):
+            if server.state in ("frozen", "down") and server.until > time.monotonic() + RESTART_PAUSE:
                 server.until = 0.0
 
     def end(self):
