@@ -91,10 +91,12 @@ class Control:
         with self.world.lock:
             listing = []
             for machine in self.world.machines.values():
-                instance = ec2_backends[machine.account][machine.region].get_instance_by_id(machine.instance_id)
+                backend = ec2_backends[machine.account][machine.region]
+                instance = backend.get_instance_by_id(machine.instance_id)
                 listing.append({"id": machine.instance_id, "account": machine.account, "region": machine.region,
                                 "address": machine.address, "user": machine.user_name, "state": instance.state,
-                                "image": instance.image_id, "container": machine.container})
+                                "image": instance.image_id, "container": machine.container,
+                                "tags": dict(backend.tags.get(machine.instance_id, {}))})
         return {"instances": listing}
 
     def execute(self, request, instance_id):

@@ -42,6 +42,8 @@ class SandboxImage(Ami):
         self.deprecation_time = None
         self.protection = "disabled"
         self.state_message = None
+        # When it stopped being pending, in seconds since 1970; for those who measure how soon it is noticed.
+        self.settled_at = None
         self.launch_permissions = [{"Group": "all"}] if self.public else []
         # What moto's own code reads.
         self.virtualization_type, self.root_device_type, self.hypervisor = "hvm", "ebs", "xen"

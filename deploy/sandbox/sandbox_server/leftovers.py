@@ -33,7 +33,8 @@ def collect(world):
                 for template in backend.launch_templates.values():
                     add("launch_templates", backend, template.id, name=template.name)
         for image in world.images.values():
-            add("images", image.ec2_backend, image.id, name=image.name, state=image.state)
+            add("images", image.ec2_backend, image.id, name=image.name, state=image.state,
+                settled_at=image.settled_at)
     found.update(world.machines_kind.inventory())
     found["total"] = sum(len(items) for items in found.values())
     return found

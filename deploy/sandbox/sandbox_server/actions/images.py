@@ -284,6 +284,7 @@ def _finish(world, image):
             world.timeline.after(0, world.machines_kind.forget, image.id)
         else:
             image.state = "failed" if image.state_message else "available"
+            image.settled_at = time.time()
         for snapshot_id in image.snapshot_ids():
             snapshot = image.ec2_backend.snapshots.get(snapshot_id)
             if snapshot is not None and snapshot.from_ami == image.id:
