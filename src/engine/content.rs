@@ -102,6 +102,7 @@ fn add_build(mut build: BuildConfig, parts: &mut Vec<(String, Value)>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::hold::RunOptions;
     use crate::engine::accept::TemplateSource;
 
     const TEMPLATE: &str = r#"
@@ -154,6 +155,8 @@ mod tests {
                 except: Vec::new(),
                 git_sha: Some("abc".into()),
                 timeout: None,
+                options: RunOptions::default(),
+                priority: 0,
                 labels: [("a".to_owned(), "1".to_owned())].into(),
                 clean_image: true,
                 dedupe: None,

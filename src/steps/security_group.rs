@@ -45,7 +45,11 @@ impl Step for MakeSecurityGroup {
         };
         let create = || context.cloud.create_security_group(&intent.region, &request);
         let group_id = retry::make(context, |_| false, create, || adopt(context, intent)).await?;
-        authorize(context, &intent.region, &group_id).await.map_err(StepError::after_effect)?;
+        if let Err(error) = authorize(context, &intent.region, &group_id).await {
+            // The undo may not see the new group yet, so it is told.
+            context.journal_found(std::slice::from_ref(&group_id)).await?;
+            return Err(error.after_effect());
+        }
         Ok(Output { group_id })
     }
 
@@ -54,10 +58,11 @@ impl Step for MakeSecurityGroup {
         context: &StepContext,
         intent: &Intent,
         made: Made<Output>,
-        _found: &[String],
+        found: &[String],
     ) -> StepResult<Vec<String>> {
         let ids: Vec<String> = match &made {
             Made::Yes(output) => vec![output.group_id.clone()],
+            _ if !found.is_empty() => found.to_vec(),
             _ => finding::look(context, &made, || find(context, &intent.region))
                 .await?
                 .into_iter()

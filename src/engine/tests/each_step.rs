@@ -156,10 +156,11 @@ async fn a_step_that_is_done_twice_makes_nothing_twice() {
     for case in cases() {
         for (step, kind) in case.steps() {
             let world = case.world();
-            let write = write_of(&case, &step, |event| {
-                matches!(event, JournalEvent::Succeeded { .. } | JournalEvent::Failed { .. })
-            })
-            .await;
+            let ends = |event: &JournalEvent| matches!(event, JournalEvent::Succeeded { .. } | JournalEvent::Failed { .. });
+            let Some(write) = write_of(&case, &step, ends).await else {
+                assert!(case.fails, "{}: {step} never ended", case.name);
+                continue;
+            };
             world.die_at(write, Landed::No);
             serve(&world).await;
             let began = world.begun(&step);
@@ -247,12 +248,11 @@ async fn an_undo_finds_what_a_lost_reply_made() {
     }
 }
 
-/// The number of the write that says how the step ended, in a life without mishap.
-async fn write_of(case: &Case, step: &StepName, wanted: impl Fn(&JournalEvent) -> bool) -> usize {
+/// The number of the write that says how the step ended, in a life without mishap; `None` when it is not reached.
+async fn write_of(case: &Case, step: &StepName, wanted: impl Fn(&JournalEvent) -> bool) -> Option<usize> {
     let world = case.world();
     serve(&world).await;
-    let number = world.write_number(|entry| entry.step.as_ref() == Some(step) && wanted(&entry.event));
-    number.unwrap_or_else(|| panic!("{}: {step} never ended: {}", case.name, world.story()))
+    world.write_number(|entry| entry.step.as_ref() == Some(step) && wanted(&entry.event))
 }
 
 /// Whether a step is the one at work, by the journal.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::*;
 use crate::domain::failure::Failure;
+use crate::domain::hold::Hold;
 use crate::domain::ids::{Attempt, BuildId, LeaseEpoch};
 use crate::domain::image::{CommitRecord, RunFile};
 use crate::domain::journal::{Control, Ending, JournalEntry};
@@ -60,6 +61,12 @@ impl Journal for Lines {
         unreachable!()
     }
     async fn end(&self, _: &Ending, _: CleanupState) -> Answer<()> {
+        unreachable!()
+    }
+    async fn hold(&self, _: &JournalEntry, _: &Hold) -> Answer<()> {
+        unreachable!()
+    }
+    async fn resume(&self, _: &JournalEntry) -> Answer<()> {
         unreachable!()
     }
     async fn finish_cleanup(&self, _: CleanupState, _: Option<&str>) -> Answer<()> {

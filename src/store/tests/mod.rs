@@ -4,6 +4,7 @@ mod claims;
 mod cluster;
 mod ending;
 mod fencing;
+mod holds;
 mod migrations;
 mod registry;
 mod runs;

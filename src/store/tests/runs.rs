@@ -54,7 +54,7 @@ async fn an_illegal_move_is_refused() {
     let scene = Scene::new().await;
     scene.accept(1).await;
     let claimed = scene.claim().await;
-    let over = Ending::Over { state: BuildState::Failed, failure: None };
+    let over = Ending::Over { state: BuildState::Cancelled, failure: None };
     let result = claimed.journal.end(&over, CleanupState::Done).await;
     assert!(
         matches!(result, Err(crate::domain::journal::JournalError::Inconsistent(_))),

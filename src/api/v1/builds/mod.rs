@@ -6,6 +6,8 @@ pub mod plan;
 pub mod resume;
 pub mod ssh_key;
 pub mod steps;
+#[cfg(test)]
+mod tests;
 pub mod try_again;
 
 use utoipa_axum::router::OpenApiRouter;
