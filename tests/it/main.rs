@@ -9,6 +9,7 @@ mod command_line;
 mod crash;
 mod failures;
 mod features;
+mod kill_matrix;
 mod one_call;
 mod pipeline;
 mod private_cluster;

@@ -1,6 +1,7 @@
 //! What the tests of the whole program share.
 
 pub mod ec2;
+pub mod record;
 pub mod sandbox;
 pub mod server;
 pub mod template;

@@ -177,3 +177,10 @@ pub async fn faults_left(region: &str) -> i64 {
     let faults = faults["faults"].as_array().expect("faults").iter();
     faults.filter(|fault| fault["region"] == region).filter_map(|fault| fault["left"].as_i64()).sum()
 }
+
+/// How many calls the faults of an account will still hit.
+pub async fn faults_left_of_account(account: &str) -> i64 {
+    let faults = get("faults").await;
+    let faults = faults["faults"].as_array().expect("faults").iter();
+    faults.filter(|fault| fault["account"] == account).filter_map(|fault| fault["left"].as_i64()).sum()
+}
