@@ -15,7 +15,7 @@ use crate::support::ec2::Ec2;
 use crate::support::record::{self, Entry, Record};
 use crate::support::server::{Run, Server};
 use crate::support::template::{debian, shell};
-use crate::support::{sandbox, turn, unique};
+use crate::support::{eventually, sandbox, turn, unique};
 
 const HOME: &str = "ap-southeast-3";
 const COPY: &str = "ap-southeast-4";
@@ -89,12 +89,11 @@ struct Case {
     point: &'static str,
     mark: Mark,
     slow: Option<Slow>,
-    attempts: u32,
 }
 
 /// A step that is cut in the middle of a call.
 const fn in_call(plan: Plan, point: &'static str, mark: Mark, action: &'static str, region: &'static str) -> Case {
-    Case { plan, point, mark, slow: Some(Slow { action, region, from: None }), attempts: 1 }
+    Case { plan, point, mark, slow: Some(Slow { action, region, from: None }) }
 }
 
 const fn in_step(step: &'static str, action: &'static str) -> Case {
@@ -104,12 +103,12 @@ const fn in_step(step: &'static str, action: &'static str) -> Case {
 /// A step that asks for a state that earlier steps have asked for, too.
 const fn in_wait(step: &'static str, action: &'static str, region: &'static str) -> Case {
     let slow = Slow { action, region, from: Some("provision:1") };
-    Case { plan: Plan::Succeeds, point: step, mark: Mark::Begun(step), slow: Some(slow), attempts: 1 }
+    Case { plan: Plan::Succeeds, point: step, mark: Mark::Begun(step), slow: Some(slow) }
 }
 
 /// A step that is slow enough by itself.
-const fn in_work(step: &'static str, attempts: u32) -> Case {
-    Case { plan: Plan::Succeeds, point: step, mark: Mark::Begun(step), slow: None, attempts }
+const fn in_work(point: &'static str, mark: Mark) -> Case {
+    Case { plan: Plan::Succeeds, point, mark, slow: None }
 }
 
 const fn in_undo(plan: Plan, point: &'static str, action: &'static str, region: &'static str) -> Case {
@@ -132,9 +131,10 @@ const CASES: [Case; 27] = [
     ),
     in_step("launch", "RunInstances"),
     in_step("wait_running", "DescribeInstances"),
-    in_work("connect", 1),
-    in_work("provision:1", 2),
-    in_work("clean", 2),
+    // It may take less time than it takes to see that it has begun.
+    in_work("connect", Mark::Done("wait_running")),
+    in_work("provision:1", Mark::Begun("provision:1")),
+    in_work("clean", Mark::Begun("clean")),
     in_step("stop", "StopInstances"),
     in_wait("wait_stopped", "DescribeInstances", HOME),
     in_step("create_image", "CreateImage"),
@@ -148,13 +148,7 @@ const CASES: [Case; 27] = [
     in_undo(Plan::Fails, "undo of launch", "TerminateInstances", HOME),
     in_undo(Plan::Fails, "undo of security_group", "DeleteSecurityGroup", HOME),
     in_undo(Plan::Fails, "undo of key_pair", "DeleteKeyPair", HOME),
-    Case {
-        plan: Plan::CancelledWhenOrphaned,
-        point: COPY_AWAITED,
-        mark: Mark::Begun(COPY_AWAITED),
-        slow: None,
-        attempts: 1,
-    },
+    Case { plan: Plan::CancelledWhenOrphaned, point: COPY_AWAITED, mark: Mark::Begun(COPY_AWAITED), slow: None },
     in_undo(Plan::Cancelled, "undo of copy:ap-southeast-4", "DeregisterImage", COPY),
     in_undo(Plan::Cancelled, "undo of create_image", "DeregisterImage", HOME),
     in_undo(Plan::Cancelled, "undo of create_image, its snapshot", "DeleteSnapshot", HOME),
@@ -180,9 +174,9 @@ impl Numbered {
 
     fn template(&self) -> String {
         let script = match self.case.plan {
-            // Long enough for a fault that is asked for when it has begun.
-            Plan::Fails => shell(&["sleep 3; echo trouble >&2; exit 3"]),
-            _ => shell(&["sleep 3; echo provisioned"]),
+            Plan::Fails => shell(&["echo trouble >&2; exit 3"]),
+            // Long enough for a fault that is asked for when it has begun; and something to do for `clean`.
+            _ => shell(&["sleep 3; echo provisioned", "seq 30000 | (cd /tmp && xargs touch)"]),
         };
         let options = format!("  ami_regions = [\"{COPY}\"]");
         debian(HOME, &unique("matrix"), &script).with_options(&options).text()
@@ -214,7 +208,9 @@ impl Numbered {
             assert_eq!(answer.status, 202, "{}", answer.text);
         }
         self.wait_for(database, build, self.case.mark).await;
-        self.until_calls_are_sent().await;
+        if self.case.slow.is_some() {
+            self.until_calls_are_sent().await;
+        }
     }
 
     async fn wait_for(&self, database: &mut PgConnection, build: &str, mark: Mark) {
@@ -232,7 +228,7 @@ impl Numbered {
         let began = Instant::now();
         while !there().await {
             assert!(began.elapsed() < LIMIT, "{:?}: {what}: not in time", self.case);
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
@@ -256,8 +252,22 @@ struct Outcome {
     complaints: Vec<String>,
 }
 
+/// A build whose server was killed.
+struct Underway<'s> {
+    numbered: Numbered,
+    run: Run<'s>,
+    /// How many the build needs.
+    attempts: u32,
+}
+
+/// Whether a step was begun that nobody can trust when it is half done: the build needs another attempt.
+fn is_cut_in_work(journal: &[Entry]) -> bool {
+    let cut = |step| Mark::Begun(step).is_in(journal) && !Mark::Done(step).is_in(journal);
+    !Mark::Unwinding.is_in(journal) && (cut("provision:1") || cut("clean"))
+}
+
 /// Starts a server for each case, gives it the build, and kills it at the case's point.
-async fn killed<'s>(front: &'s Server, wave: &[Numbered], settings: &[(String, String)]) -> Vec<(Numbered, Run<'s>)> {
+async fn killed<'s>(front: &'s Server, wave: &[Numbered], settings: &[(String, String)]) -> Vec<Underway<'s>> {
     let victims = join_all(wave.iter().map(|numbered| async {
         let name = format!("victim-{}", numbered.number);
         let mut settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (&**name, &**value)).collect();
@@ -275,32 +285,39 @@ async fn killed<'s>(front: &'s Server, wave: &[Numbered], settings: &[(String, S
         }
         let run = front.build_with(&numbered.template(), &[("account", &numbered.account())]).await;
         let mut database = record::connect(front).await;
+        let build = &run.builds[0];
+        let owner =
+            eventually(&format!("{case:?} has an owner"), LIMIT, async || record::lease(&mut database, build).await.0)
+                .await;
+        let mut victim = victims.lock().await.remove(&owner).unwrap_or_else(|| panic!("{owner} has two builds"));
         numbered.until_there(front, &run, &mut database).await;
-        let (owner, epoch) = record::lease(&mut database, &run.builds[0]).await;
-        let owner = owner.unwrap_or_else(|| panic!("{case:?}: nobody has the build"));
-        let mut victim = victims.lock().await.remove(&owner).unwrap_or_else(|| panic!("{owner} has it twice"));
         victim.kill();
+        let (_, epoch) = record::lease(&mut database, build).await;
         assert_eq!(epoch, 1, "{case:?}: its first owner is to be killed");
         if case.plan == Plan::CancelledWhenOrphaned {
             assert_eq!(run.ask("cancel").await.status, 202);
         }
-        let journal = record::journal(&mut database, &run.builds[0]).await;
+        let journal = record::journal(&mut database, build).await;
         if let Mark::Begun(step) = case.mark {
             assert!(!Mark::Done(step).is_in(&journal), "{case:?}: {step} was quicker than the signal: {journal:?}");
         }
-        (*numbered, run)
+        Underway { numbered: *numbered, attempts: 1 + u32::from(is_cut_in_work(&journal)), run }
     }))
     .await
 }
 
 /// Waits for the end of a build whose server was killed, looks at what is there, and removes its images.
-async fn outcome(numbered: &Numbered, run: &Run<'_>) -> Outcome {
+async fn outcome(underway: &Underway<'_>) -> Outcome {
+    let Underway { numbered, run, attempts } = underway;
     let case = numbered.case;
     let build = &run.builds[0];
-    let over = match case.plan {
-        Plan::Succeeds => run.succeeded().await,
-        _ => run.over().await,
-    };
+    run.over().await;
+    // A build that has committed has succeeded long before its next owner removes what was temporary.
+    let over = eventually(&format!("{case:?} is cleaned up"), LIMIT, async || {
+        let over = run.now().await;
+        (over["builds"][0]["cleanup"] == "done").then_some(over)
+    })
+    .await;
     let mut database = record::connect(run.server()).await;
     let record = Record::of(&mut database, build).await;
     let mut complaints = record.complaints();
@@ -316,8 +333,8 @@ async fn outcome(numbered: &Numbered, run: &Run<'_>) -> Outcome {
     };
     expect("the run's state", &over["state"], state.into());
     expect("the build's clean-up", &over["builds"][0]["cleanup"], "done".into());
-    expect("the attempt", &over["builds"][0]["attempt"], case.attempts.into());
-    expect("the number of owners", &record.epoch.into(), (i64::from(case.attempts) + 1).into());
+    expect("the attempt", &over["builds"][0]["attempt"], (*attempts).into());
+    expect("the number of owners", &record.epoch.into(), (attempts + 1).into());
 
     let mut duplicated = 0;
     let mut artifacts = 0;
@@ -329,7 +346,7 @@ async fn outcome(numbered: &Numbered, run: &Run<'_>) -> Outcome {
         duplicated += images.len().saturating_sub(wanted);
         if region == HOME {
             let machines = ec2.instances_ever(build).await.len();
-            let may_be = case.attempts as usize;
+            let may_be = *attempts as usize;
             expect("the number of machines", &(machines <= may_be).into(), true.into());
             duplicated += machines.saturating_sub(may_be);
         }
@@ -351,8 +368,13 @@ async fn outcome(numbered: &Numbered, run: &Run<'_>) -> Outcome {
             ec2.remove_image(&image).await;
         }
     }
+    let log = run.log().await;
+    let told = log.matches("that worked on this build is gone. Another one goes on").count();
+    if told != 1 {
+        complaints.push(format!("the log tells of {told} take-overs"));
+    }
     if !complaints.is_empty() {
-        complaints.push(run.log().await);
+        complaints.push(log);
     }
     let is_right = over["state"] == state;
     let ended = if is_right { ended.to_owned() } else { over["state"].to_string() };
@@ -405,7 +427,7 @@ async fn killed_at_each_step_of_each_plan() {
     let survivor = borrowed(&[("INGOT__SERVER__NAME", "survivor")]);
     let survivor: Vec<(&str, &str)> = survivor.iter().map(|(name, value)| (&**name, &**value)).collect();
     let survivor = Server::start_beside_with(&front, &survivor).await;
-    let outcomes = join_all(under_way.iter().map(|(numbered, run)| outcome(numbered, run))).await;
+    let outcomes = join_all(under_way.iter().map(outcome)).await;
     let mut wrong = Vec::new();
     for Outcome { case, ended, leaked, duplicated, complaints } in &outcomes {
         println!("CRASH\t{}\t{}\t{ended}\tleaked={leaked}\tduplicated={duplicated}", case.plan, case.point);

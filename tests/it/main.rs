@@ -7,6 +7,8 @@
 mod architecture;
 mod command_line;
 mod crash;
+mod dependencies;
+mod drain;
 mod failures;
 mod features;
 mod kill_matrix;
@@ -14,5 +16,6 @@ mod one_call;
 mod pipeline;
 mod private_cluster;
 mod seeds;
+mod split_brain;
 mod support;
 mod zz_nothing_is_left;

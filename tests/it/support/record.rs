@@ -1,6 +1,5 @@
 //! A build as the database has it: its journal, its log and its lease, with the epochs that the API does not show.
 
-use ingot::domain::state::BuildState;
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
@@ -21,13 +20,11 @@ pub struct Entry {
 /// What the database holds of one build.
 #[derive(Debug, Clone)]
 pub struct Record {
-    pub state: BuildState,
     pub journal: Vec<Entry>,
     /// The numbers of its log's lines.
     pub log: Vec<i64>,
     /// Goes up by one with each owner.
     pub epoch: i64,
-    pub owner: Option<String>,
 }
 
 /// A connection to a server's database.
@@ -59,19 +56,13 @@ pub async fn journal(database: &mut PgConnection, build: &str) -> Vec<Entry> {
 
 impl Record {
     pub async fn of(database: &mut PgConnection, build: &str) -> Self {
-        let (owner, epoch) = lease(database, build).await;
-        let state: String = sqlx::query_scalar("SELECT state FROM builds WHERE id = $1")
-            .bind(id(build))
-            .fetch_one(&mut *database)
-            .await
-            .expect("the build is there");
+        let (_, epoch) = lease(database, build).await;
         let log = sqlx::query_scalar("SELECT seq FROM build_log WHERE build_id = $1 ORDER BY seq")
             .bind(id(build))
             .fetch_all(&mut *database)
             .await
             .expect("the log can be read");
-        let state = state.parse().expect("a state");
-        Self { state, journal: journal(database, build).await, log, epoch, owner }
+        Self { journal: journal(database, build).await, log, epoch }
     }
 
     /// What is wrong with the journal and the log of any build, whatever has happened to it.

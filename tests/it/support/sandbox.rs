@@ -184,3 +184,10 @@ pub async fn faults_left_of_account(account: &str) -> i64 {
     let faults = faults["faults"].as_array().expect("faults").iter();
     faults.filter(|fault| fault["account"] == account).filter_map(|fault| fault["left"].as_i64()).sum()
 }
+
+/// How many calls of an action a region has answered after more than a minute.
+pub async fn late_calls(region: &str, action: &str) -> usize {
+    let calls = get(&format!("calls?action={action}")).await;
+    let calls = calls["calls"].as_array().expect("calls").iter();
+    calls.filter(|call| call["region"] == region && call["seconds"].as_f64() > Some(60.0)).count()
+}
