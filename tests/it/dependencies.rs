@@ -152,6 +152,10 @@ async fn a_commit_that_is_never_answered_is_made_again() {
     let before = network.lost();
     eventually("the build's commit is lost", LIMIT, async || (network.lost() > before).then_some(())).await;
     network.lose(None);
+    eventually("the server gives the answer up", LIMIT, async || {
+        server.own_log().contains("no answer within").then_some(())
+    })
+    .await;
     let mut database = beside(&cluster).await;
     as_if_nothing_had_happened(&run, &mut database).await;
 }
