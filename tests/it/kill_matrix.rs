@@ -100,9 +100,9 @@ const fn in_step(step: &'static str, action: &'static str) -> Case {
     in_call(Plan::Succeeds, step, Mark::Begun(step), action, HOME)
 }
 
-/// A step that asks for a state that earlier steps have asked for, too.
-const fn in_wait(step: &'static str, action: &'static str, region: &'static str) -> Case {
-    let slow = Slow { action, region, from: Some("provision:1") };
+/// A step that asks for a state that others ask for, too: earlier steps, and the janitor of a server that has just started.
+const fn in_wait(step: &'static str, from: &'static str, action: &'static str, region: &'static str) -> Case {
+    let slow = Slow { action, region, from: Some(from) };
     Case { plan: Plan::Succeeds, point: step, mark: Mark::Begun(step), slow: Some(slow) }
 }
 
@@ -130,17 +130,17 @@ const CASES: [Case; 27] = [
         HOME,
     ),
     in_step("launch", "RunInstances"),
-    in_step("wait_running", "DescribeInstances"),
+    in_wait("wait_running", "launch", "DescribeInstances", HOME),
     // It may take less time than it takes to see that it has begun.
     in_work("connect", Mark::Done("wait_running")),
     in_work("provision:1", Mark::Begun("provision:1")),
     in_work("clean", Mark::Begun("clean")),
     in_step("stop", "StopInstances"),
-    in_wait("wait_stopped", "DescribeInstances", HOME),
+    in_wait("wait_stopped", "provision:1", "DescribeInstances", HOME),
     in_step("create_image", "CreateImage"),
-    in_wait("wait_image", "DescribeImages", HOME),
+    in_wait("wait_image", "provision:1", "DescribeImages", HOME),
     in_call(Plan::Succeeds, COPIED, Mark::Begun(COPIED), "CopyImage", COPY),
-    in_wait(COPY_AWAITED, "DescribeImages", COPY),
+    in_wait(COPY_AWAITED, "provision:1", "DescribeImages", COPY),
     in_call(Plan::Succeeds, "commit", Mark::Done(COPY_AWAITED), "DeleteTags", HOME),
     in_call(Plan::Succeeds, "commit, the copy's tags", Mark::Done(COPY_AWAITED), "DeleteTags", COPY),
     in_call(Plan::Succeeds, "committed, undo of launch", Mark::Committed, "TerminateInstances", HOME),
@@ -183,17 +183,34 @@ impl Numbered {
     }
 
     async fn make_slow(&self, action: &str, region: &str) {
-        let fault = json!({"action": action, "region": region, "account": self.account_id(), "delay": ON_ITS_WAY});
+        self.delay(action, region, ON_ITS_WAY).await;
+    }
+
+    async fn delay(&self, action: &str, region: &str, seconds: u32) {
+        let fault = json!({"action": action, "region": region, "account": self.account_id(), "delay": seconds});
         sandbox::fault(fault).await;
+    }
+
+    /// Before the build is there.
+    async fn begin(&self) {
+        match self.case.slow {
+            Some(Slow { action, region, from: None }) if !self.case.plan.is_cancelled() => {
+                self.make_slow(action, region).await;
+            }
+            // The time for asking for the other fault.
+            Some(Slow { from: Some("launch"), .. }) => self.delay("RunInstances", HOME, 4).await,
+            _ => {}
+        }
     }
 
     /// Makes the call slow that the build is to be killed in, then waits until it is at its point.
     async fn until_there(&self, front: &Server, run: &Run<'_>, database: &mut PgConnection) {
         let build = &run.builds[0];
-        if self.case.slow.is_some_and(|slow| slow.from.is_some()) || self.case.plan.is_cancelled() {
-            self.wait_for(database, build, Mark::Begun("provision:1")).await;
+        if let Some(from) = self.case.slow.and_then(|slow| slow.from) {
+            self.wait_for(database, build, Mark::Begun(from)).await;
         }
         if self.case.plan.is_cancelled() {
+            self.wait_for(database, build, Mark::Begun("provision:1")).await;
             self.make_slow("DescribeImages", COPY).await;
             self.wait_for(database, build, Mark::Begun(COPY_AWAITED)).await;
             self.until_calls_are_sent().await;
@@ -277,12 +294,7 @@ async fn killed<'s>(front: &'s Server, wave: &[Numbered], settings: &[(String, S
     let victims: Mutex<BTreeMap<String, Server>> = Mutex::new(victims.await.into_iter().collect());
     join_all(wave.iter().map(|numbered| async {
         let case = numbered.case;
-        if let Some(slow) = case.slow
-            && slow.from.is_none()
-            && !case.plan.is_cancelled()
-        {
-            numbered.make_slow(slow.action, slow.region).await;
-        }
+        numbered.begin().await;
         let run = front.build_with(&numbered.template(), &[("account", &numbered.account())]).await;
         let mut database = record::connect(front).await;
         let build = &run.builds[0];
