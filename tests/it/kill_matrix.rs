@@ -182,23 +182,22 @@ impl Numbered {
         debian(HOME, &unique("matrix"), &script).with_options(&options).text()
     }
 
-    async fn make_slow(&self, action: &str, region: &str) {
-        self.delay(action, region, ON_ITS_WAY).await;
-    }
-
-    async fn delay(&self, action: &str, region: &str, seconds: u32) {
-        let fault = json!({"action": action, "region": region, "account": self.account_id(), "delay": seconds});
-        sandbox::fault(fault).await;
+    async fn make_slow(&self, action: &str, region: &str, seconds: u32, times: u32) {
+        let account = self.account_id();
+        sandbox::fault(
+            json!({"action": action, "region": region, "account": account, "delay": seconds, "times": times}),
+        )
+        .await;
     }
 
     /// Before the build is there.
     async fn begin(&self) {
         match self.case.slow {
             Some(Slow { action, region, from: None }) if !self.case.plan.is_cancelled() => {
-                self.make_slow(action, region).await;
+                self.make_slow(action, region, ON_ITS_WAY, 1).await;
             }
             // The time for asking for the other fault.
-            Some(Slow { from: Some("launch"), .. }) => self.delay("RunInstances", HOME, 4).await,
+            Some(Slow { from: Some("launch"), .. }) => self.make_slow("RunInstances", HOME, 4, 1).await,
             _ => {}
         }
     }
@@ -211,33 +210,29 @@ impl Numbered {
         }
         if self.case.plan.is_cancelled() {
             self.wait_for(database, build, Mark::Begun("provision:1")).await;
-            self.make_slow("DescribeImages", COPY).await;
+            // As long as it takes to cancel it.
+            self.make_slow("DescribeImages", COPY, ON_ITS_WAY, 4).await;
             self.wait_for(database, build, Mark::Begun(COPY_AWAITED)).await;
-            self.until_calls_are_sent().await;
         }
         if let Some(slow) = self.case.slow
             && (slow.from.is_some() || self.case.plan.is_cancelled())
         {
-            self.make_slow(slow.action, slow.region).await;
+            self.make_slow(slow.action, slow.region, ON_ITS_WAY, 1).await;
         }
         if self.case.plan == Plan::Cancelled {
             let answer = front.send(front.request(reqwest::Method::POST, &format!("{}/cancel", run.path()))).await;
             assert_eq!(answer.status, 202, "{}", answer.text);
         }
         self.wait_for(database, build, self.case.mark).await;
-        if self.case.slow.is_some() {
-            self.until_calls_are_sent().await;
+        if let Some(Slow { action, region, .. }) = self.case.slow {
+            let account = self.account_id();
+            self.quickly("the call is sent", async || sandbox::faults_left_of(&account, action, region).await == 0)
+                .await;
         }
     }
 
     async fn wait_for(&self, database: &mut PgConnection, build: &str, mark: Mark) {
         self.quickly(&format!("{mark:?}"), async || mark.is_in(&record::journal(database, build).await)).await;
-    }
-
-    /// Until each slow call is on its way.
-    async fn until_calls_are_sent(&self) {
-        let account = self.account_id();
-        self.quickly("the call is sent", async || sandbox::faults_left_of_account(&account).await == 0).await;
     }
 
     /// As `eventually`, but with hardly a pause: a step without a slow call is short.

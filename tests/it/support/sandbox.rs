@@ -178,11 +178,12 @@ pub async fn faults_left(region: &str) -> i64 {
     faults.filter(|fault| fault["region"] == region).filter_map(|fault| fault["left"].as_i64()).sum()
 }
 
-/// How many calls the faults of an account will still hit.
-pub async fn faults_left_of_account(account: &str) -> i64 {
+/// How many calls of an action the faults of an account will still hit in a region.
+pub async fn faults_left_of(account: &str, action: &str, region: &str) -> i64 {
     let faults = get("faults").await;
     let faults = faults["faults"].as_array().expect("faults").iter();
-    faults.filter(|fault| fault["account"] == account).filter_map(|fault| fault["left"].as_i64()).sum()
+    let fits = |fault: &&Value| fault["account"] == account && fault["action"] == action && fault["region"] == region;
+    faults.filter(fits).filter_map(|fault| fault["left"].as_i64()).sum()
 }
 
 /// How many calls of an action a region has answered after more than a minute.
