@@ -2,6 +2,7 @@
 //! crash. [`Fold`] is the journal read from the start; [`Journal`] is where an owner writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -266,6 +267,18 @@ pub enum JournalError {
     /// What stands in the journal contradicts the write; a fault of ours.
     #[error("the journal is inconsistent: {0}")]
     Inconsistent(String),
+}
+
+/// An operation without an answer by then is given up and made again: a database that has moved does not tell those who wait
+/// on its old connections. Longer than the database gives a statement (30 s).
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(40);
+
+impl JournalError {
+    /// Nothing came within [`ANSWER_LIMIT`].
+    #[must_use]
+    pub fn unanswered() -> Self {
+        Self::Unavailable(format!("no answer within {} s", ANSWER_LIMIT.as_secs()))
+    }
 }
 
 /// What a person asked of a build, and its limits. All its times are the database's, so that no server's clock matters.

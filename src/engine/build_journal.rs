@@ -16,7 +16,9 @@ use crate::domain::failure::Failure;
 use crate::domain::hold::{Hold, Resume};
 use crate::domain::ids::{Attempt, StepName};
 use crate::domain::image::{CommitRecord, RunFile};
-use crate::domain::journal::{Control, Ending, Fold, Journal, JournalEntry, JournalError, JournalEvent, UnwindReason};
+use crate::domain::journal::{
+    ANSWER_LIMIT, Control, Ending, Fold, Journal, JournalEntry, JournalError, JournalEvent, UnwindReason,
+};
 use crate::domain::state::CleanupState;
 
 pub struct BuildJournal {
@@ -178,7 +180,8 @@ where
         if lease.lost().is_cancelled() {
             return Err(JournalError::LeaseLost);
         }
-        match operation().await {
+        let answer = tokio::time::timeout(ANSWER_LIMIT, operation()).await;
+        match answer.unwrap_or_else(|_| Err(JournalError::unanswered())) {
             Err(JournalError::Unavailable(reason)) => {
                 tracing::warn!(reason, "the journal can't be reached; trying again");
                 tokio::select! {

@@ -350,10 +350,16 @@ impl<'s> Owner<'s> {
             Ok(context) => context,
             Err(failure) => return self.fail_before_acting(name, failure).await,
         };
+        let mut ready = Ok(());
         let intent = match fold.steps.get(name).and_then(|record| record.intent()) {
             Some(intent) => intent.clone(),
             None => match implementation.intent(&context) {
                 Ok(intent) => {
+                    ready = match implementation.prepare(&context).await {
+                        Err(StepError::Interrupted) => return Ok(()),
+                        Err(StepError::LeaseLost) => return Err(Stop::Lost),
+                        other => other,
+                    };
                     self.journal.append(name, JournalEvent::Started { intent: intent.clone() }).await?;
                     intent
                 }
@@ -361,7 +367,10 @@ impl<'s> Owner<'s> {
             },
         };
         let began = self.surroundings.clock.since_boot();
-        let result = self.within(limit, step, &context, implementation.act(&context, &intent)).await;
+        let result = match ready {
+            Ok(()) => self.within(limit, step, &context, implementation.act(&context, &intent)).await,
+            Err(error) => Err(error),
+        };
         self.note_duration(name, began, result.is_ok());
         context.log.finish_lines().await;
         // What is journaled as done has its log saved: a server that dies right after loses no line of it.

@@ -100,6 +100,15 @@ pub trait Step: Send + Sync {
     /// When the configuration and what earlier steps found don't fit together.
     fn intent(&self, context: &StepContext) -> Result<Self::Intent, Failure>;
 
+    /// What can be waited for before the step counts as begun: an interruption here costs a step nothing that can't be trusted
+    /// when it is half done. Called before [`Step::intent`] is journaled; changes nothing.
+    ///
+    /// # Errors
+    /// When the wait was cut short, or what the step needs is not to be had; the step then fails without acting.
+    async fn prepare(&self, _context: &StepContext) -> StepResult<()> {
+        Ok(())
+    }
+
     async fn act(&self, context: &StepContext, intent: &Self::Intent) -> StepResult<Self::Output>;
 
     /// Removes what the step made; answers what was found and removed. `found`: ids that an earlier undo of the same
@@ -121,6 +130,9 @@ pub trait AnyStep: Send + Sync {
     /// # Errors
     /// As [`Step::intent`].
     fn intent(&self, context: &StepContext) -> Result<Value, Failure>;
+    /// # Errors
+    /// As [`Step::prepare`].
+    async fn prepare(&self, context: &StepContext) -> StepResult<()>;
     async fn act(&self, context: &StepContext, intent: &Value) -> StepResult<Value>;
     async fn undo(
         &self,
@@ -135,6 +147,10 @@ pub trait AnyStep: Send + Sync {
 impl<S: Step> AnyStep for S {
     fn intent(&self, context: &StepContext) -> Result<Value, Failure> {
         to_value(&Step::intent(self, context)?)
+    }
+
+    async fn prepare(&self, context: &StepContext) -> StepResult<()> {
+        Step::prepare(self, context).await
     }
 
     async fn act(&self, context: &StepContext, intent: &Value) -> StepResult<Value> {

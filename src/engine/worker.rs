@@ -14,7 +14,7 @@ use super::EngineSettings;
 use super::executor::{Departure, Surroundings, Workload, drive};
 use super::lease::LEASE_TTL;
 use crate::domain::clock::Clock;
-use crate::domain::error::{ErrorKind, Result};
+use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::ids::{Attempt, BuildId};
 use crate::domain::journal::Journal as _;
 use crate::store::Store;
@@ -24,6 +24,9 @@ use crate::store::leases::ClaimedBuild;
 const QUEUE_INTERVAL: Duration = Duration::from_millis(500);
 /// How often this server looks for builds without an owner.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(1);
+/// A claim without an answer by then is given up, so that it is not carried out when an outage is over that has cost other
+/// servers their leases. Shorter than a lease's life by more than the pause between heartbeats.
+const CLAIM_LIMIT: Duration = Duration::from_secs(20);
 /// After the database did not answer.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -67,7 +70,8 @@ impl Pool {
     pub async fn claim_queued(self, wake: Arc<Notify>) {
         while let Some(permit) = self.permit(&self.queued).await {
             let claimed_at = self.clock.since_boot();
-            let pause = match self.store.claim_queued(&self.server_name, &self.build_limits).await {
+            let claim = self.store.claim_queued(&self.server_name, &self.build_limits);
+            let pause = match within_limit(claim).await {
                 Ok(Some(build)) => {
                     self.note_wait(&build);
                     self.take(build, claimed_at, permit);
@@ -92,13 +96,20 @@ impl Pool {
     /// link to the database was good for one lease's life, so that an outage of the database does not restart every build.
     pub async fn claim_orphaned(self) {
         let mut link_good_since = self.clock.since_boot();
+        let mut last_look = link_good_since;
         while let Some(permit) = self.permit(&self.orphaned).await {
             let claimed_at = self.clock.since_boot();
+            // All places were taken, or this server was frozen: nobody has looked at the link the while, and other servers,
+            // frozen with it, may be about to extend their leases.
+            if claimed_at.saturating_sub(last_look) > CLAIM_LIMIT {
+                link_good_since = claimed_at;
+            }
             let claim = if claimed_at.saturating_sub(link_good_since) >= LEASE_TTL {
-                self.store.claim_expired(&self.server_name).await
+                within_limit(self.store.claim_expired(&self.server_name)).await
             } else {
-                self.store.claim_released(&self.server_name).await
+                within_limit(self.store.claim_released(&self.server_name)).await
             };
+            last_look = self.clock.since_boot();
             let pause = match claim {
                 Ok(Some(build)) => {
                     tracing::info!(build_id = %build.facts.build, attempt = build.facts.attempt.0, "took over a build");
@@ -198,4 +209,11 @@ impl Pool {
         };
         Ok(drive(&self.surroundings, work).await)
     }
+}
+
+/// A claim that takes longer than [`CLAIM_LIMIT`] has failed.
+async fn within_limit<T>(claim: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(CLAIM_LIMIT, claim)
+        .await
+        .unwrap_or_else(|_| Err(Error::database_unavailable(format!("no answer within {} s", CLAIM_LIMIT.as_secs()))))
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::Redactor;
 use crate::communicator::{OutputSink, OutputStream};
 use crate::domain::clock::Clock;
-use crate::domain::journal::{Journal, JournalError, LogLine, LogStream};
+use crate::domain::journal::{ANSWER_LIMIT, Journal, JournalError, LogLine, LogStream};
 
 /// Lines that wait to be saved; when the database is slower than a script talks, the script waits.
 const QUEUE: usize = 2_000;
@@ -257,8 +257,8 @@ fn take(message: Message, clock: &dyn Clock, lines: &mut Vec<LogLine>, flushed: 
 async fn save(journal: &dyn Journal, next_seq: &mut Option<i64>, mut lines: Vec<LogLine>) -> bool {
     let mut pause = Duration::from_millis(200);
     loop {
-        let result = try_save(journal, next_seq, &mut lines).await;
-        match result {
+        let result = tokio::time::timeout(ANSWER_LIMIT, try_save(journal, next_seq, &mut lines)).await;
+        match result.unwrap_or_else(|_| Err(JournalError::unanswered())) {
             Ok(()) => return true,
             Err(JournalError::LeaseLost) => return false,
             Err(error @ JournalError::Inconsistent(_)) => {

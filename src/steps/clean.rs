@@ -32,6 +32,11 @@ impl Step for Clean {
         Ok(Intent {})
     }
 
+    /// A server that has taken over connects again first.
+    async fn prepare(&self, context: &StepContext) -> StepResult<()> {
+        connect::machine(context).await.map(drop)
+    }
+
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
         machine_watch::while_there(context, clean_machine(context)).await
     }

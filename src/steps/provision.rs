@@ -46,6 +46,11 @@ impl Step for Provision {
         Ok(Intent {})
     }
 
+    /// A server that has taken over connects again first.
+    async fn prepare(&self, context: &StepContext) -> StepResult<()> {
+        connect::machine(context).await.map(drop)
+    }
+
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
         let work = async {
             let machine = connect::machine(context).await?;

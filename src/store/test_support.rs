@@ -5,12 +5,13 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rustix::process::{Pid, Signal};
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -215,6 +216,17 @@ fn run_throwaway(installation: &Installation, user: &RunAs, folder: &Path) {
         wait "$server"
         rm -rf "$1"
     "#;
+    init_cluster(installation, user, folder);
+    let mut shell = user.command(Path::new("/bin/sh"), true).expect("a shell can be run");
+    shell.args(["-c", SCRIPT, "sh"]).arg(folder).arg(installation.program("postgres"));
+    // A group of its own: Ctrl-C must not end PostgreSQL before the tests.
+    shell.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = shell.spawn().expect("the test cluster can be started");
+    child.wait().expect("the test cluster can be waited for");
+}
+
+/// Makes a cluster in `data` of a folder, which goes away when that fails.
+fn init_cluster(installation: &Installation, user: &RunAs, folder: &Path) {
     let mut initdb = user.command(&installation.program("initdb"), false).expect("initdb can be run");
     initdb.args(["--username=ingot", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--pgdata"]);
     initdb.arg(folder.join("data"));
@@ -222,12 +234,93 @@ fn run_throwaway(installation: &Installation, user: &RunAs, folder: &Path) {
         fs::remove_dir_all(folder).ok();
         panic!("{}", error.public);
     }
-    let mut shell = user.command(Path::new("/bin/sh"), true).expect("a shell can be run");
-    shell.args(["-c", SCRIPT, "sh"]).arg(folder).arg(installation.program("postgres"));
-    // A group of its own: Ctrl-C must not end PostgreSQL before the tests.
-    shell.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = shell.spawn().expect("the test cluster can be started");
-    child.wait().expect("the test cluster can be waited for");
+}
+
+/// A `PostgreSQL` of one test, which may stop and start it. It ends with the thread of its last start, and is removed when it
+/// is dropped.
+pub struct TestCluster {
+    folder: PathBuf,
+    installation: Installation,
+    user: RunAs,
+    process: Option<Child>,
+}
+
+impl TestCluster {
+    /// A running server with an empty database `ingot`.
+    ///
+    /// # Panics
+    /// When `PostgreSQL` is not installed or does not start.
+    pub async fn start() -> Self {
+        let folder = PathBuf::from(format!("/tmp/ingot-test-{}", Uuid::new_v4().simple()));
+        let installation = Installation::find(None).expect("PostgreSQL is installed");
+        let user = RunAs::choose().expect("a user for PostgreSQL");
+        user.private_folder(&folder).expect("a folder for the test cluster");
+        init_cluster(&installation, &user, &folder);
+        let mut cluster = Self { folder, installation, user, process: None };
+        cluster.start_again().await;
+        let mut connection = connect(&cluster.options(), "postgres").await.expect("the test cluster answers");
+        connection.execute("CREATE DATABASE ingot TEMPLATE template0 ENCODING 'UTF8'").await.expect("a database");
+        connection.close().await.ok();
+        cluster
+    }
+
+    /// Starts it on the data that it had.
+    ///
+    /// # Panics
+    /// When it runs already, or does not answer within a minute.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        let program = self.installation.program("postgres");
+        let mut command = self.user.command(&program, true).expect("PostgreSQL can be run");
+        command.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
+        command.args(["-h", "", "-p", "5432", "-F", "-N", "200"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.process = Some(command.spawn().expect("PostgreSQL can be started"));
+        wait_until_ready(&self.options()).await;
+    }
+
+    /// Stops it as a machine's end would: without a word to those that are connected.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop_at_once(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        rustix::process::kill_process(Pid::from_child(&process), Signal::QUIT).expect("it can be signalled");
+        process.wait().expect("it can be waited for");
+    }
+
+    /// The socket that it listens on.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
+    }
+
+    /// Where its database `ingot` is.
+    #[must_use]
+    pub fn url(&self) -> SecretString {
+        let host = self.folder.display().to_string().replace('/', "%2F");
+        SecretString::from(format!("postgres://ingot@{host}:5432/ingot"))
+    }
+
+    /// Where it is by way of a port of this machine.
+    #[must_use]
+    pub fn url_by_port(port: u16) -> SecretString {
+        SecretString::from(format!("postgres://ingot@127.0.0.1:{port}/ingot"))
+    }
+
+    fn options(&self) -> PgConnectOptions {
+        let host = self.folder.display().to_string();
+        PgConnectOptions::new_without_pgpass().host(&host).port(5432).username("ingot")
+    }
+}
+
+impl Drop for TestCluster {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            self.stop_at_once();
+        }
+        fs::remove_dir_all(&self.folder).ok();
+    }
 }
 
 async fn wait_until_ready(options: &PgConnectOptions) {

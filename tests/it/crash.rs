@@ -7,38 +7,10 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::ec2::{Ec2, Image};
+use crate::support::promise::{numbers, only_image, removed};
 use crate::support::server::{Run, Server};
 use crate::support::template::{debian, shell, waits_for_go};
 use crate::support::{sandbox, turn, unique};
-
-/// The one image of a run that has survived.
-async fn only_image(run: &Run<'_>, region: &str, attempt: u32) -> Image {
-    let done = run.succeeded().await;
-    assert_eq!(done["builds"][0]["attempt"], attempt, "{done:#}\n{}", run.log().await);
-    assert_eq!(done["image"]["state"], "built");
-    let ec2 = Ec2::new(region);
-    let launched = ec2.instances_ever(&run.builds[0]).await;
-    assert_eq!(launched.len(), attempt as usize, "one machine an attempt: {launched:?}");
-    let mut images = ec2.images("tag:ingot:build-id", &run.builds[0]).await;
-    assert_eq!(images.len(), 1, "{images:?}");
-    let image = images.remove(0);
-    assert_eq!(image.id, run.ami(region).await);
-    assert_eq!(
-        (image.state.as_str(), image.tags["ingot:attempt"].as_str()),
-        ("available", attempt.to_string().as_str())
-    );
-    assert!(!image.tags.contains_key("ingot:temporary"));
-    sandbox::only_artifacts_are_left(&run.builds).await;
-    let left = sandbox::left_of(&run.builds).await;
-    assert_eq!(left.len(), 1 + image.snapshots.len(), "{left:?}");
-    image
-}
-
-async fn removed(run: &Run<'_>, region: &str, image: &Image) {
-    Ec2::new(region).remove_image(image).await;
-    sandbox::nothing_is_left(&run.builds).await;
-}
 
 /// The same run, asked of the server's next life.
 fn same<'s>(server: &'s Server, id: &str, build: &str) -> Run<'s> {
@@ -184,9 +156,8 @@ async fn lost_database_connections_disturb_no_build() {
     }
     let image = only_image(&run, region, 1).await;
     let log = run.log().await;
-    let lines: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("amazon-ebs.test: line ")).collect();
-    let expected: Vec<String> = (1..=300).map(|number: u32| number.to_string()).collect();
-    assert_eq!(lines, expected, "no line of the log is lost, none is there twice");
+    let expected: Vec<u32> = (1..=300).collect();
+    assert_eq!(numbers(&log, "line"), expected, "no line of the log is lost, none is there twice");
     removed(&run, region, &image).await;
 }
 

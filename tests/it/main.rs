@@ -7,11 +7,15 @@
 mod architecture;
 mod command_line;
 mod crash;
+mod dependencies;
+mod drain;
 mod failures;
 mod features;
+mod kill_matrix;
 mod one_call;
 mod pipeline;
 mod private_cluster;
 mod seeds;
+mod split_brain;
 mod support;
 mod zz_nothing_is_left;

@@ -1,6 +1,9 @@
 //! What the tests of the whole program share.
 
 pub mod ec2;
+pub mod promise;
+pub mod proxy;
+pub mod record;
 pub mod sandbox;
 pub mod server;
 pub mod template;

@@ -177,3 +177,18 @@ pub async fn faults_left(region: &str) -> i64 {
     let faults = faults["faults"].as_array().expect("faults").iter();
     faults.filter(|fault| fault["region"] == region).filter_map(|fault| fault["left"].as_i64()).sum()
 }
+
+/// How many calls of an action the faults of an account will still hit in a region.
+pub async fn faults_left_of(account: &str, action: &str, region: &str) -> i64 {
+    let faults = get("faults").await;
+    let faults = faults["faults"].as_array().expect("faults").iter();
+    let fits = |fault: &&Value| fault["account"] == account && fault["action"] == action && fault["region"] == region;
+    faults.filter(fits).filter_map(|fault| fault["left"].as_i64()).sum()
+}
+
+/// How many calls of an action a region has answered after more than a minute.
+pub async fn late_calls(region: &str, action: &str) -> usize {
+    let calls = get(&format!("calls?action={action}")).await;
+    let calls = calls["calls"].as_array().expect("calls").iter();
+    calls.filter(|call| call["region"] == region && call["seconds"].as_f64() > Some(60.0)).count()
+}

@@ -79,6 +79,18 @@ impl Server {
         server
     }
 
+    /// A running server on a database of the test's own. `beside`: a server whose key for secrets it shares.
+    pub async fn start_on(database: SecretString, beside: Option<&Self>, settings: &[(&str, &str)]) -> Self {
+        let mut server = Self::prepare(Some(database), settings);
+        if let Some(other) = beside {
+            let key = other.data_dir().join("secret.key").display().to_string();
+            server.settings.insert("INGOT__SECRETS__KEY_FILE".into(), key);
+        }
+        server.settings.insert("INGOT__AWS__ENDPOINT_URL".into(), sandbox::url());
+        server.start_again().await;
+        server
+    }
+
     /// A running server that makes its own database.
     pub async fn start_with_private_cluster() -> Self {
         Self::start_with_private_cluster_and(&[]).await
@@ -148,6 +160,21 @@ impl Server {
         let mut process = self.process.take().expect("it runs");
         process.kill().expect("it can be killed");
         process.wait().expect("it can be waited for");
+    }
+
+    /// SIGSTOP: it lives, and does nothing.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on as if no time had passed.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("it runs");
+        kill_process(Pid::from_child(process), signal).expect("it can be signalled");
     }
 
     /// SIGTERM, and waits for the end. Returns the exit code.
@@ -294,6 +321,11 @@ impl<'s> Run<'s> {
 }
 
 impl Run<'_> {
+    /// The server that is asked about it.
+    pub fn server(&self) -> &Server {
+        self.server
+    }
+
     pub fn path(&self) -> String {
         format!("/v1/runs/{}", self.id)
     }

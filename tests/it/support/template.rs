@@ -35,6 +35,11 @@ pub fn waits_for_go() -> String {
     shell(&["echo waiting", "while [ ! -e /tmp/go ]; do sleep 0.2; done", "echo gone on"])
 }
 
+/// The same, printing `tick 1`, `tick 2` … the while, five a second.
+pub fn ticks_until_go() -> String {
+    shell(&["i=0; while [ ! -e /tmp/go ]; do i=$((i + 1)); echo tick $i; sleep 0.2; done", "echo gone on"])
+}
+
 impl Template {
     pub fn with_options(mut self, options: &str) -> Self {
         options.clone_into(&mut self.options);
