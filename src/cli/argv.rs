@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_refused_by_name() {
-        for line in ["ingot build -force .", "ingot build -machine-readable .", "ingot validate -evaluate-datasources ."]
+        for line in
+            ["ingot build -force .", "ingot build -machine-readable .", "ingot validate -evaluate-datasources ."]
         {
             let complaint = normalise(line.split(' ').map(OsString::from)).unwrap_err();
             assert!(complaint.contains("not supported yet"), "{complaint}");

@@ -20,6 +20,7 @@ use super::wire::Run;
 use super::{Context, given, interrupts, object, typed};
 use crate::domain::clock::Clock;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     #[command(flatten)]

@@ -102,7 +102,8 @@ fn held(build: &Build, hold: &Hold, key: Option<&Path>) -> String {
         let _ = writeln!(text, "{}", failure.message);
     }
     if let Some(machine) = &hold.machine {
-        let _ = writeln!(text, "Its machine is {} ({}, {}).", machine.instance_id, machine.instance_type, machine.region);
+        let _ =
+            writeln!(text, "Its machine is {} ({}, {}).", machine.instance_id, machine.instance_type, machine.region);
         if let (Some(host), Some(port), Some(user)) = (&machine.host, machine.port, &machine.username) {
             match key {
                 Some(path) => {

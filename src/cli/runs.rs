@@ -225,11 +225,13 @@ fn shown(run: &Run) -> String {
         }
         if let Some(hold) = &build.hold {
             let (name, step, reason, until) = (&build.name, &hold.step, &hold.reason, &hold.until);
-            let _ = writeln!(text, "\n{name}: holds at {step} ({reason}) until {until}; see: ingot resume {}", build.id);
+            let _ =
+                writeln!(text, "\n{name}: holds at {step} ({reason}) until {until}; see: ingot resume {}", build.id);
         }
         if let Some(until) = &build.kept_until {
             let name = &build.name;
-            let _ = writeln!(text, "\n{name}: what it made is left in place until {until}; see: ingot resume {}", build.id);
+            let _ =
+                writeln!(text, "\n{name}: what it made is left in place until {until}; see: ingot resume {}", build.id);
         }
         if let Some(reason) = &build.stuck_reason {
             let _ = writeln!(text, "\n{} is stuck: {reason}", build.name);

@@ -169,9 +169,7 @@ fn failed<'p>(
         OnError::Cleanup => {
             error_cleanup(plan, fold, &step.name).unwrap_or(Decision::Unwind(UnwindReason::Failed, failure))
         }
-        OnError::RunCleanupProvisioner => {
-            error_cleanup(plan, fold, &step.name).unwrap_or(Decision::Abandon(failure))
-        }
+        OnError::RunCleanupProvisioner => error_cleanup(plan, fold, &step.name).unwrap_or(Decision::Abandon(failure)),
     }
 }
 
@@ -249,8 +247,11 @@ fn cancelled() -> Failure {
 }
 
 fn stopped_at(step: &StepName) -> Failure {
-    let mut failure =
-        Failure::new(FailureClass::Cancelled, "stopped-at-hold", format!("The build was ended where it held, at {step}."));
+    let mut failure = Failure::new(
+        FailureClass::Cancelled,
+        "stopped-at-hold",
+        format!("The build was ended where it held, at {step}."),
+    );
     failure.step = Some(step.to_string());
     failure
 }

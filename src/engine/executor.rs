@@ -153,11 +153,7 @@ impl<'s> Owner<'s> {
 
     async fn work(self) -> Departure {
         let listening = CancellationToken::new();
-        let listener = tokio::spawn(listen_for_cancel(
-            self.journal.clone(),
-            self.cancel.clone(),
-            listening.clone(),
-        ));
+        let listener = tokio::spawn(listen_for_cancel(self.journal.clone(), self.cancel.clone(), listening.clone()));
         let result = self.until_over().await;
         listening.cancel();
         let _ = listener.await;
@@ -424,13 +420,7 @@ impl<'s> Owner<'s> {
 
     /// Waits at a step for a person. The connection to the machine is not kept meanwhile: it is made again with the stored
     /// key when the build goes on.
-    async fn hold(
-        &self,
-        reason: HoldReason,
-        step: &PlannedStep,
-        fold: &Fold,
-        control: &Control,
-    ) -> Result<(), Stop> {
+    async fn hold(&self, reason: HoldReason, step: &PlannedStep, fold: &Fold, control: &Control) -> Result<(), Stop> {
         self.session.close().await;
         let failure = match fold.steps.get(&step.name).map(|record| &record.progress) {
             Some(Progress::Failed { failure, .. }) => Some(failure.clone()),
@@ -607,11 +597,7 @@ impl<'s> Owner<'s> {
 }
 
 /// Fires `cancel` when somebody asked for the build to stop or its time is over.
-async fn listen_for_cancel(
-    journal: Arc<BuildJournal>,
-    cancel: CancellationToken,
-    over: CancellationToken,
-) {
+async fn listen_for_cancel(journal: Arc<BuildJournal>, cancel: CancellationToken, over: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(CONTROL_INTERVAL) => {}

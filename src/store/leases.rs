@@ -238,8 +238,7 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(candidate) = candidate else { return Ok(Try::NothingThere) };
-        let (build, takeover) =
-            (candidate.build_id, candidate.owner.map_or(Takeover::HandedBack, Takeover::Orphaned));
+        let (build, takeover) = (candidate.build_id, candidate.owner.map_or(Takeover::HandedBack, Takeover::Orphaned));
         // The build was read before its lease was locked: its owner may have ended it in between.
         let run = sqlx::query_scalar!(
             "SELECT run_id FROM builds

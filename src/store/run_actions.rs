@@ -6,8 +6,8 @@ use serde_json::json;
 use sqlx::PgConnection;
 
 use super::audit::{self, Deed};
-use super::sealed::SecretKind;
 use super::runs::{self, BuildRow, RunRow, build_not_found, run_not_found};
+use super::sealed::SecretKind;
 use super::text::{from_json, storable, to_json};
 use super::transition::{LockedBuild, LockedRun, check_move, lock_build, lock_run, recompute};
 use super::{Actor, Store};
@@ -123,9 +123,8 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let run = lock_run(&mut tx, run_id).await?.ok_or_else(run_not_found)?;
         let build = lock_build(&mut tx, id).await?.ok_or_else(build_not_found)?;
-        let held = sqlx::query_scalar!("SELECT hold FROM builds WHERE id = $1", id.0).fetch_one(&mut *tx).await?;
-        let held: Option<Hold> = held.map(|hold| from_json("hold", hold)).transpose()?;
-        match held {
+        let stored = sqlx::query_scalar!("SELECT hold FROM builds WHERE id = $1", id.0).fetch_one(&mut *tx).await?;
+        match stored.map(|hold| from_json::<Hold>("hold", hold)).transpose()? {
             Some(hold) => answer_hold(&mut tx, id, &hold, action, actor).await?,
             None if build.cleanup == CleanupState::Kept.as_str() => let_go(&mut tx, id, action).await?,
             None => {

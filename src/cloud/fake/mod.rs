@@ -62,7 +62,12 @@ impl FakeCloud {
         let mut world = World::default();
         base::fill(&mut world);
         world.accounts.insert("default".to_owned(), DEFAULT_ACCOUNT_ID.to_owned());
-        Self { world: Arc::new(Mutex::new(world)), calls: Arc::new(Calls::default()), account: "default".to_owned(), gate: Gate::default() }
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            calls: Arc::new(Calls::default()),
+            account: "default".to_owned(),
+            gate: Gate::default(),
+        }
     }
 
     /// Adds an account.

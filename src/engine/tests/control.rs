@@ -184,7 +184,8 @@ async fn debug_holds_before_each_wave() {
 #[tokio::test(start_paused = true)]
 async fn the_time_of_a_hold_is_given_back_to_the_run() {
     let world = world(PLAIN, on_error(OnError::Ask), &[OK, BAD, OK]);
-    world.row.lock().unwrap().deadline = Some(crate::domain::clock::Clock::now(&*world.clock) + Duration::from_secs(300));
+    world.row.lock().unwrap().deadline =
+        Some(crate::domain::clock::Clock::now(&*world.clock) + Duration::from_secs(300));
     let answer = async {
         while world.row.lock().unwrap().hold.is_none() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -200,7 +201,8 @@ async fn the_time_of_a_hold_is_given_back_to_the_run() {
 async fn a_run_that_takes_too_long_is_undone() {
     let world = TestWorld::new(PLAIN);
     world.cloud.set_timings(FakeTimings { image: Latency::After(Duration::from_hours(2)), ..FakeTimings::default() });
-    world.row.lock().unwrap().deadline = Some(crate::domain::clock::Clock::now(&*world.clock) + Duration::from_mins(30));
+    world.row.lock().unwrap().deadline =
+        Some(crate::domain::clock::Clock::now(&*world.clock) + Duration::from_mins(30));
     world.serve_until_over().await;
     assert_eq!(world.state(), BuildState::Failed, "{}", world.story());
     assert_eq!(world.row.lock().unwrap().failure.as_ref().unwrap().code, "run-timeout");
@@ -213,7 +215,12 @@ async fn a_step_that_takes_too_long_fails_alone_and_says_which() {
     let world = world(PLAIN, limited.clone(), &[OK, Answer::Hang]);
     world.serve_until_over().await;
     let failure = world.row.lock().unwrap().failure.clone().unwrap();
-    assert_eq!((failure.code.as_str(), failure.step.as_deref()), ("step-timeout", Some("provision:1")), "{}", world.story());
+    assert_eq!(
+        (failure.code.as_str(), failure.step.as_deref()),
+        ("step-timeout", Some("provision:1")),
+        "{}",
+        world.story()
+    );
     assert!(world.dialer.machine.log().contains("killed"), "its processes are ended: {}", world.dialer.machine.log());
     world.check_promise(0, "a script that never returns");
 
@@ -225,7 +232,12 @@ async fn a_step_that_takes_too_long_fails_alone_and_says_which() {
     world.die_at(writes_until_wait, Landed::Yes);
     let began = tokio::time::Instant::now();
     world.serve_until_over().await;
-    assert_eq!(world.row.lock().unwrap().failure.as_ref().unwrap().step.as_deref(), Some("wait_image"), "{}", world.story());
+    assert_eq!(
+        world.row.lock().unwrap().failure.as_ref().unwrap().step.as_deref(),
+        Some("wait_image"),
+        "{}",
+        world.story()
+    );
     assert!(began.elapsed() < Duration::from_mins(25), "{:?}", began.elapsed());
     world.check_promise(0, "an image that never comes");
 }

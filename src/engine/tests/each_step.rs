@@ -133,8 +133,7 @@ fn every_kind_of_step_is_tried() {
         .filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()))
         .map(|line| line.trim_end_matches([',', ' ', '{']).to_owned())
         .collect();
-    let tried: BTreeSet<&str> =
-        cases().iter().flat_map(Case::steps).map(|(_, kind)| kind_name(&kind)).collect();
+    let tried: BTreeSet<&str> = cases().iter().flat_map(Case::steps).map(|(_, kind)| kind_name(&kind)).collect();
     let snake = |name: &str| {
         let mut text = String::new();
         for letter in name.chars() {
@@ -156,7 +155,8 @@ async fn a_step_that_is_done_twice_makes_nothing_twice() {
     for case in cases() {
         for (step, kind) in case.steps() {
             let world = case.world();
-            let ends = |event: &JournalEvent| matches!(event, JournalEvent::Succeeded { .. } | JournalEvent::Failed { .. });
+            let ends =
+                |event: &JournalEvent| matches!(event, JournalEvent::Succeeded { .. } | JournalEvent::Failed { .. });
             let Some(write) = write_of(&case, &step, ends).await else {
                 assert!(case.fails, "{}: {step} never ended", case.name);
                 continue;

@@ -112,20 +112,43 @@ enum FaultOf {
 #[derive(Debug, Clone)]
 enum Mishap {
     /// The owner dies so many writes later.
-    DieAtWrite { later: usize, landed: bool },
+    DieAtWrite {
+        later: usize,
+        landed: bool,
+    },
     /// The owner dies in a call so many calls later.
-    DieInCall { later: usize, before: bool },
+    DieInCall {
+        later: usize,
+        before: bool,
+    },
     /// The owner is frozen so many seconds later, and wakes up when another one has had the build for a while.
-    Freeze { after: u16, other_has_it: u16 },
+    Freeze {
+        after: u16,
+        other_has_it: u16,
+    },
     /// The owner is told to stop.
-    Drain { after: u16 },
-    Fault { operation: usize, kind: FaultOf, times: usize },
+    Drain {
+        after: u16,
+    },
+    Fault {
+        operation: usize,
+        kind: FaultOf,
+        times: usize,
+    },
     /// The database does not answer so many writes, and carries out every second of them.
-    Outage { writes: usize },
-    Cancel { after: u16 },
-    MachineDies { after: u16 },
+    Outage {
+        writes: usize,
+    },
+    Cancel {
+        after: u16,
+    },
+    MachineDies {
+        after: u16,
+    },
     /// New things are not seen at first.
-    Invisible { looks: u32 },
+    Invisible {
+        looks: u32,
+    },
 }
 
 fn mishap() -> impl Strategy<Value = Mishap> {

@@ -1,6 +1,6 @@
 //! Builds that wait for a person, what is left in place, and who is served first.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use secrecy::ExposeSecret as _;
 
 use super::*;
@@ -100,11 +100,13 @@ async fn the_time_of_a_hold_is_added_to_the_deadline() {
     let before = scene.control(&claimed).await.deadline.unwrap();
     scene.hold(&claimed).await;
     // As if it had begun two hours ago.
-    sqlx::query("UPDATE builds SET hold = jsonb_set(hold, '{since}', to_jsonb(now() - interval '2 hours')) WHERE id = $1")
-        .bind(claimed.facts.build.0)
-        .execute(&scene.store.pool)
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE builds SET hold = jsonb_set(hold, '{since}', to_jsonb(now() - interval '2 hours')) WHERE id = $1",
+    )
+    .bind(claimed.facts.build.0)
+    .execute(&scene.store.pool)
+    .await
+    .unwrap();
     claimed.journal.resume(&scene.resumed(4, ResumeAction::Retry)).await.unwrap();
     let moved = scene.control(&claimed).await.deadline.unwrap() - before;
     assert!(moved >= TimeDelta::hours(2) && moved < TimeDelta::minutes(121), "{moved}");
@@ -120,7 +122,7 @@ async fn what_is_left_in_place_is_removed_after_its_time_or_on_request() {
         let claimed = scene.claim().await;
         let id = claimed.facts.build;
         assert_eq!(scene.control(&claimed).await.options.on_error, OnError::Abort);
-        let until = Utc::now() + TimeDelta::hours(1);
+        let until = scene.control(&claimed).await.now + TimeDelta::hours(1);
         let ending = Ending::Abandoned { failure: Some(Failure::ours("x", "it broke")), until };
         claimed.journal.end(&ending, CleanupState::Kept).await.unwrap();
         claimed.journal.end(&ending, CleanupState::Kept).await.expect("a repetition is fine");
@@ -160,7 +162,7 @@ async fn a_removal_that_is_stuck_can_be_tried_again() {
     scene.accept(1).await;
     let claimed = scene.claim().await;
     let id = claimed.facts.build;
-    let ending = Ending::Abandoned { failure: None, until: Utc::now() };
+    let ending = Ending::Abandoned { failure: None, until: scene.control(&claimed).await.now };
     claimed.journal.end(&ending, CleanupState::Kept).await.unwrap();
     let cleaner = scene.store.claim_expired("server-2").await.unwrap().expect("its time is over");
     cleaner.journal.finish_cleanup(CleanupState::Stuck, Some("no right to")).await.unwrap();
@@ -194,6 +196,7 @@ async fn neither_a_busy_account_nor_a_busy_template_holds_up_the_others() {
     let mut flood = Vec::new();
     for _ in 0..6 {
         flood.push(scene.accept_with("flood", "default", 0, 1).await.id);
+        scene.clock.advance(Duration::from_secs(1));
     }
     let other_template = scene.accept_with("quiet", "default", 0, 1).await.id;
     let other_account = scene.accept_with("flood", "second", 0, 1).await.id;

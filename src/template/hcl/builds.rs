@@ -30,8 +30,7 @@ pub struct Planned<'c, 'f> {
 
 /// Options of a build block itself.
 const ATTRIBUTES: &[&str] = &["name", "description", "sources"];
-const BLOCKS: &[&str] =
-    &["source", "provisioner", "error-cleanup-provisioner", "post-processor", "post-processors"];
+const BLOCKS: &[&str] = &["source", "provisioner", "error-cleanup-provisioner", "post-processor", "post-processors"];
 
 /// Lists what a template can build, without evaluating the blocks inside.
 pub fn plan<'c, 'f>(
