@@ -35,6 +35,8 @@ missing_packages() { # need…
             docker) has docker && has dockerd || docker_answers || echo docker.io; has debootstrap || echo debootstrap ;;
             # ps and ss are nice to have for a person who looks; setpriv, setsid, flock and unshare are needed.
             tools) has setpriv && has flock && has unshare || echo util-linux ;;
+            # A library, not the program: it makes one server's calendar clock step.
+            faketime) compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || echo libfaketime ;;
             ssh) has ssh-keygen || echo openssh-client ;;
             sshd) has sshd || echo openssh-server ;;
             *) die "missing_packages does not know $need" ;;

@@ -155,7 +155,14 @@ impl Calls {
     ) -> CloudResult<T> {
         let (fault, latency) = self.begin(&mut record);
         self.hook(&record).await;
-        let named = |error: CloudError| CloudError { operation: record.operation, ..error };
+        // A look that gets no answer is asked again: there is no outcome to be unknown.
+        let named = |error: CloudError| {
+            let class = match error.class {
+                CloudErrorClass::UnknownOutcome if !changes => CloudErrorClass::Unavailable,
+                class => class,
+            };
+            CloudError { operation: record.operation, class, ..error }
+        };
         let delay = if let Some(FaultKind::Delay(delay)) = fault { delay } else { latency };
         let (delay, too_late) = within_limit(delay, changes);
         if !delay.is_zero() {
