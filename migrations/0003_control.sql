@@ -8,13 +8,13 @@ ALTER TABLE runs
     ADD COLUMN priority integer NOT NULL DEFAULT 0 CHECK (priority BETWEEN -100 AND 100);
 
 ALTER TABLE builds
-    -- Where the build waits for a person, as the API shows it.
+    -- Where the build waits for a person, or what it left in place, as the API shows it.
     ADD COLUMN hold jsonb,
     -- The last answer to a hold; it names the hold's journal line.
     ADD COLUMN resume jsonb,
     -- Until when a failed build's things are left in place.
     ADD COLUMN kept_until timestamptz,
-    ADD CONSTRAINT builds_hold_at_work CHECK (hold IS NULL OR state = 'running'),
+    ADD CONSTRAINT builds_hold_at_work CHECK (hold IS NULL OR state = 'running' OR cleanup = 'kept'),
     ADD CONSTRAINT builds_kept_failed CHECK (cleanup <> 'kept' OR (state = 'failed' AND kept_until IS NOT NULL)),
     DROP CONSTRAINT builds_cleanup_check,
     ADD CONSTRAINT builds_cleanup_check CHECK (cleanup IN ('none', 'pending', 'done', 'stuck', 'kept'));

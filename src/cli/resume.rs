@@ -81,29 +81,30 @@ async fn show(context: &Context, client: &Client, build: &str, key: Option<&Path
         return context.print_json(&answer);
     }
     let build: Build = typed(client, &answer)?;
-    let text = match (&build.hold, &build.kept_until) {
-        (Some(hold), _) => held(&build, hold, key),
-        (None, Some(until)) => format!(
-            "Build {} has {}. What it made is left in place until {until}.\nRemove it now with: ingot resume {} cleanup\n",
-            build.name, build.state, build.id
-        ),
-        (None, None) => format!("Build {} is {} and waits for nobody's answer.\n", build.name, build.state),
+    let text = match &build.hold {
+        Some(hold) => held(&build, hold, key),
+        None => format!("Build {} is {} and waits for nobody's answer.\n", build.name, build.state),
     };
     context.print(&text)
 }
 
 fn held(build: &Build, hold: &Hold, key: Option<&Path>) -> String {
     let note = hold.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
-    let mut text = format!(
-        "Build {} holds at {}: {}{note}. Without an answer it is cleaned up at {}.\n",
-        build.name, hold.step, hold.reason, hold.until
-    );
+    let mut text = if hold.reason == "abort" {
+        format!("Build {} has failed. What it made is left in place until {}.\n", build.name, hold.until)
+    } else {
+        format!(
+            "Build {} holds at {}: {}{note}. Without an answer it is cleaned up at {}.\n",
+            build.name, hold.step, hold.reason, hold.until
+        )
+    };
     if let Some(failure) = &hold.failure {
         let _ = writeln!(text, "{}", failure.message);
     }
     if let Some(machine) = &hold.machine {
-        let _ =
-            writeln!(text, "Its machine is {} ({}, {}).", machine.instance_id, machine.instance_type, machine.region);
+        let cost = machine.usd_per_hour.map_or_else(String::new, |usd| format!(", about {usd:.2} USD an hour"));
+        let (id, kind, region) = (&machine.instance_id, &machine.instance_type, &machine.region);
+        let _ = writeln!(text, "Its machine is {id} ({kind}, {region}{cost}).");
         if let (Some(host), Some(port), Some(user)) = (&machine.host, machine.port, &machine.username) {
             match key {
                 Some(path) => {
@@ -140,14 +141,14 @@ mod tests {
                 "actions": ["retry", "cleanup", "abort"],
                 "failure": {"message": "Provisioner 2 (shell): exit status 1"},
                 "machine": {"instance_id": "i-1", "instance_type": "t3.micro", "region": "us-east-1",
-                            "host": "192.0.2.1", "port": 22, "username": "ubuntu"}
+                            "host": "192.0.2.1", "port": 22, "username": "ubuntu", "usd_per_hour": 0.0104}
             }
         }))
         .unwrap();
         insta::assert_snapshot!(held(&build, build.hold.as_ref().unwrap(), Some(Path::new("key.pem"))), @"
         Build amazon-ebs.web holds at provision:2: failure. Without an answer it is cleaned up at 2026-01-01T10:00:00Z.
         Provisioner 2 (shell): exit status 1
-        Its machine is i-1 (t3.micro, us-east-1).
+        Its machine is i-1 (t3.micro, us-east-1, about 0.01 USD an hour).
         Look at it with: ssh -i key.pem -p 22 ubuntu@192.0.2.1
           ingot resume 0192 retry
           ingot resume 0192 cleanup

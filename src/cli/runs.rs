@@ -223,7 +223,7 @@ fn shown(run: &Run) -> String {
                 let _ = writeln!(text, "  {advice}");
             }
         }
-        if let Some(hold) = &build.hold {
+        if let Some(hold) = build.hold.as_ref().filter(|_| build.kept_until.is_none()) {
             let (name, step, reason, until) = (&build.name, &hold.step, &hold.reason, &hold.until);
             let _ =
                 writeln!(text, "\n{name}: holds at {step} ({reason}) until {until}; see: ingot resume {}", build.id);

@@ -129,6 +129,8 @@ pub struct HeldMachine {
     pub port: Option<u16>,
     #[serde(default)]
     pub username: Option<String>,
+    #[serde(default)]
+    pub usd_per_hour: Option<f64>,
 }
 
 /// Why a build failed.

@@ -38,6 +38,8 @@ text_enum! {
         Breakpoint = "breakpoint",
         /// The run said `debug`: it holds before each wave of steps.
         Debug = "debug",
+        /// The build is over as failed, and what it made is left in place.
+        Abort = "abort",
     }
 }
 
@@ -121,10 +123,10 @@ pub struct Resume {
     pub by: String,
 }
 
-/// A held build as the API shows it.
+/// A held build, or what a failed one has left in place, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hold {
-    /// [`Held::seq`].
+    /// [`Held::seq`]; 0 of a build that is over.
     pub seq: i64,
     pub step: String,
     #[serde(with = "as_text")]

@@ -340,6 +340,8 @@ pub enum Ending {
     Abandoned {
         failure: Option<Failure>,
         until: DateTime<Utc>,
+        /// For people who look at it.
+        hold: Box<Hold>,
     },
     Stuck {
         reason: String,

@@ -196,7 +196,7 @@ impl<'s> Owner<'s> {
                 Decision::Wait(held) => self.wait_for_answer(&held, control.now).await,
                 Decision::Resume(answer) => self.resume(&answer).await?,
                 Decision::Abandon(failure) => {
-                    self.abandon(failure, &control).await?;
+                    self.abandon(failure, &fold, &control).await?;
                     return Ok(Departure::Done);
                 }
                 Decision::Unwind(reason, failure) => {
@@ -426,8 +426,6 @@ impl<'s> Owner<'s> {
             Some(Progress::Failed { failure, .. }) => Some(failure.clone()),
             _ => None,
         };
-        let context = self.context(&step.name, fold, self.cancel.clone()).ok();
-        let machine = context.and_then(|context| self.surroundings.registry.machine(&context));
         // A limit that reaches beyond the calendar ends at once rather than never.
         let limit = TimeDelta::from_std(control.options.hold_limit()).unwrap_or_default();
         let hold = Hold {
@@ -438,7 +436,7 @@ impl<'s> Owner<'s> {
             since: control.now,
             until: control.now + limit,
             failure,
-            machine,
+            machine: self.machine(&step.name, fold),
         };
         if let Some(failure) = &hold.failure {
             self.tell_failure(&Failure { step: Some(step.name.0.clone()), ..failure.clone() }).await;
@@ -446,6 +444,12 @@ impl<'s> Owner<'s> {
         self.say(&hold_text(&hold, self.facts.build)).await;
         self.log.flush().await;
         Ok(self.journal.hold(hold).await?)
+    }
+
+    /// Where the machine is, for people.
+    fn machine(&self, step: &StepName, fold: &Fold) -> Option<HeldMachine> {
+        let context = self.context(step, fold, self.cancel.clone()).ok()?;
+        self.surroundings.registry.machine(&context)
     }
 
     /// The template's words at a breakpoint.
@@ -475,7 +479,7 @@ impl<'s> Owner<'s> {
     }
 
     /// Ends the build and leaves what it made in place for as long as the run wants.
-    async fn abandon(&self, failure: Option<Failure>, control: &Control) -> Result<(), Stop> {
+    async fn abandon(&self, failure: Option<Failure>, fold: &Fold, control: &Control) -> Result<(), Stop> {
         let failure = failure.map(|failure| self.redacted(failure));
         if let Some(failure) = &failure {
             self.tell_failure(failure).await;
@@ -487,7 +491,18 @@ impl<'s> Owner<'s> {
             self.facts.build
         ))
         .await;
-        self.end(&Ending::Abandoned { failure, until }, CleanupState::Kept).await
+        let step = failure.as_ref().and_then(|failure| failure.step.clone()).unwrap_or_default();
+        let hold = Box::new(Hold {
+            seq: 0,
+            reason: HoldReason::Abort,
+            note: None,
+            since: control.now,
+            until,
+            failure: failure.clone(),
+            machine: self.machine(&StepName(step.clone()), fold),
+            step,
+        });
+        self.end(&Ending::Abandoned { failure, until, hold }, CleanupState::Kept).await
     }
 
     /// By what the step does: `provision:2` and `copy:eu-west-1` count as `provision` and `copy`.
@@ -631,6 +646,7 @@ fn hold_text(hold: &Hold, build: BuildId) -> String {
         HoldReason::Failure => format!("Step {} failed, and the run wants to be asked", hold.step),
         HoldReason::Breakpoint => "The build is at a breakpoint".to_owned(),
         HoldReason::Debug => format!("The run is in debug mode; {} comes next", hold.step),
+        HoldReason::Abort => "What the build made is left in place".to_owned(),
     };
     let note = hold.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
     let go_on = if hold.reason == HoldReason::Failure { ResumeAction::Retry } else { ResumeAction::Continue };

@@ -283,14 +283,15 @@ impl PgJournal {
             }
             _ => self.write_over(&mut tx, target, failure.as_ref(), cleanup, now).await?,
         }
-        if let Ending::Abandoned { until, .. } = ending {
+        if let Ending::Abandoned { until, hold, .. } = ending {
             // The undo needs the secrets, so they outlive what is left in place.
             sqlx::query!(
-                "WITH kept AS (UPDATE builds SET kept_until = $2, hold = NULL WHERE id = $1)
+                "WITH kept AS (UPDATE builds SET kept_until = $2, hold = $4 WHERE id = $1)
                  UPDATE build_secrets SET delete_after = GREATEST(delete_after, $3) WHERE build_id = $1",
                 self.build.0,
                 until,
-                *until + SECRETS_KEPT
+                *until + SECRETS_KEPT,
+                to_json(hold)?
             )
             .execute(&mut *tx)
             .await?;
@@ -375,7 +376,7 @@ impl PgJournal {
             )));
         }
         sqlx::query!(
-            "UPDATE builds SET cleanup = $2, stuck_reason = $3, search_again_at = $4, kept_until = NULL WHERE id = $1",
+            "UPDATE builds SET cleanup = $2, stuck_reason = $3, search_again_at = $4, kept_until = NULL, hold = NULL WHERE id = $1",
             self.build.0,
             cleanup.as_str(),
             reason.map(|reason| storable(reason).into_owned()),

@@ -125,8 +125,8 @@ impl Store {
         let build = lock_build(&mut tx, id).await?.ok_or_else(build_not_found)?;
         let stored = sqlx::query_scalar!("SELECT hold FROM builds WHERE id = $1", id.0).fetch_one(&mut *tx).await?;
         match stored.map(|hold| from_json::<Hold>("hold", hold)).transpose()? {
+            _ if build.cleanup == CleanupState::Kept.as_str() => let_go(&mut tx, id, action).await?,
             Some(hold) => answer_hold(&mut tx, id, &hold, action, actor).await?,
-            None if build.cleanup == CleanupState::Kept.as_str() => let_go(&mut tx, id, action).await?,
             None => {
                 let cancel = if run.state.is_over() { "" } else { " To stop it, cancel its run." };
                 return Err(Error::conflict(
@@ -245,7 +245,7 @@ async fn let_go(connection: &mut PgConnection, id: BuildId, action: ResumeAction
             "The build is over and what it made is left in place; the one possible answer is cleanup.".to_owned(),
         ));
     }
-    sqlx::query!("UPDATE builds SET cleanup = 'pending' WHERE id = $1", id.0).execute(connection).await?;
+    sqlx::query!("UPDATE builds SET cleanup = 'pending', hold = NULL WHERE id = $1", id.0).execute(connection).await?;
     Ok(())
 }
 

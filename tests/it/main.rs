@@ -11,6 +11,7 @@ mod dependencies;
 mod drain;
 mod failures;
 mod features;
+mod holds;
 mod kill_matrix;
 mod one_call;
 mod pipeline;

@@ -60,10 +60,16 @@ pub fn instance(instance: &Instance) -> Option<f64> {
     if !matches!(instance.state, InstanceState::Pending | InstanceState::Running) {
         return Some(0.0);
     }
-    let (family, size) = instance.instance_type.split_once('.')?;
-    let (_, large) = LARGE.iter().find(|(name, _)| *name == family)?;
     let address = if instance.public_ip.is_some() { PUBLIC_ADDRESS } else { 0.0 };
-    Some(large * share(size)? + address)
+    Some(instance_type(&instance.instance_type)? + address)
+}
+
+/// By the hour, of a running machine of a type, such as `t3.micro`.
+#[must_use]
+pub fn instance_type(name: &str) -> Option<f64> {
+    let (family, size) = name.split_once('.')?;
+    let (_, large) = LARGE.iter().find(|(name, _)| *name == family)?;
+    Some(large * share(size)?)
 }
 
 /// A size as a multiple of `large`.

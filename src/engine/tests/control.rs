@@ -114,6 +114,9 @@ async fn an_abort_leaves_everything_in_place_for_a_while() {
         let (state, cleanup) = (world.state(), world.row.lock().unwrap().cleanup);
         assert_eq!((state, cleanup), (BuildState::Failed, CleanupState::Kept), "{}", world.story());
         assert!(world.row.lock().unwrap().kept_until.is_some());
+        let hold = world.row.lock().unwrap().hold.clone().unwrap();
+        assert_eq!((hold.reason, hold.step.as_str()), (HoldReason::Abort, "provision:1"));
+        assert!(hold.machine.unwrap().host.is_some(), "people can look at the machine");
         let left = world.cloud.leftovers();
         assert!(left.iter().any(|thing| thing.contains("i-")), "the machine is there: {left:?}");
         assert!(!world.dialer.machine.log().contains("save the logs"), "abort runs nothing");

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::memory_journal::Landed;
+use super::tally::Tally;
 use super::world::{PLAIN, TestWorld, plain_with};
 use crate::cloud::CloudErrorClass;
 use crate::cloud::fake::{FaultKind, Phase, Then};
@@ -15,27 +16,48 @@ use crate::communicator::ExitStatus;
 use crate::communicator::fake::Answer;
 use crate::domain::state::CleanupState;
 
-/// The plans that the matrix goes through: a template, how many images success makes, and whether its script fails.
-fn plans() -> Vec<(&'static str, String, usize, bool)> {
+/// A plan that the matrix goes through.
+struct Case {
+    name: &'static str,
+    template: String,
+    /// How many images success makes.
+    images: usize,
+    script_fails: bool,
+    /// Somebody cancels when this step has succeeded.
+    cancelled_after: Option<&'static str>,
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, template, images| Case { name, template, images, script_fails: false, cancelled_after: None };
+    let two_regions = r#"ami_regions = ["us-west-2", "eu-west-1"]"#;
     vec![
-        ("plain", PLAIN.to_owned(), 1, false),
-        ("copies", plain_with(r#"ami_regions = ["us-west-2", "eu-west-1"]"#), 3, false),
-        ("encrypted", plain_with("encrypt_boot = true"), 1, false),
-        ("failing", plain_with(r#"ami_regions = ["us-west-2"]"#), 2, true),
+        case("plain", PLAIN.to_owned(), 1),
+        case("copies", plain_with(two_regions), 3),
+        case("encrypted", plain_with("encrypt_boot = true"), 1),
+        case("no image", plain_with("skip_create_ami = true"), 0),
+        Case { script_fails: true, ..case("failing script", plain_with(r#"ami_regions = ["us-west-2"]"#), 2) },
+        Case { cancelled_after: Some("provision:1"), ..case("cancelled", PLAIN.to_owned(), 1) },
+        Case { cancelled_after: Some("copy:us-west-2"), ..case("cancelled copies", plain_with(two_regions), 3) },
     ]
 }
 
-fn world(template: &str, failing: bool) -> TestWorld {
-    let world = TestWorld::new(template);
-    if failing {
+impl Case {
+    fn world(&self) -> TestWorld {
+        let world = TestWorld::new(&self.template);
+        if self.script_fails {
+            let answers = [Answer::Exit(ExitStatus::Code(0)), Answer::Exit(ExitStatus::Code(1))];
+            world.dialer.machine.state().answers.extend(answers);
+        }
+        world.row.lock().unwrap().cancel_after = self.cancelled_after.map(Into::into);
         world
-            .dialer
-            .machine
-            .state()
-            .answers
-            .extend([Answer::Exit(ExitStatus::Code(0)), Answer::Exit(ExitStatus::Code(1))]);
     }
-    world
+
+    async fn whole(&self) -> TestWorld {
+        let world = self.world();
+        world.serve_until_over().await;
+        world.check_promise(self.images, self.name);
+        world
+    }
 }
 
 /// Makes the serving task die in the `number`th call from now.
@@ -55,17 +77,19 @@ fn die_in_call(world: &TestWorld, number: usize, phase: Phase) -> Arc<tokio::syn
 
 #[tokio::test(start_paused = true)]
 async fn death_at_every_journal_write() {
-    for (name, template, images, failing) in plans() {
-        let whole = world(&template, failing);
-        whole.serve_until_over().await;
+    let mut tally = Tally::default();
+    for case in cases() {
+        let (name, images) = (case.name, case.images);
+        let whole = case.whole().await;
         let writes = whole.row.lock().unwrap().writes;
         assert!(writes > 15, "{name} writes {writes} times");
         for write in 1..=writes {
             for landed in [Landed::No, Landed::Yes] {
-                let world = world(&template, failing);
+                let world = case.world();
                 world.die_at(write, landed);
                 world.serve_until_over().await;
                 world.check_promise(images, &format!("{name}: died at write {write}, landed: {landed:?}"));
+                tally.note(name, if landed == Landed::No { "before a write" } else { "after a write" }, &world);
             }
         }
     }
@@ -73,13 +97,14 @@ async fn death_at_every_journal_write() {
 
 #[tokio::test(start_paused = true)]
 async fn death_in_every_call_to_the_cloud() {
-    for (name, template, images, failing) in plans() {
-        let whole = world(&template, failing);
-        whole.serve_until_over().await;
+    let mut tally = Tally::default();
+    for case in cases() {
+        let (name, images) = (case.name, case.images);
+        let whole = case.whole().await;
         let calls = whole.cloud.calls().len();
         for number in 1..=calls {
             for phase in [Phase::Before, Phase::After] {
-                let world = world(&template, failing);
+                let world = case.world();
                 let died = die_in_call(&world, number, phase);
                 tokio::select! {
                     _ = world.serve_once(CancellationToken::new()) => {}
@@ -88,31 +113,35 @@ async fn death_in_every_call_to_the_cloud() {
                 world.cloud.forget_hook();
                 world.serve_until_over().await;
                 world.check_promise(images, &format!("{name}: died in call {number} {phase:?}"));
+                tally.note(name, if phase == Phase::Before { "before a call" } else { "after a call" }, &world);
             }
         }
     }
 }
 
+/// The second death meets the server that takes over, on its way forward or in the undo.
 #[tokio::test(start_paused = true)]
-async fn a_second_death_while_recovering() {
-    let (_, template, images, _) = plans().remove(1);
-    let whole = TestWorld::new(&template);
-    whole.serve_until_over().await;
-    let calls = whole.cloud.calls().len();
-    // Every third pair of instants: the whole square takes minutes.
-    for first in (1..=calls).step_by(3) {
-        for second in (1..=calls).step_by(4) {
-            let world = TestWorld::new(&template);
-            for number in [first, second] {
-                let died = die_in_call(&world, number, Phase::After);
-                tokio::select! {
-                    _ = world.serve_once(CancellationToken::new()) => {}
-                    () = died.notified() => {}
+async fn a_second_death_while_recovering_and_undoing() {
+    let mut tally = Tally::default();
+    for case in cases() {
+        let calls = case.whole().await.cloud.calls().len();
+        // Every fourth pair of instants or so: the whole square takes minutes.
+        for first in (1..=calls).step_by(4) {
+            for second in (1..=calls).step_by(5) {
+                let world = case.world();
+                for number in [first, second] {
+                    let died = die_in_call(&world, number, Phase::After);
+                    tokio::select! {
+                        _ = world.serve_once(CancellationToken::new()) => {}
+                        () = died.notified() => {}
+                    }
                 }
+                world.cloud.forget_hook();
+                world.serve_until_over().await;
+                let context = format!("{}: died in calls {first} and then {second}", case.name);
+                world.check_promise(case.images, &context);
+                tally.note(case.name, "twice, after calls", &world);
             }
-            world.cloud.forget_hook();
-            world.serve_until_over().await;
-            world.check_promise(images, &format!("died in calls {first} and then {second}"));
         }
     }
 }
@@ -120,9 +149,10 @@ async fn a_second_death_while_recovering() {
 /// Every operation of a build, refused once or for good, in every class: the build succeeds or is undone.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_any_operation() {
-    for (name, template, images, failing) in plans() {
-        let whole = world(&template, failing);
-        whole.serve_until_over().await;
+    let mut tally = Tally::default();
+    for case in cases() {
+        let (name, images) = (case.name, case.images);
+        let whole = case.whole().await;
         let operations: BTreeSet<&str> = whole.cloud.calls().iter().map(|call| call.operation).collect();
         assert!(operations.len() > 12, "{operations:?}");
         for operation in operations {
@@ -137,10 +167,11 @@ async fn a_refusal_of_any_operation() {
                 if removes && class == CloudErrorClass::NotFound {
                     continue;
                 }
-                let world = world(&template, failing);
+                let world = case.world();
                 world.cloud.fail_next(operation, FaultKind::refuse(class, "Refused"), 1);
                 world.serve_until_over().await;
                 world.check_promise(images, &format!("{name}: {operation} refused once as {class:?}"));
+                tally.note(name, "no death, a call refused", &world);
             }
         }
     }
@@ -149,8 +180,10 @@ async fn a_refusal_of_any_operation() {
 /// Each step done twice and undone twice, by a server that forgets after each write what it has done.
 #[tokio::test(start_paused = true)]
 async fn every_step_is_done_twice_and_undone_twice() {
-    for (name, template, images, failing) in plans() {
-        let world = world(&template, failing);
+    let mut tally = Tally::default();
+    for case in cases() {
+        let (name, images) = (case.name, case.images);
+        let world = case.world();
         // Each server lives for one write, so every step and every undo is done by one and again by the next.
         let mut write = 1;
         loop {
@@ -171,6 +204,7 @@ async fn every_step_is_done_twice_and_undone_twice() {
             assert!(write < 600, "{name} never ends: {}", world.story());
         }
         world.check_promise(images, &format!("{name}: everything twice"));
+        tally.note(name, "at each write, twice", &world);
         assert!(world.cloud.count_of("RunInstances") > 1, "{name}: the launch was to be repeated");
     }
 }

@@ -273,10 +273,10 @@ impl Journal for MemoryJournal {
                     row.failure.clone_from(failure);
                     row.become_state(*state)
                 }
-                Ending::Abandoned { failure, until } => {
+                Ending::Abandoned { failure, until, hold } => {
                     row.failure.clone_from(failure);
                     row.kept_until = Some(*until);
-                    row.hold = None;
+                    row.hold = Some((**hold).clone());
                     row.become_state(BuildState::Failed)
                 }
                 Ending::Stuck { reason } => {

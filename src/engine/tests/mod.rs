@@ -12,5 +12,6 @@ mod memory_journal;
 mod scheduler;
 mod sequences;
 mod stage_tagger;
+mod tally;
 mod watcher;
 mod world;

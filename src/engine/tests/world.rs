@@ -295,6 +295,7 @@ impl TestWorld {
     pub fn let_go(&self) {
         let mut row = self.row.lock().unwrap();
         assert_eq!(row.cleanup, CleanupState::Kept);
+        row.hold = None;
         row.cleanup = CleanupState::Pending;
     }
 

@@ -1,6 +1,6 @@
 //! Builds that wait for a person, what is left in place, and who is served first.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::ExposeSecret as _;
 
 use super::*;
@@ -51,6 +51,21 @@ impl Scene {
     fn resumed(&self, seq: i64, action: ResumeAction) -> JournalEntry {
         self.entry(seq, Some("launch"), JournalEvent::Resumed { action, by: "ann".into() })
     }
+}
+
+fn abandoned(until: DateTime<Utc>) -> Ending {
+    let failure = Some(Failure::ours("x", "it broke"));
+    let hold = Box::new(Hold {
+        seq: 0,
+        step: "launch".into(),
+        reason: HoldReason::Abort,
+        note: None,
+        since: until,
+        until,
+        failure: failure.clone(),
+        machine: None,
+    });
+    Ending::Abandoned { failure, until, hold }
 }
 
 #[tokio::test]
@@ -123,12 +138,13 @@ async fn what_is_left_in_place_is_removed_after_its_time_or_on_request() {
         let id = claimed.facts.build;
         assert_eq!(scene.control(&claimed).await.options.on_error, OnError::Abort);
         let until = scene.control(&claimed).await.now + TimeDelta::hours(1);
-        let ending = Ending::Abandoned { failure: Some(Failure::ours("x", "it broke")), until };
+        let ending = abandoned(until);
         claimed.journal.end(&ending, CleanupState::Kept).await.unwrap();
         claimed.journal.end(&ending, CleanupState::Kept).await.expect("a repetition is fine");
         let row = scene.store.run(run.id).await.unwrap();
         assert_eq!((row.state, row.builds[0].cleanup), (RunState::Failed, CleanupState::Kept));
         assert!(row.builds[0].kept_until.is_some());
+        assert_eq!(row.builds[0].hold.as_ref().unwrap().reason, HoldReason::Abort);
         let standing = scene.store.builds_over(&[id]).await.unwrap();
         assert_eq!(standing[&id], BuildStanding::Active, "the janitor leaves it alone");
         assert_eq!(scene.store.retry(run.id, &someone()).await.unwrap_err().code, "build-left-in-place");
@@ -162,7 +178,7 @@ async fn a_removal_that_is_stuck_can_be_tried_again() {
     scene.accept(1).await;
     let claimed = scene.claim().await;
     let id = claimed.facts.build;
-    let ending = Ending::Abandoned { failure: None, until: scene.control(&claimed).await.now };
+    let ending = abandoned(scene.control(&claimed).await.now);
     claimed.journal.end(&ending, CleanupState::Kept).await.unwrap();
     let cleaner = scene.store.claim_expired("server-2").await.unwrap().expect("its time is over");
     cleaner.journal.finish_cleanup(CleanupState::Stuck, Some("no right to")).await.unwrap();

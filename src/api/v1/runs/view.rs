@@ -11,6 +11,7 @@ use crate::api::problem::Complaint;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::failure::Failure;
 use crate::domain::hold::{Hold, HoldReason, ResumeAction};
+use crate::engine::janitor::prices;
 use crate::store::runs::{ArtifactRow, BuildRow, ImageRef, RunRow};
 
 /// One request to build one template version.
@@ -97,7 +98,8 @@ pub struct Build {
     pub cleanup: &'static str,
     #[schema(required)]
     pub kept_until: Option<DateTime<Utc>>,
-    /// Where the build waits for an answer to `POST /v1/builds/{id}/resume`; null while it waits for nobody.
+    /// Where the build waits for an answer to `POST /v1/builds/{id}/resume`, or what a failed one has left in place; null
+    /// otherwise.
     #[schema(required)]
     pub hold: Option<BuildHold>,
     /// Why a person has to look.
@@ -122,7 +124,7 @@ pub struct Build {
 pub struct BuildHold {
     /// The step that failed, or the one that comes next.
     pub step: String,
-    /// `failure`, `breakpoint` or `debug`.
+    /// `failure`, `breakpoint`, `debug`, or `abort` when the build is over and its things are left in place.
     pub reason: &'static str,
     /// The breakpoint's note.
     #[schema(required)]
@@ -151,20 +153,31 @@ pub struct BuildMachine {
     pub port: Option<u16>,
     #[schema(required)]
     pub username: Option<String>,
+    /// What the machine costs while it is held: an estimate at us-east-1 list prices, without its volumes. Null when the
+    /// price of its type is not known.
+    #[schema(required)]
+    pub usd_per_hour: Option<f64>,
 }
 
 impl BuildHold {
     fn of(hold: Hold) -> Self {
-        let go_on = if hold.reason == HoldReason::Failure { ResumeAction::Retry } else { ResumeAction::Continue };
+        let actions: &[ResumeAction] = match hold.reason {
+            HoldReason::Failure => &[ResumeAction::Retry, ResumeAction::Cleanup, ResumeAction::Abort],
+            HoldReason::Breakpoint | HoldReason::Debug => {
+                &[ResumeAction::Continue, ResumeAction::Cleanup, ResumeAction::Abort]
+            }
+            HoldReason::Abort => &[ResumeAction::Cleanup],
+        };
         Self {
             step: hold.step,
             reason: hold.reason.as_str(),
             note: hold.note,
             since: hold.since,
             until: hold.until,
-            actions: [go_on, ResumeAction::Cleanup, ResumeAction::Abort].map(ResumeAction::as_str).to_vec(),
+            actions: actions.iter().map(|action| action.as_str()).collect(),
             failure: hold.failure,
             machine: hold.machine.map(|machine| BuildMachine {
+                usd_per_hour: prices::instance_type(&machine.instance_type),
                 instance_id: machine.instance_id,
                 instance_type: machine.instance_type,
                 region: machine.region,
