@@ -250,9 +250,12 @@ impl Store {
         .await?;
         let Some(run) = run else { return Ok(Try::Again) };
         // What was left in place has been there long enough.
-        let let_go = sqlx::query!("UPDATE builds SET cleanup = 'pending', hold = NULL WHERE id = $1 AND cleanup = 'kept'", build)
-            .execute(&mut *tx)
-            .await?;
+        let let_go = sqlx::query!(
+            "UPDATE builds SET cleanup = 'pending', hold = NULL WHERE id = $1 AND cleanup = 'kept'",
+            build
+        )
+        .execute(&mut *tx)
+        .await?;
         let takeover = if let_go.rows_affected() > 0 { Takeover::New } else { takeover };
         let epoch = take_lease(&mut tx, build, owner).await?;
         tx.commit().await?;
