@@ -103,6 +103,9 @@ impl BuildArgs {
             .await
             .map_err(|error| with_advice(error, &inputs))?;
         let run: Run = typed(&client, &answer)?;
+        if let Some(dedupe) = &run.dedupe {
+            screen.say(&dedupe.reason)?;
+        }
         screen.say(&started(&run))?;
         if self.detach {
             screen.say(&how_to_follow(&run.id))?;
@@ -241,13 +244,9 @@ fn form(request: &Value, bundle: &[u8]) -> CliResult<Form> {
 fn started(run: &Run) -> String {
     let builds: Vec<&str> = run.builds.iter().map(|build| build.name.as_str()).collect();
     let verb = if run.was_there() && run.state == "succeeded" { "made" } else { "makes" };
-    let line = match &run.image {
+    match &run.image {
         Some(image) => format!("Run {} {verb} {} #{}: {}", run.id, image.family, image.number, builds.join(", ")),
         None => format!("Run {}: {}", run.id, builds.join(", ")),
-    };
-    match &run.dedupe {
-        Some(dedupe) => format!("{}\n{line}", dedupe.reason),
-        None => line,
     }
 }
 
@@ -431,7 +430,7 @@ mod tests {
         )
         .unwrap();
         assert!(run.was_there());
-        assert_eq!(started(&run), "Reused: it is the same.\nRun r1 made web #7: a");
+        assert_eq!(started(&run), "Run r1 made web #7: a");
     }
 
     #[tokio::test]

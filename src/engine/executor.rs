@@ -439,7 +439,8 @@ impl<'s> Owner<'s> {
             machine: self.machine(&step.name, fold),
         };
         if let Some(failure) = &hold.failure {
-            self.tell_failure(&Failure { step: Some(step.name.0.clone()), ..failure.clone() }).await;
+            let text = format!("Step {} failed: {}", step.name, failure.message);
+            self.log.say(Some(&step.name.0), LogStream::Error, &text).await;
         }
         self.say(&hold_text(&hold, self.facts.build)).await;
         self.log.flush().await;
@@ -643,7 +644,7 @@ fn step_timed_out(step: &StepName, limit: Duration) -> Failure {
 /// What the log says when a build begins to wait for a person.
 fn hold_text(hold: &Hold, build: BuildId) -> String {
     let why = match hold.reason {
-        HoldReason::Failure => format!("Step {} failed, and the run wants to be asked", hold.step),
+        HoldReason::Failure => "The run wants to be asked what to do".to_owned(),
         HoldReason::Breakpoint => "The build is at a breakpoint".to_owned(),
         HoldReason::Debug => format!("The run is in debug mode; {} comes next", hold.step),
         HoldReason::Abort => "What the build made is left in place".to_owned(),

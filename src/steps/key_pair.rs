@@ -64,10 +64,7 @@ impl Step for MakeKeyPair {
         };
         ids.dedup();
         for id in &ids {
-            retry::call(context, || async {
-                removal::gone_is_fine(context.cloud.delete_key_pair(&intent.region, id).await)
-            })
-            .await?;
+            removal::until_gone(context, || context.cloud.delete_key_pair(&intent.region, id)).await?;
             context.log.say(&format!("Deleted temporary key pair {id}")).await;
         }
         Ok(ids)

@@ -73,6 +73,11 @@ impl Step for Launch {
                 // Without an answer it may be there, and a second one elsewhere must not be.
                 Err(error) if is_of_the_place(&error) => {
                     context.log.say(&format!("{}: {}", error.code, error.message)).await;
+                    // An owner that died may have launched here when there was room.
+                    if let Some(own) = find(context, &intent.region).await?.into_iter().next() {
+                        context.log.say(&format!("Instance ID: {}", own.id)).await;
+                        return Ok(Output { instance_id: own.id });
+                    }
                     last_error = Some(error);
                 }
                 Err(error) => return Err(error.into()),
@@ -89,10 +94,14 @@ impl Step for Launch {
         made: Made<Output>,
         _found: &[String],
     ) -> StepResult<Vec<String>> {
-        let mut ids: Vec<String> = match &made {
-            Made::Yes(output) => vec![output.instance_id.clone()],
-            _ => find(context, &intent.region).await?.into_iter().map(|instance| instance.id).collect(),
-        };
+        let found = find(context, &intent.region).await?;
+        let mut ids: Vec<String> = found.into_iter().map(|instance| instance.id).collect();
+        // Not all that carries our tags may be seen yet.
+        if let Made::Yes(output) = &made
+            && !ids.contains(&output.instance_id)
+        {
+            ids.push(output.instance_id.clone());
+        }
         if ids.is_empty() && made == Made::Unknown {
             ids = spend_tokens(context, intent).await?;
         }
@@ -271,19 +280,12 @@ async fn remove_leftovers(context: &StepContext, region: &str) -> StepResult<Vec
         retry::call(context, || context.cloud.find_network_interfaces(region, &own)),
     )?;
     let mut removed = Vec::new();
-    let busy = |error: &CloudError| error.class == CloudErrorClass::Busy;
     for volume in volumes.into_iter().filter(|volume| volume.state != "deleting") {
-        retry::passing(context, busy, || async {
-            removal::gone_is_fine(context.cloud.delete_volume(region, &volume.id).await)
-        })
-        .await??;
+        removal::until_gone(context, || context.cloud.delete_volume(region, &volume.id)).await?;
         removed.push(volume.id);
     }
     for interface in interfaces {
-        retry::passing(context, busy, || async {
-            removal::gone_is_fine(context.cloud.delete_network_interface(region, &interface.id).await)
-        })
-        .await??;
+        removal::until_gone(context, || context.cloud.delete_network_interface(region, &interface.id)).await?;
         removed.push(interface.id);
     }
     if !removed.is_empty() {

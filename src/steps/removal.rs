@@ -1,15 +1,23 @@
 //! Removing images with their snapshots; shared by the steps that make images.
 
-use crate::cloud::{CloudErrorClass, CloudResult, Filter, Image, ImageQuery};
+use crate::cloud::{CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery};
 use crate::engine::step::{Made, StepContext, StepResult};
 
 use super::{finding, retry};
 
-/// Gone already is as good as removed.
-pub fn gone_is_fine(result: CloudResult<()>) -> CloudResult<()> {
-    match result {
-        Err(error) if error.class == CloudErrorClass::NotFound => Ok(()),
-        other => other,
+/// Removes something until it is gone. Gone already is as good as removed; what is still in use is waited for, and a removal
+/// without an answer is asked for again, because removing twice is the same as once.
+///
+/// # Errors
+/// The last failure as a step's error.
+pub async fn until_gone<F>(context: &StepContext, mut remove: impl FnMut() -> F) -> StepResult<()>
+where
+    F: Future<Output = CloudResult<()>>,
+{
+    let again = |error: &CloudError| matches!(error.class, CloudErrorClass::Busy | CloudErrorClass::UnknownOutcome);
+    match retry::passing(context, again, &mut remove).await? {
+        Err(error) if error.class != CloudErrorClass::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -68,15 +76,12 @@ pub async fn remove_images<O>(
     }
     let mut removed = Vec::new();
     for image in images {
-        retry::call(context, || async { gone_is_fine(context.cloud.deregister_image(region, &image.id).await) })
-            .await?;
+        until_gone(context, || context.cloud.deregister_image(region, &image.id)).await?;
         removed.push(image.id);
     }
     for id in snapshots {
         // A snapshot of an image that was deregistered a moment ago can still count as in use.
-        let busy = |error: &crate::cloud::CloudError| error.class == CloudErrorClass::Busy;
-        retry::passing(context, busy, || async { gone_is_fine(context.cloud.delete_snapshot(region, &id).await) })
-            .await??;
+        until_gone(context, || context.cloud.delete_snapshot(region, &id)).await?;
         removed.push(id);
     }
     if !removed.is_empty() {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{CloudError, CloudErrorClass, Filter, NewSecurityGroup, SecurityGroup};
+use crate::cloud::{CloudErrorClass, Filter, NewSecurityGroup, SecurityGroup};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Made, Step, StepContext, StepError, StepResult};
 
@@ -71,11 +71,7 @@ impl Step for MakeSecurityGroup {
         };
         for id in &ids {
             // A terminated instance keeps its hold on the group for a moment.
-            let busy = |error: &CloudError| error.class == CloudErrorClass::Busy;
-            retry::passing(context, busy, || async {
-                removal::gone_is_fine(context.cloud.delete_security_group(&intent.region, id).await)
-            })
-            .await??;
+            removal::until_gone(context, || context.cloud.delete_security_group(&intent.region, id)).await?;
             context.log.say(&format!("Deleted temporary security group {id}")).await;
         }
         Ok(ids)

@@ -108,7 +108,7 @@ impl Totals {
         Self {
             findings: totals.iter().map(|total| total.count).sum(),
             by_why: totals.iter().map(|total| (total.why.as_str(), total.count)).collect(),
-            cost_estimate: CostEstimate::of(totals.iter().map(|total| total.usd_per_hour).sum()),
+            cost_estimate: CostEstimate::of(totals.iter().fold(0.0, |sum, total| sum + total.usd_per_hour)),
             unpriced: totals.iter().map(|total| total.unpriced).sum(),
         }
     }
