@@ -14,6 +14,7 @@ use crate::cloud::CloudErrorClass;
 use crate::cloud::fake::{FaultKind, Phase, Then};
 use crate::communicator::ExitStatus;
 use crate::communicator::fake::Answer;
+use crate::domain::journal::JournalEvent;
 use crate::domain::state::CleanupState;
 
 /// A plan that the matrix goes through.
@@ -206,5 +207,35 @@ async fn every_step_is_done_twice_and_undone_twice() {
         world.check_promise(images, &format!("{name}: everything twice"));
         tally.note(name, "at each write, twice", &world);
         assert!(world.cloud.count_of("RunInstances") > 1, "{name}: the launch was to be repeated");
+    }
+}
+
+/// What was found by random mishaps, told once more so that it stays found.
+#[tokio::test(start_paused = true)]
+async fn a_full_place_may_hold_what_a_dead_owner_launched() {
+    let whole = TestWorld::new(PLAIN);
+    whole.serve_until_over().await;
+    let launched = whole.write_number(|entry| {
+        entry.step == Some("launch".into()) && matches!(entry.event, JournalEvent::Succeeded { .. })
+    });
+    let world = TestWorld::new(PLAIN);
+    world.die_at(launched.unwrap(), Landed::No);
+    world.serve_once(CancellationToken::new()).await;
+    let full = FaultKind::refuse(CloudErrorClass::Capacity, "InsufficientInstanceCapacity");
+    world.cloud.fail_next("RunInstances", full, 1);
+    world.serve_until_over().await;
+    world.check_promise(1, "no room for what is there already");
+    assert_eq!(world.cloud.instances().len(), 1, "{}", world.story());
+}
+
+#[tokio::test(start_paused = true)]
+async fn removals_without_an_answer_are_asked_for_again() {
+    for operation in ["DeleteKeyPair", "DeleteSecurityGroup", "TerminateInstances"] {
+        for fault in [FaultKind::lose_reply(), FaultKind::lose_request()] {
+            let world = TestWorld::new(PLAIN);
+            world.cloud.fail_next(operation, fault, 7);
+            world.serve_until_over().await;
+            world.check_promise(1, &format!("{operation} is not answered"));
+        }
     }
 }
