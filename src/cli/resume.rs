@@ -67,9 +67,12 @@ impl ResumeArgs {
     }
 }
 
-async fn answer(context: &Context, client: &Client, build: &str, action: Action) -> CliResult<()> {
-    let body = json!({"action": action.name()});
-    let answer: Value = client.post(&["builds", build, "resume"], Some(&body), None).await?;
+async fn answer(context: &Context, client: &Client, id: &str, action: Action) -> CliResult<()> {
+    // Names the hold that is there now: should the request be sent again, it can't answer the next one.
+    let build: Build = client.get(&["builds", id], &[]).await?;
+    let hold = build.hold.as_ref().and_then(|hold| hold.seq);
+    let body = json!({"action": action.name(), "hold": hold});
+    let answer: Value = client.post(&["builds", id, "resume"], Some(&body), None).await?;
     context.print_answer(client, &answer, |build: &Build| {
         format!("Build {} is answered with {}.\n", build.id, action.name())
     })

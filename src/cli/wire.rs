@@ -104,6 +104,8 @@ pub struct Build {
 /// A build that waits for a person.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Hold {
+    #[serde(default)]
+    pub seq: Option<i64>,
     pub step: String,
     pub reason: String,
     #[serde(default)]

@@ -41,9 +41,13 @@ impl BuildJournal {
         clock: Arc<dyn Clock>,
         attempt: Attempt,
     ) -> Result<Self, JournalError> {
-        let asked_at = clock.since_boot();
-        let now = persist(&lease, || journal.control()).await?.now;
-        let time = Arc::new(DatabaseTime::new(clock, now, asked_at));
+        // Each try has a time of its own: an outage may lie between the first and the one that is answered.
+        let (control, asked_at) = persist(&lease, || async {
+            let asked_at = clock.since_boot();
+            Ok((journal.control().await?, asked_at))
+        })
+        .await?;
+        let time = Arc::new(DatabaseTime::new(clock, control.now, asked_at));
         let entries = persist(&lease, || journal.load()).await?;
         let mut fold = Fold::of(&entries, attempt);
         fold.forgive_undo_failures();
@@ -100,8 +104,11 @@ impl BuildJournal {
     /// # Errors
     /// When the lease is lost.
     pub async fn control(&self) -> Result<Control, JournalError> {
-        let asked_at = self.time.since_boot();
-        let control = persist(&self.lease, || self.journal.control()).await?;
+        let (control, asked_at) = persist(&self.lease, || async {
+            let asked_at = self.time.since_boot();
+            Ok((self.journal.control().await?, asked_at))
+        })
+        .await?;
         self.time.learn(control.now, asked_at);
         Ok(control)
     }

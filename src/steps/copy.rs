@@ -62,8 +62,8 @@ impl Step for Copy {
             let request = request(context, intent)?;
             match retry::passing(context, |_| false, || context.cloud.copy_image(&intent.region, &request)).await? {
                 Ok(id) => removed = removal::remove_images(context, &intent.region, Some(&id), &made, &[]).await?,
-                Err(error) if error.class == CloudErrorClass::UnknownOutcome => return Err(error.into()),
-                Err(_) => {}
+                Err(error) if removal::is_definite(&error) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(removed)

@@ -18,6 +18,8 @@ use super::{finding, image_tags, key_pair, names, removal, retry, security_group
 
 /// Together half a minute.
 const NOT_FOUND_TRIES: u32 = 4;
+/// EC2 terminates within minutes, and an instance that hangs there is for a person.
+const TERMINATION_LIMIT: Duration = Duration::from_mins(30);
 /// An instance that was never seen for so long is not there.
 const INVISIBLE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -218,10 +220,10 @@ async fn spend_tokens(context: &StepContext, intent: &Intent) -> StepResult<Vec<
         match launch(context, place, &intent.region).await? {
             Ok(instance) if instance.state == InstanceState::Terminated => {}
             Ok(instance) => ids.push(instance.id),
-            // Without an answer again, nothing is known; the undo is tried again later.
-            Err(error) if error.class == CloudErrorClass::UnknownOutcome => return Err(error.into()),
             // A definite no: nothing was made with this token and nothing can be.
-            Err(_) => {}
+            Err(error) if removal::is_definite(&error) => {}
+            // Nothing is known; the undo is tried again later.
+            Err(error) => return Err(error.into()),
         }
         if !ids.is_empty() {
             break;
@@ -268,6 +270,13 @@ async fn until_terminated(context: &StepContext, region: &str, id: &str) -> Step
             None => {}
             Some(instance) if instance.state == InstanceState::Terminated => return Ok(()),
             Some(_) => was_seen = true,
+        }
+        if began.elapsed() >= TERMINATION_LIMIT {
+            return Err(Failure::cloud(
+                "instance-wait-timeout",
+                format!("Instance {id} was not terminated within {} minutes.", TERMINATION_LIMIT.as_secs() / 60),
+            )
+            .into());
         }
     }
 }

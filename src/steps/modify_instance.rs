@@ -34,8 +34,11 @@ impl Step for ModifyInstance {
                 .log
                 .say(&format!("{} enhanced networking (ENA)…", if enabled { "Enabling" } else { "Disabling" }))
                 .await;
-            let lost = |error: &crate::cloud::CloudError| error.class == CloudErrorClass::UnknownOutcome;
-            retry::passing(context, lost, || {
+            // The stop is seen a moment before every part of EC2 knows of it.
+            let again = |error: &crate::cloud::CloudError| {
+                matches!(error.class, CloudErrorClass::UnknownOutcome | CloudErrorClass::Busy)
+            };
+            retry::passing(context, again, || {
                 context.cloud.set_ena_support(&ebs.region, &launched.instance_id, enabled)
             })
             .await??;

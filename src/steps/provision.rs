@@ -48,7 +48,7 @@ impl Step for Provision {
 
     /// A server that has taken over connects again first.
     async fn prepare(&self, context: &StepContext) -> StepResult<()> {
-        connect::machine(context).await.map(drop)
+        machine_watch::while_there(context, connect::machine(context)).await.map(drop)
     }
 
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {

@@ -30,6 +30,13 @@ pub async fn own_images(context: &StepContext, region: &str) -> StepResult<Vec<I
     retry::call(context, || context.cloud.find_images(region, &query)).await
 }
 
+/// Whether an answer says for certain that the call has made nothing, now or before.
+#[must_use]
+pub fn is_definite(error: &CloudError) -> bool {
+    use CloudErrorClass::{Busy, Capacity, Duplicate, Invalid, NotFound};
+    matches!(error.class, Busy | Capacity | Duplicate | Invalid | NotFound)
+}
+
 /// This attempt's image of a name, which an account has once in a region.
 ///
 /// # Errors

@@ -35,12 +35,14 @@ where
     F: Future<Output = CloudResult<T>>,
 {
     let mut tries = 0;
+    let mut in_doubt = false;
     loop {
-        let error = match call().await {
+        let mut error = match call().await {
             Ok(value) => return Ok(Ok(value)),
             Err(error) => error,
         };
         tries += 1;
+        in_doubt |= error.class == CloudErrorClass::UnknownOutcome;
         let passing = error.code != "lease-lost"
             && match error.class {
                 CloudErrorClass::Throttled | CloudErrorClass::Unavailable => true,
@@ -51,6 +53,11 @@ where
                 _ => false,
             };
         if tries >= PASSING_TRIES || !(passing || also(&error)) {
+            // These say nothing of an earlier call whose answer was lost.
+            let silent = [CloudErrorClass::Throttled, CloudErrorClass::Unavailable, CloudErrorClass::Unauthorized];
+            if in_doubt && silent.contains(&error.class) {
+                error.class = CloudErrorClass::UnknownOutcome;
+            }
             return Ok(Err(error));
         }
         tracing::debug!(step = %context.step, operation = error.operation, code = error.code, tries, "cloud call failed; trying again");

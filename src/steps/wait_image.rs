@@ -19,6 +19,8 @@ use super::{create_image, image_tags, retry};
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// An image that stays invisible this long after its making is not coming.
 const INVISIBLE_LIMIT: Duration = Duration::from_secs(300);
+/// An image that was seen and stays away this long is gone.
+const FLICKER_LIMIT: Duration = Duration::from_secs(45);
 
 pub struct WaitImage {
     /// The step that made it.
@@ -79,7 +81,7 @@ impl Step for WaitImage {
 async fn until_available(context: &StepContext, region: &str, id: &str, limit: WaitLimit) -> StepResult<Image> {
     let mut watch = context.watcher.image(&context.facts.account, region, id);
     let started = tokio::time::Instant::now();
-    let mut was_seen = false;
+    let mut last_seen: Option<tokio::time::Instant> = None;
     let mut patience = Patience::default();
     loop {
         let next = tokio::time::timeout_at(limit.until, watch.next());
@@ -92,14 +94,16 @@ async fn until_available(context: &StepContext, region: &str, id: &str, limit: W
             continue;
         }
         let Some(image) = observation.seen else {
-            if was_seen || started.elapsed() > INVISIBLE_LIMIT {
+            // One look may miss what another part of EC2 has shown already.
+            let gone = last_seen.is_some_and(|seen| seen.elapsed() > FLICKER_LIMIT);
+            if gone || (last_seen.is_none() && started.elapsed() > INVISIBLE_LIMIT) {
                 return Err(Failure::cloud("image-gone", format!("AMI {id} disappeared from {region}."))
                     .with_advice("CloudTrail tells who called DeregisterImage. Then start the run again.")
                     .into());
             }
             continue;
         };
-        was_seen = true;
+        last_seen = Some(tokio::time::Instant::now());
         match image.state {
             ImageState::Available => return Ok(image),
             ImageState::Pending => {}

@@ -182,7 +182,7 @@ async fn by_ids(connection: &mut PgConnection, ids: &[Uuid], gone: &BTreeSet<Str
     let records = sqlx::query!(
         r#"SELECT r.id, r.state, r.cancel_requested_at, r.created_at, r.content_key, r.content_key_id, r.content_parts,
                   r.variables, i.family, i.number, i.state AS image_state,
-                  (COALESCE((r.options ->> 'debug')::boolean, false) OR EXISTS
+                  (COALESCE((r.options ->> 'debug')::boolean, false) OR COALESCE(r.options ->> 'on_error' = 'ask', false) OR EXISTS
                       (SELECT 1 FROM builds b
                        WHERE b.run_id = r.id AND (b.state IN ('failed', 'cancelled') OR b.hold IS NOT NULL)))
                       AS "spoiled!",

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::Store;
 use crate::domain::error::Result;
 use crate::domain::ids::{Attempt, BuildId, RunId};
+
+/// From the janitor's look at a thing to its removal, at most.
+const LONGEST_LOOK: TimeDelta = TimeDelta::minutes(10);
 
 /// What the database knows of a build whose tag was found in the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +43,13 @@ impl Store {
             ids.iter().map(|id| (*id, BuildStanding::Unknown)).collect();
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let rows = sqlx::query!(
-            r#"SELECT id, (state IN ('failed', 'cancelled', 'succeeded') AND cleanup IN ('none', 'done')) AS "over!"
+            // A build that has just succeeded took the temporary tag off its artifacts at its commit; a look that began before
+            // that may still have seen it. No look takes ten minutes.
+            r#"SELECT id, (state IN ('failed', 'cancelled', 'succeeded') AND cleanup IN ('none', 'done')
+                           AND (state <> 'succeeded' OR finished_at <= $2)) AS "over!"
                FROM builds WHERE id = ANY($1)"#,
-            &ids
+            &ids,
+            self.now() - LONGEST_LOOK
         )
         .fetch_all(&self.pool)
         .await?;
@@ -122,8 +129,17 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn purge_secrets(&self) -> Result<u64> {
-        let done =
-            sqlx::query!("DELETE FROM build_secrets WHERE delete_after <= $1", self.now()).execute(&self.pool).await?;
+        let done = sqlx::query!(
+            // What is still to be undone may need them.
+            "DELETE FROM build_secrets s
+             WHERE s.delete_after <= $1
+               AND NOT EXISTS (SELECT 1 FROM builds b
+                               WHERE b.id = s.build_id AND b.state = 'failed'
+                                 AND b.cleanup IN ('kept', 'pending', 'stuck'))",
+            self.now()
+        )
+        .execute(&self.pool)
+        .await?;
         Ok(done.rows_affected())
     }
 }

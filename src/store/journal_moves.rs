@@ -260,6 +260,20 @@ impl PgJournal {
             // The same owner ended it before, and the reply was lost.
             return if build.state == target { Ok(()) } else { Err(JournalError::LeaseLost) };
         }
+        if let Ending::Stuck { reason } = ending
+            && build.state.is_over()
+        {
+            // Its clean-up can't go on; the build is what it was.
+            sqlx::query!(
+                "UPDATE builds SET cleanup = 'stuck', stuck_reason = $2, hold = NULL, kept_until = NULL WHERE id = $1",
+                self.build.0,
+                storable(reason).into_owned()
+            )
+            .execute(&mut *tx)
+            .await?;
+            self.free_lease(&mut tx).await?;
+            return Ok(tx.commit().await?);
+        }
         check_move(self.build, build.state, target)?;
         match ending {
             Ending::Stuck { reason } => {
@@ -289,7 +303,8 @@ impl PgJournal {
                 "WITH kept AS (UPDATE builds SET kept_until = $2, hold = $4 WHERE id = $1)
                  UPDATE build_secrets SET delete_after = GREATEST(delete_after, $3) WHERE build_id = $1",
                 self.build.0,
-                until,
+                // Somebody who cancelled meanwhile wants nothing left in place.
+                if run.cancel_requested { hold.since } else { *until },
                 *until + SECRETS_KEPT,
                 to_json(hold)?
             )
@@ -338,9 +353,15 @@ impl PgJournal {
             return Err(JournalError::LeaseLost);
         }
         self.write_entry(&mut tx, entry).await?;
-        sqlx::query!("UPDATE builds SET hold = $2, resume = NULL WHERE id = $1", self.build.0, to_json(hold)?)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query!(
+            // A repetition, after a reply was lost, must not take away what somebody has answered meanwhile.
+            "UPDATE builds SET hold = $2, resume = CASE WHEN resume ->> 'seq' = $3 THEN resume END WHERE id = $1",
+            self.build.0,
+            to_json(hold)?,
+            hold.seq.to_string()
+        )
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 

@@ -176,14 +176,14 @@ impl Store {
         let free = sqlx::query_scalar!(
             "WITH at_work AS (
                  SELECT r.account, r.template_id FROM builds b JOIN runs r ON r.id = b.run_id
-                 WHERE b.state IN ('running', 'unwinding')
+                 WHERE b.state IN ('running', 'unwinding') AND b.hold IS NULL
              )
              SELECT r.id FROM builds b JOIN runs r ON r.id = b.run_id
              LEFT JOIN (SELECT account, count(*) AS builds FROM at_work GROUP BY account) AS by_account
                  ON by_account.account = r.account
              LEFT JOIN (SELECT template_id, count(*) AS builds FROM at_work GROUP BY template_id) AS by_template
                  ON by_template.template_id = r.template_id
-             WHERE b.state = 'queued' AND (b.plan ->> 'format')::integer <= $1
+             WHERE b.state = 'queued' AND r.state IN ('queued', 'running') AND (b.plan ->> 'format')::integer <= $1
                AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
                AND r.account <> ALL ($3)
              ORDER BY r.priority DESC, COALESCE(by_account.builds, 0), COALESCE(by_template.builds, 0), b.created_at, b.id
@@ -223,8 +223,10 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let candidate = sqlx::query!(
             "SELECT l.build_id, l.owner FROM builds b JOIN build_leases l ON l.build_id = b.id
-             WHERE (b.state IN ('running', 'unwinding') OR (b.state IN ('succeeded', 'failed') AND b.cleanup = 'pending')
-                    OR (b.cleanup = 'kept' AND b.kept_until <= now()))
+             -- As the partial indexes have it; otherwise every build ever made is looked at.
+             WHERE (b.state IN ('running', 'unwinding') OR (b.state = 'succeeded' AND b.cleanup = 'pending')
+                    OR (b.state = 'failed' AND b.cleanup IN ('pending', 'kept')
+                        AND (b.cleanup = 'pending' OR b.kept_until <= now())))
                AND (l.expires_at IS NULL OR ($3::boolean AND l.expires_at < now()))
                AND (b.plan ->> 'format')::integer <= $1
                AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
@@ -343,9 +345,10 @@ impl Store {
         let run = run.ok_or_else(|| Error::internal("a claimed build has no run"))?;
         sqlx::query!(
             "UPDATE builds
-             SET state = CASE WHEN state = 'succeeded' THEN state ELSE 'stuck' END,
-                 cleanup = CASE WHEN state = 'succeeded' THEN 'stuck' ELSE cleanup END,
-                 stuck_reason = $2, error = CASE WHEN state = 'succeeded' THEN error ELSE $3 END
+             SET state = CASE WHEN state IN ('succeeded', 'failed') THEN state ELSE 'stuck' END,
+                 cleanup = CASE WHEN state IN ('succeeded', 'failed') THEN 'stuck' ELSE cleanup END,
+                 stuck_reason = $2, error = CASE WHEN state IN ('succeeded', 'failed') THEN error ELSE $3 END,
+                 hold = NULL
              WHERE id = $1 AND state = $4
                AND EXISTS (SELECT 1 FROM build_leases WHERE build_id = $1 AND epoch = $5)",
             claim.build.0,

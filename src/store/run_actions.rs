@@ -112,12 +112,19 @@ impl Store {
         Ok(row)
     }
 
-    /// Answers a build that holds, or lets what a failed build left in place be removed now.
+    /// Answers a build that holds, or lets what a failed build left in place be removed now. `meant`: the number of the hold
+    /// that is meant, so that an answer that is sent twice can't hit the next one.
     ///
     /// # Errors
     /// `build-not-found`; `build-not-held`; `action-not-possible` for `retry` where nothing failed and such; or the
     /// database is away.
-    pub async fn resume_build(&self, id: BuildId, action: ResumeAction, actor: &Actor) -> Result<BuildRow> {
+    pub async fn resume_build(
+        &self,
+        id: BuildId,
+        action: ResumeAction,
+        meant: Option<i64>,
+        actor: &Actor,
+    ) -> Result<BuildRow> {
         let now = self.now();
         let run_id = self.run_of(id).await?;
         let mut tx = self.pool.begin().await?;
@@ -126,6 +133,12 @@ impl Store {
         let stored = sqlx::query_scalar!("SELECT hold FROM builds WHERE id = $1", id.0).fetch_one(&mut *tx).await?;
         match stored.map(|hold| from_json::<Hold>("hold", hold)).transpose()? {
             _ if build.cleanup == CleanupState::Kept.as_str() => let_go(&mut tx, id, action).await?,
+            Some(hold) if meant.is_some_and(|seq| seq != hold.seq) => {
+                return Err(Error::conflict(
+                    "build-not-held",
+                    format!("The hold that this answers is over; the build holds at {} now.", hold.step),
+                ));
+            }
             Some(hold) => answer_hold(&mut tx, id, &hold, action, actor).await?,
             None => {
                 let cancel = if run.state.is_over() { "" } else { " To stop it, cancel its run." };
@@ -224,7 +237,10 @@ async fn answer_hold(
     }
     let resume = Resume { seq: hold.seq, action, by: actor.principal.clone() };
     let done = sqlx::query!(
-        "UPDATE builds SET resume = $2 WHERE id = $1 AND (resume IS NULL OR resume ->> 'seq' <> $3 OR resume ->> 'action' = $4)",
+        // An answer in the last moments would cross the end of the hold.
+        "UPDATE builds SET resume = $2
+         WHERE id = $1 AND (resume IS NULL OR resume ->> 'seq' <> $3 OR resume ->> 'action' = $4)
+           AND (hold ->> 'until')::timestamptz > now() + interval '2 seconds'",
         id.0,
         to_json(&resume)?,
         hold.seq.to_string(),
@@ -233,7 +249,10 @@ async fn answer_hold(
     .execute(connection)
     .await?;
     if done.rows_affected() == 0 {
-        return Err(Error::conflict("build-already-answered", "Somebody has answered this hold already."));
+        return Err(Error::conflict(
+            "build-already-answered",
+            "Somebody has answered this hold already, or its time is over.",
+        ));
     }
     Ok(())
 }
@@ -288,14 +307,23 @@ async fn check_nothing_kept(connection: &mut PgConnection, run: RunId) -> Result
     .await?;
     match kept {
         None => Ok(()),
-        Some(build) => Err(Error::conflict(
-            "build-left-in-place",
-            format!(
-                "What build {} made is still in place (cleanup: {}). POST /v1/builds/{}/resume with {{\"action\": \"cleanup\"}}, \
-                 wait until its cleanup is done, then retry.",
-                build.name, build.cleanup, build.id
-            ),
-        )),
+        Some(build) => {
+            let id = build.id;
+            let how = match build.cleanup.as_str() {
+                "kept" => format!(
+                    "POST /v1/builds/{id}/resume with {{\"action\": \"cleanup\"}}, wait until its cleanup is done"
+                ),
+                "stuck" => {
+                    format!("Its removal is stuck: POST /v1/builds/{id}/try-again, wait until its cleanup is done")
+                }
+                _ => "It is being removed: wait until its cleanup is done".to_owned(),
+            };
+            let public = format!(
+                "What build {} made is still in place (cleanup: {}). {how}, then retry.",
+                build.name, build.cleanup
+            );
+            Err(Error::conflict("build-left-in-place", public))
+        }
     }
 }
 

@@ -145,7 +145,11 @@ where
             Ok(Err(error)) => error,
             Err(_) => timed_out(operation, limits.changes),
         };
-        tokio::time::sleep(so_far.pause_after(limits, begun.elapsed(), error)?).await;
+        tokio::time::sleep(so_far.pause_after(limits, begun.elapsed(), error.clone())?).await;
+        // A process that was frozen meanwhile must not send it again: another server may have the build by now.
+        if limits.changes && begun.elapsed() + LEAST_ATTEMPT > limits.total {
+            return Err(final_error(error, so_far.in_doubt));
+        }
     }
 }
 

@@ -190,6 +190,19 @@ impl FakeCloud {
         base::add_image(&mut self.world(), region, image)
     }
 
+    /// Takes a tag off all images and snapshots, as a commit does.
+    pub fn untag_artifacts(&self, key: &str) {
+        let mut world = self.world();
+        for image in world.images.values_mut() {
+            image.shown.tags.retain(|(present, _)| present != key);
+        }
+        for region in world.regions.values_mut() {
+            for snapshot in region.snapshots.values_mut() {
+                snapshot.shown.tags.retain(|(present, _)| present != key);
+            }
+        }
+    }
+
     /// The machine shuts itself down, which stops or terminates it as its launch said.
     pub fn guest_shutdown(&self, region: &str, instance_id: &str) {
         let account = self.account_number();

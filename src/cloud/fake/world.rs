@@ -19,7 +19,7 @@ pub(super) struct World {
     /// Names to numbers.
     pub accounts: BTreeMap<String, String>,
     /// By account number and region.
-    regions: BTreeMap<(String, String), Region>,
+    pub(super) regions: BTreeMap<(String, String), Region>,
     /// Of all accounts and regions, for some are public or shared.
     pub images: BTreeMap<String, FakeImage>,
     /// When what is made from now on is made; none: EC2 does not say.

@@ -21,11 +21,12 @@ use futures::stream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cloud::{Accounts, Cloud, CloudError, CloudErrorClass, CloudResult};
+use crate::cloud::{Accounts, Cloud, CloudError, CloudErrorClass, CloudResult, Filter, ImageQuery};
 use crate::domain::clock::Clock;
 use crate::domain::error::Result;
 use crate::domain::ids::{BuildId, DeploymentId};
 use crate::domain::janitor::{FindingAction, FindingKind, SweepSettings, SweptPlace, Why};
+use crate::domain::tags;
 use crate::store::Store;
 use crate::store::janitor::DueSearch;
 use crate::store::janitor_findings::NewFinding;
@@ -209,7 +210,8 @@ async fn carry_out(cloud: &dyn Cloud, region: &str, thing: Thing, verdict: Verdi
         Verdict { remove: false, detail, .. } => (FindingAction::Reported, detail),
         Verdict { remove: true, .. } if dry_run => (FindingAction::WouldRemove, None),
         Verdict { remove: true, .. } => match remove(cloud, region, &thing).await {
-            Ok(()) => (FindingAction::Removed, None),
+            Ok(false) => (FindingAction::Reported, Some("it has become an artifact since it was found".to_owned())),
+            Ok(true) => (FindingAction::Removed, None),
             Err(error) if error.class == CloudErrorClass::NotFound => (FindingAction::Removed, None),
             // Something uses it that goes in this sweep too; the next one has it.
             Err(error) if error.class == CloudErrorClass::Busy => (FindingAction::Waiting, Some(error.to_string())),
@@ -234,7 +236,28 @@ async fn carry_out(cloud: &dyn Cloud, region: &str, thing: Thing, verdict: Verdi
     }
 }
 
-async fn remove(cloud: &dyn Cloud, region: &str, thing: &Thing) -> CloudResult<()> {
+/// Removes it; `false` when it may not go any more. Between the look and this, a build may have committed its image, and what
+/// was committed is nobody's to remove: so images and snapshots are looked at once more.
+async fn remove(cloud: &dyn Cloud, region: &str, thing: &Thing) -> CloudResult<bool> {
+    let filters = |name: &str| vec![Filter::new(name, [&thing.id]), Filter::tag(tags::TEMPORARY, "true")];
+    let goes = match (thing.kind, &thing.origin) {
+        (FindingKind::Image, Origin::Ours { .. }) => {
+            let query =
+                ImageQuery { owners: vec!["self".into()], filters: filters("image-id"), include_deprecated: true };
+            !cloud.find_images(region, &query).await?.is_empty()
+        }
+        (FindingKind::Snapshot, Origin::Ours { .. }) => {
+            !cloud.find_snapshots(region, &filters("snapshot-id")).await?.is_empty()
+        }
+        _ => true,
+    };
+    if goes {
+        remove_now(cloud, region, thing).await?;
+    }
+    Ok(goes)
+}
+
+async fn remove_now(cloud: &dyn Cloud, region: &str, thing: &Thing) -> CloudResult<()> {
     match thing.kind {
         FindingKind::Instance => cloud.terminate_instance(region, &thing.id).await,
         FindingKind::Image => cloud.deregister_image(region, &thing.id).await,

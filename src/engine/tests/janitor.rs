@@ -9,7 +9,7 @@ use futures::future::join_all;
 use uuid::Uuid;
 
 use super::scheduler::{Installation, ada};
-use crate::cloud::fake::{FakeCloud, FakeTimings, FaultKind, Latency, sample_launch};
+use crate::cloud::fake::{FakeCloud, FakeTimings, FaultKind, Latency, Phase, Then, sample_launch};
 use crate::cloud::{Accounts as _, Cloud as _, CloudErrorClass, Filter, NewImage, NewInstance, NewSecurityGroup, Tags};
 use crate::domain::failure::Failure;
 use crate::domain::ids::{Attempt, BuildId, DeploymentId};
@@ -237,6 +237,27 @@ async fn an_artifact_is_never_removed() {
     scene.sweep_with(removing()).await;
     assert_eq!(scene.cloud.leftovers(), before, "the instance went, and nothing else");
     assert_eq!((scene.cloud.count_of("DeregisterImage"), scene.cloud.count_of("DeleteSnapshot")), (0, 0));
+}
+
+/// The janitor looks, the build commits, and only then does the janitor come to remove.
+#[tokio::test]
+async fn what_is_committed_while_the_janitor_looks_is_not_removed() {
+    let scene = Scene::new().await;
+    let build = scene.over().await;
+    let owner = Ownership { deployment: OURS, build, attempt: Attempt::FIRST };
+    let instance = scene.launch(EAST, &owner.temporary_tags(), |_| {}).await;
+    scene.image(EAST, &instance, &owner.temporary_tags()).await;
+    // The instance goes first, when all has been looked at; that is the moment of the commit.
+    let cloud = scene.cloud.clone();
+    scene.cloud.on_call(move |call| {
+        if call.operation == "TerminateInstances" && call.phase == Phase::Before {
+            cloud.untag_artifacts("ingot:temporary");
+        }
+        Then::Go
+    });
+    scene.sweep_with(removing()).await;
+    assert_eq!((scene.cloud.count_of("DeregisterImage"), scene.cloud.count_of("DeleteSnapshot")), (0, 0));
+    assert!(scene.cloud.count_of("TerminateInstances") > 0, "it was about to remove");
 }
 
 #[tokio::test]

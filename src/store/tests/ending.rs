@@ -148,6 +148,20 @@ async fn the_janitor_learns_what_is_over_and_searches_once_more() {
     assert_eq!(scene.count(left, first.facts.build).await, 0);
 }
 
+/// A look that began before a commit may have seen its image as temporary.
+#[tokio::test]
+async fn a_success_counts_as_over_some_minutes_later() {
+    let scene = Scene::new().await;
+    scene.accept(1).await;
+    let claimed = scene.claim().await;
+    scene.succeed(&claimed, "ami-1").await;
+    claimed.journal.finish_cleanup(CleanupState::Done, None).await.unwrap();
+    let id = claimed.facts.build;
+    assert_eq!(scene.store.builds_over(&[id]).await.unwrap()[&id], BuildStanding::Active);
+    scene.clock.advance(Duration::from_mins(10));
+    assert_eq!(scene.store.builds_over(&[id]).await.unwrap()[&id], BuildStanding::Over);
+}
+
 #[tokio::test]
 async fn steps_show_their_times() {
     let scene = Scene::new().await;

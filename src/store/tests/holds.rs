@@ -75,7 +75,7 @@ async fn a_hold_is_shown_answered_once_and_taken_away() {
     let claimed = scene.claim().await;
     let id = claimed.facts.build;
     let (store, someone) = (&scene.store, someone());
-    let refused = store.resume_build(id, ResumeAction::Retry, &someone).await.unwrap_err();
+    let refused = store.resume_build(id, ResumeAction::Retry, None, &someone).await.unwrap_err();
     assert_eq!(refused.code, "build-not-held");
     assert_eq!(store.take_ssh_key(id, &someone).await.unwrap_err().code, "build-not-held");
 
@@ -85,15 +85,22 @@ async fn a_hold_is_shown_answered_once_and_taken_away() {
     assert_eq!((shown.state, shown.hold.as_ref()), (BuildState::Running, Some(&hold)));
     assert_eq!(store.take_ssh_key(id, &someone).await.unwrap().expose_secret(), "PEM");
 
-    let no = store.resume_build(id, ResumeAction::Continue, &someone).await.unwrap_err();
+    let other = store.resume_build(id, ResumeAction::Retry, Some(hold.seq + 1), &someone).await.unwrap_err();
+    assert_eq!(other.code, "build-not-held", "an answer to another hold");
+    let no = store.resume_build(id, ResumeAction::Continue, None, &someone).await.unwrap_err();
     assert_eq!(no.code, "action-not-possible");
-    store.resume_build(id, ResumeAction::Retry, &someone).await.unwrap();
-    store.resume_build(id, ResumeAction::Retry, &someone).await.expect("the same answer twice is one");
-    let other = store.resume_build(id, ResumeAction::Cleanup, &someone).await.unwrap_err();
+    store.resume_build(id, ResumeAction::Retry, None, &someone).await.unwrap();
+    store.resume_build(id, ResumeAction::Retry, None, &someone).await.expect("the same answer twice is one");
+    let other = store.resume_build(id, ResumeAction::Cleanup, None, &someone).await.unwrap_err();
     assert_eq!(other.code, "build-already-answered");
     let control = scene.control(&claimed).await;
     let resume = control.resume.unwrap();
     assert_eq!((resume.seq, resume.action, resume.by), (3, ResumeAction::Retry, someone.principal.clone()));
+
+    // The owner repeats its write, because the reply to it was lost: the answer stays.
+    let again = scene.entry(3, Some("launch"), JournalEvent::Held { reason: HoldReason::Failure, until: hold.until });
+    claimed.journal.hold(&again, &hold).await.unwrap();
+    assert!(scene.control(&claimed).await.resume.is_some());
 
     let entry = scene.resumed(4, ResumeAction::Retry);
     claimed.journal.resume(&entry).await.unwrap();
@@ -151,9 +158,9 @@ async fn what_is_left_in_place_is_removed_after_its_time_or_on_request() {
         assert!(scene.store.claim_expired("server-2").await.unwrap().is_none(), "its time is not over");
 
         if asked {
-            let no = scene.store.resume_build(id, ResumeAction::Retry, &someone()).await.unwrap_err();
+            let no = scene.store.resume_build(id, ResumeAction::Retry, None, &someone()).await.unwrap_err();
             assert_eq!(no.code, "action-not-possible");
-            scene.store.resume_build(id, ResumeAction::Cleanup, &someone()).await.unwrap();
+            scene.store.resume_build(id, ResumeAction::Cleanup, None, &someone()).await.unwrap();
         } else {
             sqlx::query("UPDATE builds SET kept_until = now() - interval '1 second' WHERE id = $1")
                 .bind(id.0)

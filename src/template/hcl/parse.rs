@@ -44,7 +44,9 @@ pub(super) fn explain(source: &SourceFile, error: &parser::Error) -> Diagnostic 
             .with_detail("put each attribute on a line of its own; HCL2 has no ';', and a block on one line holds one attribute only")
             .at(Some(source.location(separator)));
     }
-    let rest = &line[offset.saturating_sub(start).min(line.len())..];
+    // The parser counts bytes, and may stumble in the middle of a character.
+    let column = (0..=offset.saturating_sub(start).min(line.len())).rev().find(|at| line.is_char_boundary(*at));
+    let rest = &line[column.unwrap_or(0)..];
     let first = source.text.trim_start();
     let diagnostic = Diagnostic::error(format!("syntax error: {}", error.message()));
     let detail = if first.starts_with("{\n") || first.starts_with("{\"") || first.starts_with("{\r") {

@@ -23,6 +23,9 @@ pub struct ResumeRequest {
     /// `retry` does a failed step again, `continue` goes on after a breakpoint, `cleanup` removes everything and ends the
     /// build, `abort` ends it and leaves everything in place for the run's `hold_limit`.
     pub action: String,
+    /// The `hold.seq` that is answered; when the build holds somewhere else by now, the answer is refused. Without it, the
+    /// answer is for the present hold.
+    pub hold: Option<i64>,
 }
 
 /// Answer a build that holds
@@ -53,7 +56,7 @@ pub async fn resume_build(
         .action
         .parse()
         .map_err(|error| Error::unprocessable("action-invalid", format!("The action {error}.")))?;
-    let build = state.store.resume_build(id, action, &caller.actor()).await?;
+    let build = state.store.resume_build(id, action, request.hold, &caller.actor()).await?;
     (state.wake)();
     Ok((StatusCode::ACCEPTED, Json(Build::of(build))))
 }

@@ -122,6 +122,8 @@ pub struct Build {
 /// A build that waits for a person.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BuildHold {
+    /// Tells holds of a build apart: an answer can name the one it is for. 0 of a build that is over.
+    pub seq: i64,
     /// The step that failed, or the one that comes next.
     pub step: String,
     /// `failure`, `breakpoint`, `debug`, or `abort` when the build is over and its things are left in place.
@@ -169,6 +171,7 @@ impl BuildHold {
             HoldReason::Abort => &[ResumeAction::Cleanup],
         };
         Self {
+            seq: hold.seq,
             step: hold.step,
             reason: hold.reason.as_str(),
             note: hold.note,
