@@ -221,6 +221,11 @@ fn block_on(work: impl Future<Output = CliResult<Exit>>) -> CliResult<Exit> {
     runtime.map_err(|error| CliError::Local(format!("no runtime: {error}")))?.block_on(work)
 }
 
+/// A value as the command line and the API spell it.
+fn name<V: clap::ValueEnum>(value: &V) -> Option<String> {
+    Some(value.to_possible_value()?.get_name().to_owned())
+}
+
 /// What commands share.
 pub(crate) struct Context {
     pub global: Global,

@@ -13,7 +13,7 @@ use super::client::Client;
 use super::error::{CliError, CliResult};
 use super::exit::Exit;
 use super::wire::{Build, Hold};
-use super::{Context, typed};
+use super::{Context, name, typed};
 
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
@@ -32,23 +32,12 @@ pub struct ResumeArgs {
 enum Action {
     /// Do the failed step again.
     Retry,
-    /// Go on after a breakpoint.
+    /// Go on after a breakpoint, or in debug mode.
     Continue,
     /// Remove all that was made and end the build.
     Cleanup,
     /// End the build and leave everything in place for a while.
     Abort,
-}
-
-impl Action {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Continue => "continue",
-            Self::Cleanup => "cleanup",
-            Self::Abort => "abort",
-        }
-    }
 }
 
 impl ResumeArgs {
@@ -71,10 +60,10 @@ async fn answer(context: &Context, client: &Client, id: &str, action: Action) ->
     // Names the hold that is there now: should the request be sent again, it can't answer the next one.
     let build: Build = client.get(&["builds", id], &[]).await?;
     let hold = build.hold.as_ref().and_then(|hold| hold.seq);
-    let body = json!({"action": action.name(), "hold": hold});
+    let body = json!({"action": name(&action), "hold": hold});
     let answer: Value = client.post(&["builds", id, "resume"], Some(&body), None).await?;
     context.print_answer(client, &answer, |build: &Build| {
-        format!("Build {} is answered with {}.\n", build.id, action.name())
+        format!("Build {} is answered with {}.\n", build.id, name(&action).unwrap_or_default())
     })
 }
 

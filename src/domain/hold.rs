@@ -48,7 +48,7 @@ text_enum! {
     ResumeAction {
         /// Do the failed step again.
         Retry = "retry",
-        /// Go on after a breakpoint.
+        /// Go on after a breakpoint, or in debug mode.
         Continue = "continue",
         /// Remove all that was made and end the build.
         Cleanup = "cleanup",
@@ -57,11 +57,23 @@ text_enum! {
     }
 }
 
+impl HoldReason {
+    /// What a person can answer; what lets the build go on comes first.
+    #[must_use]
+    pub fn answers(self) -> &'static [ResumeAction] {
+        use ResumeAction::{Abort, Cleanup, Continue, Retry};
+        match self {
+            Self::Failure => &[Retry, Cleanup, Abort],
+            Self::Breakpoint | Self::Debug => &[Continue, Cleanup, Abort],
+            Self::Abort => &[Cleanup],
+        }
+    }
+}
+
 /// How a run wants to be carried out; frozen when it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunOptions {
-    #[serde(with = "as_text")]
     pub on_error: OnError,
     /// Hold before each wave of steps.
     pub debug: bool,
@@ -117,7 +129,6 @@ pub struct Held {
 pub struct Resume {
     /// [`Held::seq`].
     pub seq: i64,
-    #[serde(with = "as_text")]
     pub action: ResumeAction,
     /// Who answered.
     pub by: String,
@@ -129,7 +140,6 @@ pub struct Hold {
     /// [`Held::seq`]; 0 of a build that is over.
     pub seq: i64,
     pub step: String,
-    #[serde(with = "as_text")]
     pub reason: HoldReason,
     /// The template's words at a breakpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,22 +166,6 @@ pub struct HeldMachine {
     pub port: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-}
-
-/// Enums by their text, as people and the database see them.
-mod as_text {
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub fn deserialize<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

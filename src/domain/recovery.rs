@@ -132,7 +132,7 @@ fn forward<'p>(plan: &'p Plan, fold: &Fold, control: &Control) -> Decision<'p> {
                     return Decision::Unwind(UnwindReason::Interrupted, Some(interrupted(&step.name)));
                 }
                 Some(Progress::Undone) => {
-                    // Only an unwinding attempt undoes steps, so a hole in the journal is the only way to get here.
+                    // Only unwinding and a retry undo steps, and a retry forgets the step; so only a hole in the journal leads here.
                     return Decision::Unwind(UnwindReason::Interrupted, Some(interrupted(&step.name)));
                 }
                 Some(Progress::Started { .. }) | None => to_run.push(step),

@@ -1,11 +1,12 @@
 //! Carries one build from where its journal stands to its end. All choices are [`decide`]'s; what is here is doing them:
-//! running waves, writing the journal around each step, undoing, committing.
+//! running waves, writing the journal around each step, undoing, committing; `holding` waits for people.
+
+mod holding;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -13,15 +14,14 @@ use super::build_journal::BuildJournal;
 use super::guarded_cloud::GuardedCloud;
 use super::lease::Lease;
 use super::session::{Dialer, Session};
-use super::step::{AnyStep, Made, Network, StepContext, StepError, StepRegistry};
+use super::step::{Made, Network, StepContext, StepError, StepRegistry};
 use super::watcher::Watcher;
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::{BuildConfig, ProvisionerConfig};
+use crate::domain::config::BuildConfig;
 use crate::domain::failure::Failure;
-use crate::domain::hold::{Held, HeldMachine, Hold, HoldReason, Resume, ResumeAction};
-use crate::domain::ids::{BuildId, StepName};
+use crate::domain::ids::StepName;
 use crate::domain::journal::{
     Control, Ending, Fold, Journal, JournalError, JournalEvent, LogStream, Progress, UnwindReason,
 };
@@ -401,12 +401,10 @@ impl<'s> Owner<'s> {
         act: impl Future<Output = Result<serde_json::Value, StepError>>,
     ) -> Result<serde_json::Value, StepError> {
         let Some(limit) = limit else { return act.await };
-        let began = context.started_at.map(|at| context.clock.now() - at);
-        let spent = began.and_then(|spent| spent.to_std().ok()).unwrap_or_default();
         tokio::pin!(act);
         tokio::select! {
             result = &mut act => return result,
-            () = tokio::time::sleep(limit.saturating_sub(spent)) => context.cancel.cancel(),
+            () = tokio::time::sleep(limit.saturating_sub(context.spent())) => context.cancel.cancel(),
         }
         match act.await {
             Err(StepError::Interrupted) if !self.cancel.is_cancelled() && !self.surroundings.drain.is_cancelled() => {
@@ -416,94 +414,6 @@ impl<'s> Owner<'s> {
             }
             result => result,
         }
-    }
-
-    /// Waits at a step for a person. The connection to the machine is not kept meanwhile: it is made again with the stored
-    /// key when the build goes on.
-    async fn hold(&self, reason: HoldReason, step: &PlannedStep, fold: &Fold, control: &Control) -> Result<(), Stop> {
-        self.session.close().await;
-        let failure = match fold.steps.get(&step.name).map(|record| &record.progress) {
-            Some(Progress::Failed { failure, .. }) => Some(failure.clone()),
-            _ => None,
-        };
-        // A limit that reaches beyond the calendar ends at once rather than never.
-        let limit = TimeDelta::from_std(control.options.hold_limit()).unwrap_or_default();
-        let hold = Hold {
-            seq: 0,
-            step: step.name.0.clone(),
-            reason,
-            note: self.note(&step.kind),
-            since: control.now,
-            until: control.now + limit,
-            failure,
-            machine: self.machine(&step.name, fold),
-        };
-        if let Some(failure) = &hold.failure {
-            let text = format!("Step {} failed: {}", step.name, failure.message);
-            self.log.say(Some(&step.name.0), LogStream::Error, &text).await;
-        }
-        self.say(&hold_text(&hold, self.facts.build)).await;
-        self.log.flush().await;
-        Ok(self.journal.hold(hold).await?)
-    }
-
-    /// Where the machine is, for people.
-    fn machine(&self, step: &StepName, fold: &Fold) -> Option<HeldMachine> {
-        let context = self.context(step, fold, self.cancel.clone()).ok()?;
-        self.surroundings.registry.machine(&context)
-    }
-
-    /// The template's words at a breakpoint.
-    fn note(&self, kind: &StepKind) -> Option<String> {
-        let StepKind::Breakpoint { index } = kind else { return None };
-        match &self.config.as_ref()?.provisioners.get(*index)?.config {
-            ProvisionerConfig::Breakpoint(breakpoint) if !breakpoint.note.is_empty() => {
-                Some(self.log.redactor().redact(&breakpoint.note))
-            }
-            _ => None,
-        }
-    }
-
-    async fn wait_for_answer(&self, held: &Held, now: DateTime<Utc>) {
-        let left = (held.until - now).to_std().unwrap_or_default();
-        tokio::select! {
-            () = tokio::time::sleep(left.min(CONTROL_INTERVAL)) => {}
-            () = self.surroundings.drain.cancelled() => {}
-            () = self.lease.lost().cancelled() => {}
-        }
-    }
-
-    async fn resume(&self, answer: &Resume) -> Result<(), Stop> {
-        self.say(&format!("The hold ends with {}, by {}.", answer.action, answer.by)).await;
-        self.log.flush().await;
-        Ok(self.journal.resume(answer).await?)
-    }
-
-    /// Ends the build and leaves what it made in place for as long as the run wants.
-    async fn abandon(&self, failure: Option<Failure>, fold: &Fold, control: &Control) -> Result<(), Stop> {
-        let failure = failure.map(|failure| self.redacted(failure));
-        if let Some(failure) = &failure {
-            self.tell_failure(failure).await;
-        }
-        let until = control.now + TimeDelta::from_std(control.options.hold_limit()).unwrap_or_default();
-        self.say(&format!(
-            "Build failed. What it made is left in place until {} and removed then, or earlier by POST /v1/builds/{}/resume with {{\"action\": \"cleanup\"}}.",
-            until.to_rfc3339_opts(SecondsFormat::Secs, true),
-            self.facts.build
-        ))
-        .await;
-        let step = failure.as_ref().and_then(|failure| failure.step.clone()).unwrap_or_default();
-        let hold = Box::new(Hold {
-            seq: 0,
-            reason: HoldReason::Abort,
-            note: None,
-            since: control.now,
-            until,
-            failure: failure.clone(),
-            machine: self.machine(&StepName(step.clone()), fold),
-            step,
-        });
-        self.end(&Ending::Abandoned { failure, until, hold }, CleanupState::Kept).await
     }
 
     /// By what the step does: `provision:2` and `copy:eu-west-1` count as `provision` and `copy`.
@@ -543,8 +453,7 @@ impl<'s> Owner<'s> {
         let never = CancellationToken::new();
         let result = match self.context(name, fold, never) {
             Ok(context) => {
-                self.undo_with(&*self.surroundings.registry.step(&step.kind), &context, intent, made, &record.found)
-                    .await
+                self.surroundings.registry.step(&step.kind).undo(&context, intent, made, &record.found).await
             }
             Err(failure) => Err(StepError::Failed(failure)),
         };
@@ -562,17 +471,6 @@ impl<'s> Owner<'s> {
                 self.pause_after_failed_undo(record.undo_failures).await
             }
         }
-    }
-
-    async fn undo_with(
-        &self,
-        step: &dyn AnyStep,
-        context: &StepContext,
-        intent: &serde_json::Value,
-        made: Made<serde_json::Value>,
-        found: &[String],
-    ) -> Result<Vec<String>, StepError> {
-        step.undo(context, intent, made, found).await
     }
 
     async fn pause_after_failed_undo(&self, failures: u32) -> Result<(), Stop> {
@@ -593,10 +491,7 @@ impl<'s> Owner<'s> {
         match self.surroundings.registry.prepare_commit(&context).await {
             Ok(record) => {
                 self.log.flush().await;
-                match self.journal.commit(&record).await {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(error.into()),
-                }
+                Ok(self.journal.commit(&record).await?)
             }
             Err(StepError::Interrupted) => Ok(()),
             Err(StepError::LeaseLost) => Err(Stop::Lost),
@@ -639,27 +534,4 @@ fn step_timed_out(step: &StepName, limit: Duration) -> Failure {
     let message = format!("The step {step} took longer than the run's limit of {limit:?} for one step.");
     Failure::user("step-timeout", message)
         .with_advice("Raise `step_timeout` of the run, or look in the log for what took so long.")
-}
-
-/// What the log says when a build begins to wait for a person.
-fn hold_text(hold: &Hold, build: BuildId) -> String {
-    let why = match hold.reason {
-        HoldReason::Failure => "The run wants to be asked what to do".to_owned(),
-        HoldReason::Breakpoint => "The build is at a breakpoint".to_owned(),
-        HoldReason::Debug => format!("The run is in debug mode; {} comes next", hold.step),
-        HoldReason::Abort => "What the build made is left in place".to_owned(),
-    };
-    let note = hold.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
-    let go_on = if hold.reason == HoldReason::Failure { ResumeAction::Retry } else { ResumeAction::Continue };
-    let reach = match &hold.machine {
-        Some(HeldMachine { host: Some(host), port: Some(port), username: Some(user), instance_id, .. }) => {
-            format!(" The machine is {instance_id}: ssh -p {port} {user}@{host}.")
-        }
-        Some(HeldMachine { instance_id, .. }) => format!(" The machine is {instance_id}."),
-        None => String::new(),
-    };
-    format!(
-        "{why}{note}. It holds until {}, then it is cleaned up.{reach} Answer with `ingot resume {build} {go_on}` (or cleanup, or abort).",
-        hold.until.to_rfc3339_opts(SecondsFormat::Secs, true)
-    )
 }

@@ -73,7 +73,8 @@ impl ScheduledRequest {
             except: self.except,
             git_sha: self.git_sha,
             timeout: self.timeout_seconds.map(Duration::from_secs),
-            // Nobody watches a run that a clock starts, so it neither asks nor leaves things in place.
+            // Nobody watches a run that a clock starts, so it neither asks nor leaves things in place. A breakpoint of its
+            // template holds all the same.
             options: RunOptions::default(),
             priority: 0,
             labels: self.labels,

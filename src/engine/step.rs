@@ -292,6 +292,13 @@ impl StepContext {
         self.outputs.get(&StepName::from(step)).map(from_value).transpose()
     }
 
+    /// How long ago this step was begun, on whatever server.
+    #[must_use]
+    pub fn spent(&self) -> Duration {
+        let spent = self.started_at.map(|began| self.clock.now() - began);
+        spent.and_then(|spent| spent.to_std().ok()).unwrap_or_default()
+    }
+
     /// Waits, unless the build is cancelled, handed over or lost.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::cloud::{CloudErrorClass, InstanceState};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepResult};
 
-use super::wait_limit::WaitIntent;
+use super::wait_limit::WaitLimit;
 use super::{launch, retry, wait_running};
 
 /// Without `aws_polling`. A guest that does not stop is forced by EC2 after some minutes.
@@ -49,17 +49,17 @@ pub struct WaitStopped;
 
 #[async_trait]
 impl Step for WaitStopped {
-    type Intent = WaitIntent;
+    type Intent = Intent;
     type Output = Output;
 
-    fn intent(&self, context: &StepContext) -> Result<WaitIntent, Failure> {
-        Ok(WaitIntent::now(context))
+    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent {})
     }
 
-    async fn act(&self, context: &StepContext, intent: &WaitIntent) -> StepResult<Output> {
+    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
         let launched: launch::Output = context.output("launch")?;
         context.log.say("Waiting for the instance to stop…").await;
-        wait_running::wait_for(context, &launched.instance_id, InstanceState::Stopped, intent.limit(context, LIMIT)?)
+        wait_running::wait_for(context, &launched.instance_id, InstanceState::Stopped, WaitLimit::of(context, LIMIT)?)
             .await?;
         Ok(Output {})
     }

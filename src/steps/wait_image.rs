@@ -12,7 +12,7 @@ use crate::domain::tags::TagList;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 
 use super::retry::Patience;
-use super::wait_limit::{WaitIntent, WaitLimit};
+use super::wait_limit::WaitLimit;
 use super::{create_image, image_tags, retry};
 
 /// Without `aws_polling`. Copies of hundreds of GB to the other end of the world take many hours.
@@ -41,6 +41,9 @@ impl WaitImage {
     }
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Output {
     pub region: String,
@@ -52,21 +55,21 @@ pub struct Output {
 
 #[async_trait]
 impl Step for WaitImage {
-    type Intent = WaitIntent;
+    type Intent = Intent;
     type Output = Output;
 
-    fn intent(&self, context: &StepContext) -> Result<WaitIntent, Failure> {
-        Ok(WaitIntent::now(context))
+    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent {})
     }
 
-    async fn act(&self, context: &StepContext, intent: &WaitIntent) -> StepResult<Output> {
+    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
         let made: create_image::Output = context.output(&self.made_by.0)?;
         let region = match &self.copy_region {
             Some(region) => region.clone(),
             None => context.ebs()?.region.clone(),
         };
         context.log.say(&format!("Waiting for AMI {} in {region} to become ready…", made.image_id)).await;
-        let image = until_available(context, &region, &made.image_id, intent.limit(context, LIMIT)?).await?;
+        let image = until_available(context, &region, &made.image_id, WaitLimit::of(context, LIMIT)?).await?;
         complete_tags(context, &region, &image).await?;
         Ok(Output {
             region,

@@ -1,23 +1,13 @@
-//! How long a step waits for the cloud. The time counts from when the step was first begun, so that a server that takes a
-//! build over does not begin the wait anew.
+//! How long a step waits for the cloud. The time counts from when the step was first begun, which the journal tells, so that
+//! a server that takes a build over does not begin the wait anew.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::domain::config::amazon_ebs::AwsPolling;
 use crate::domain::failure::Failure;
 use crate::engine::step::StepContext;
-
-/// The intent of a step that only waits.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct WaitIntent {
-    /// Journals of older servers don't have it: then the time counts from now.
-    #[serde(default)]
-    began_at: Option<DateTime<Utc>>,
-}
 
 /// When a wait is over, and what it was allowed.
 #[derive(Debug, Clone, Copy)]
@@ -26,26 +16,16 @@ pub struct WaitLimit {
     allowed: Duration,
 }
 
-impl WaitIntent {
-    #[must_use]
-    pub fn now(context: &StepContext) -> Self {
-        Self { began_at: Some(context.clock.now()) }
-    }
-
+impl WaitLimit {
     /// The limit of the template's `aws_polling`, or else `default`.
     ///
     /// # Errors
     /// As [`StepContext::ebs`].
-    pub fn limit(&self, context: &StepContext, default: Duration) -> Result<WaitLimit, Failure> {
+    pub fn of(context: &StepContext, default: Duration) -> Result<Self, Failure> {
         let allowed = context.ebs()?.aws_polling.map_or(default, AwsPolling::limit);
-        // Calendar time is the only one that servers share; a clock that was set back must not make the wait longer.
-        let now = context.clock.now();
-        let waited = now.signed_duration_since(self.began_at.unwrap_or(now)).to_std().unwrap_or_default();
-        Ok(WaitLimit { until: Instant::now() + allowed.saturating_sub(waited), allowed })
+        Ok(Self { until: Instant::now() + allowed.saturating_sub(context.spent()), allowed })
     }
-}
 
-impl WaitLimit {
     /// The failure of a wait that is over.
     #[must_use]
     pub fn passed(self, code: &str, what: &str) -> Failure {

@@ -10,13 +10,16 @@ use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 
 use super::retry::Patience;
-use super::wait_limit::{WaitIntent, WaitLimit};
+use super::wait_limit::WaitLimit;
 use super::{launch, machine_watch};
 
 /// Without `aws_polling`. EC2 starts an instance within a minute or two, or says why not.
 const LIMIT: Duration = Duration::from_secs(600);
 
 pub struct WaitRunning;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {}
 
 /// The instance's addresses.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,18 +34,18 @@ pub struct Output {
 
 #[async_trait]
 impl Step for WaitRunning {
-    type Intent = WaitIntent;
+    type Intent = Intent;
     type Output = Output;
 
-    fn intent(&self, context: &StepContext) -> Result<WaitIntent, Failure> {
-        Ok(WaitIntent::now(context))
+    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent {})
     }
 
-    async fn act(&self, context: &StepContext, intent: &WaitIntent) -> StepResult<Output> {
+    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
         let launched: launch::Output = context.output("launch")?;
         context.log.say(&format!("Waiting for instance {} to become ready…", launched.instance_id)).await;
         let instance =
-            wait_for(context, &launched.instance_id, InstanceState::Running, intent.limit(context, LIMIT)?).await?;
+            wait_for(context, &launched.instance_id, InstanceState::Running, WaitLimit::of(context, LIMIT)?).await?;
         Ok(Output {
             instance_id: instance.id,
             public_ip: instance.public_ip,

@@ -17,7 +17,7 @@ const LONGEST_LOOK: TimeDelta = TimeDelta::minutes(10);
 pub enum BuildStanding {
     /// Another deployment's, or none of ours: report, never remove.
     Unknown,
-    /// At work, cleaning up, or stuck and waiting for a person.
+    /// At work, left in place, cleaning up, stuck and waiting for a person, or succeeded a few minutes ago.
     Active,
     /// Nothing temporary of it may be left.
     Over,

@@ -60,7 +60,7 @@ enum Try {
 }
 
 impl Store {
-    /// Takes the build that has waited longest, if one waits. It is `running` from here on, with its time limit set.
+    /// Takes the queued build that is next (`lock_run_with_queued` says which), if one waits. It is `running` from here on, with its time limit set.
     /// `owner` is shown to people. `limits`: of these accounts at most so many builds are at work at once, on all servers
     /// together; their other builds wait without holding up those of other accounts.
     ///
@@ -81,7 +81,7 @@ impl Store {
         Ok(None)
     }
 
-    /// Takes a build at work whose lease is free or has run out, or one that succeeded and still has to clean up.
+    /// Takes a build at work whose lease is free or has run out, or one that is over and still has to clean up.
     ///
     /// # Errors
     /// When the database is away.

@@ -132,13 +132,16 @@ impl Store {
         let build = lock_build(&mut tx, id).await?.ok_or_else(build_not_found)?;
         let stored = sqlx::query_scalar!("SELECT hold FROM builds WHERE id = $1", id.0).fetch_one(&mut *tx).await?;
         match stored.map(|hold| from_json::<Hold>("hold", hold)).transpose()? {
-            _ if build.cleanup == CleanupState::Kept.as_str() => let_go(&mut tx, id, action).await?,
             Some(hold) if meant.is_some_and(|seq| seq != hold.seq) => {
                 return Err(Error::conflict(
                     "build-not-held",
-                    format!("The hold that this answers is over; the build holds at {} now.", hold.step),
+                    format!(
+                        "The hold that this answers is over; now the build holds at {}, or is left in place.",
+                        hold.step
+                    ),
                 ));
             }
+            _ if build.cleanup == CleanupState::Kept.as_str() => let_go(&mut tx, id, action).await?,
             Some(hold) => answer_hold(&mut tx, id, &hold, action, actor).await?,
             None => {
                 let cancel = if run.state.is_over() { "" } else { " To stop it, cancel its run." };
@@ -222,18 +225,13 @@ async fn answer_hold(
     action: ResumeAction,
     actor: &Actor,
 ) -> Result<()> {
-    let failed = hold.reason == HoldReason::Failure;
-    if failed && action == ResumeAction::Continue {
-        return Err(not_possible(format!(
-            "Step {} failed, so the build can't continue; answer retry, cleanup or abort.",
-            hold.step
-        )));
-    }
-    if !failed && action == ResumeAction::Retry {
-        return Err(not_possible(format!(
-            "The build holds before {} and nothing failed; answer continue, cleanup or abort.",
-            hold.step
-        )));
+    if !hold.reason.answers().contains(&action) {
+        let public = if hold.reason == HoldReason::Failure {
+            format!("Step {} failed, so the build can't continue; answer retry, cleanup or abort.", hold.step)
+        } else {
+            format!("The build holds before {} and nothing failed; answer continue, cleanup or abort.", hold.step)
+        };
+        return Err(not_possible(public));
     }
     let resume = Resume { seq: hold.seq, action, by: actor.principal.clone() };
     let done = sqlx::query!(

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::error::{CliError, CliResult};
 use super::super::inputs::{assignment, environment_variable};
-use super::super::{given, object};
+use super::super::{given, name, object};
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
@@ -240,11 +240,6 @@ impl Settings {
             ("enabled", json!(self.disabled.then_some(false))),
         ]))
     }
-}
-
-/// A value as the command line and the API spell it.
-fn name<V: ValueEnum>(value: &V) -> Option<String> {
-    Some(value.to_possible_value()?.get_name().to_owned())
 }
 
 #[cfg(test)]

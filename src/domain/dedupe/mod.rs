@@ -124,7 +124,7 @@ pub struct Candidate {
     pub run: RunId,
     pub state: RunState,
     pub cancel_requested: bool,
-    /// A build of it has failed or was cancelled.
+    /// A build of it has failed, was cancelled or holds, or the run may hold.
     pub spoiled: bool,
     pub created_at: DateTime<Utc>,
     /// `None` for runs of a time when it was not recorded.
@@ -207,7 +207,7 @@ pub fn decide(wanted: &Wanted<'_>, candidates: &[Candidate]) -> Decision {
     }
     // One with the same content that does not do says more than any other.
     let compared = |candidate: &Candidate| {
-        let differs = differences(content, Some(sources), wanted.variables, candidate);
+        let differs = differences(content, sources, wanted.variables, candidate);
         Compared { run: candidate.run, state: candidate.state, differs }
     };
     if let Some((candidate, why)) = equals.iter().find_map(|one| Some((*one, refusal(wanted, sources, one)?))) {
@@ -237,7 +237,11 @@ fn refusal(wanted: &Wanted<'_>, sources: &BTreeMap<String, String>, candidate: &
         return None;
     }
     if candidate.in_progress() {
-        let why = if candidate.cancel_requested { "is being cancelled" } else { "has a build that did not succeed" };
+        let why = if candidate.cancel_requested {
+            "is being cancelled"
+        } else {
+            "has a build that did not succeed, or waits for a person"
+        };
         return Some(why.to_owned());
     }
     match candidate.state {
@@ -263,10 +267,10 @@ fn refusal(wanted: &Wanted<'_>, sources: &BTreeMap<String, String>, candidate: &
     }
 }
 
-/// What differs between a content and that of a run; `sources` `None`: they don't matter.
+/// What differs between a content and that of a run.
 fn differences(
     content: &Content,
-    sources: Option<&BTreeMap<String, String>>,
+    sources: &BTreeMap<String, String>,
     variables: &Value,
     candidate: &Candidate,
 ) -> Vec<Difference> {
@@ -278,8 +282,8 @@ fn differences(
         part: part.to_owned(),
         words: words::part(part, (content, variables), (other, &candidate.variables)),
     });
-    let sources = sources.map(|sources| candidate.other_sources(sources)).unwrap_or_default();
-    let sources = sources
+    let sources = candidate
+        .other_sources(sources)
         .into_iter()
         .map(|unlike| Difference { part: format!("source_ami:{}", unlike.0), words: words::source(&unlike) });
     parts.chain(sources).collect()
@@ -302,7 +306,7 @@ pub fn explain_made(made: &MadeAnyway<'_>, before: Option<&Candidate>) -> Explan
         state: before.state,
         differs: made
             .content
-            .map(|content| differences(content, Some(made.sources), made.variables, before))
+            .map(|content| differences(content, made.sources, made.variables, before))
             .unwrap_or_default(),
     });
     let comparable = match (made.content, before) {

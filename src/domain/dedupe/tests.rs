@@ -90,7 +90,7 @@ fn a_run_with_the_same_content_that_does_not_do_is_named() {
     let at_work = candidate(1, RunState::Running);
     let cases = [
         (Candidate { cancel_requested: true, ..at_work.clone() }, "is being cancelled"),
-        (Candidate { spoiled: true, ..at_work.clone() }, "has a build that did not succeed"),
+        (Candidate { spoiled: true, ..at_work.clone() }, "has a build that did not succeed, or waits for a person"),
         (
             Candidate { sources: sources("ami-0"), ..at_work },
             "was made from another source AMI (build `amazon-ebs.web`: ami-0; now it would be ami-1)",

@@ -76,7 +76,7 @@ fn judge_ours(
             (thing.kind == FindingKind::Instance && long).then(|| {
                 Verdict::report(
                     Why::Held,
-                    "its build is at work for long: held, stuck or slow; cancel its run to end it",
+                    "its build is not over for long: held, left in place, stuck or slow; answer it, cancel its run, or try it again",
                 )
             })
         }

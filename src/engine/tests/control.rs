@@ -162,6 +162,16 @@ async fn a_breakpoint_holds_with_its_note_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_breakpoint_with_a_timeout_holds_no_longer() {
+    let world = world(&with_breakpoint("timeout = \"5m\""), RunOptions::default(), &[]);
+    let began = tokio::time::Instant::now();
+    world.serve_until_over().await;
+    let held = began.elapsed();
+    assert!(held >= Duration::from_mins(5) && held < Duration::from_mins(10), "{held:?}");
+    world.check_promise(0, "nobody came");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disabled_breakpoint_only_says_so() {
     let world = world(&with_breakpoint("disable = true"), RunOptions::default(), &[]);
     world.serve_until_over().await;

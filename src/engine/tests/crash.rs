@@ -2,8 +2,6 @@
 //! effect. Another server takes over. Afterwards either the build succeeded with exactly its images, or nothing is left.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,11 +9,8 @@ use super::memory_journal::Landed;
 use super::tally::Tally;
 use super::world::{PLAIN, TestWorld, plain_with};
 use crate::cloud::CloudErrorClass;
-use crate::cloud::fake::{FaultKind, Phase, Then};
-use crate::communicator::ExitStatus;
-use crate::communicator::fake::Answer;
+use crate::cloud::fake::{FaultKind, Phase};
 use crate::domain::journal::JournalEvent;
-use crate::domain::state::CleanupState;
 
 /// A plan that the matrix goes through.
 struct Case {
@@ -46,8 +41,7 @@ impl Case {
     fn world(&self) -> TestWorld {
         let world = TestWorld::new(&self.template);
         if self.script_fails {
-            let answers = [Answer::Exit(ExitStatus::Code(0)), Answer::Exit(ExitStatus::Code(1))];
-            world.dialer.machine.state().answers.extend(answers);
+            world.fail_script();
         }
         world.row.lock().unwrap().cancel_after = self.cancelled_after.map(Into::into);
         world
@@ -59,21 +53,6 @@ impl Case {
         world.check_promise(self.images, self.name);
         world
     }
-}
-
-/// Makes the serving task die in the `number`th call from now.
-fn die_in_call(world: &TestWorld, number: usize, phase: Phase) -> Arc<tokio::sync::Notify> {
-    let seen = AtomicUsize::new(0);
-    let died = Arc::new(tokio::sync::Notify::new());
-    let notify = died.clone();
-    world.cloud.on_call(move |call| {
-        if call.phase == phase && seen.fetch_add(1, Ordering::SeqCst) + 1 == number {
-            notify.notify_one();
-            return Then::Hang;
-        }
-        Then::Go
-    });
-    died
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,12 +85,7 @@ async fn death_in_every_call_to_the_cloud() {
         for number in 1..=calls {
             for phase in [Phase::Before, Phase::After] {
                 let world = case.world();
-                let died = die_in_call(&world, number, phase);
-                tokio::select! {
-                    _ = world.serve_once(CancellationToken::new()) => {}
-                    () = died.notified() => {}
-                }
-                world.cloud.forget_hook();
+                world.serve_until_call(number, move |call| call.phase == phase).await;
                 world.serve_until_over().await;
                 world.check_promise(images, &format!("{name}: died in call {number} {phase:?}"));
                 tally.note(name, if phase == Phase::Before { "before a call" } else { "after a call" }, &world);
@@ -131,13 +105,8 @@ async fn a_second_death_while_recovering_and_undoing() {
             for second in (1..=calls).step_by(3) {
                 let world = case.world();
                 for number in [first, second] {
-                    let died = die_in_call(&world, number, Phase::After);
-                    tokio::select! {
-                        _ = world.serve_once(CancellationToken::new()) => {}
-                        () = died.notified() => {}
-                    }
+                    world.serve_until_call(number, |call| call.phase == Phase::After).await;
                 }
-                world.cloud.forget_hook();
                 world.serve_until_over().await;
                 let context = format!("{}: died in calls {first} and then {second}", case.name);
                 world.check_promise(case.images, &context);
@@ -187,14 +156,7 @@ async fn every_step_is_done_twice_and_undone_twice() {
         let world = case.world();
         // Each server lives for one write, so every step and every undo is done by one and again by the next.
         let mut write = 1;
-        loop {
-            let over = {
-                let row = world.row.lock().unwrap();
-                row.state.is_over() && row.cleanup != CleanupState::Pending
-            };
-            if over {
-                break;
-            }
+        while !world.is_over() {
             world.die_at(write, Landed::No);
             world.serve_once(CancellationToken::new()).await;
             // What was not written is done again by the next server, which dies once it is written.

@@ -1,18 +1,14 @@
 //! What holds for every kind of step: doing it twice makes nothing twice, dying at any point of it leaves nothing behind,
 //! undoing it twice removes what it made once, and a lost reply is found by the undo. The steps come from the plans that
-//! [`worlds`] makes; a kind of step that none of them has fails the test that lists them.
+//! [`cases`] gives; a kind of step that none of them has fails the test that lists them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio_util::sync::CancellationToken;
-
 use super::memory_journal::Landed;
 use super::world::{PLAIN, TestWorld, plain_with};
 use crate::cloud::fake::{CallRecord, FaultKind, Phase, Then};
-use crate::communicator::ExitStatus;
-use crate::communicator::fake::Answer;
 use crate::domain::hold::ResumeAction;
 use crate::domain::ids::StepName;
 use crate::domain::journal::{JournalEvent, Progress};
@@ -56,12 +52,7 @@ impl Case {
     fn world(&self) -> TestWorld {
         let world = TestWorld::new(&self.template);
         if self.fails {
-            world
-                .dialer
-                .machine
-                .state()
-                .answers
-                .extend([Answer::Exit(ExitStatus::Code(0)), Answer::Exit(ExitStatus::Code(1))]);
+            world.fail_script();
         }
         world
     }
@@ -71,30 +62,22 @@ impl Case {
     }
 }
 
-/// Serves until the build is over, going on at every hold.
-async fn serve(world: &TestWorld) {
+/// Does a server's part, going on at every hold.
+async fn with_answers(world: &TestWorld, part: impl Future<Output = ()>) {
     let answers = async {
         loop {
             world.answer(ResumeAction::Continue).await;
         }
     };
     tokio::select! {
-        () = world.serve_until_over() => {}
+        () = part => {}
         () = answers => {}
     }
 }
 
-async fn serve_once(world: &TestWorld, died: &tokio::sync::Notify) {
-    let answers = async {
-        loop {
-            world.answer(ResumeAction::Continue).await;
-        }
-    };
-    tokio::select! {
-        _ = world.serve_once(CancellationToken::new()) => {}
-        () = died.notified() => {}
-        () = answers => {}
-    }
+/// Serves until the build is over.
+async fn serve(world: &TestWorld) {
+    with_answers(world, world.serve_until_over()).await;
 }
 
 /// The names of all kinds, from the one list of them that the compiler checks.
@@ -179,8 +162,10 @@ async fn a_step_that_dies_at_any_point_leaves_nothing_behind() {
             for number in 1..=calls {
                 for phase in [Phase::Before, Phase::After] {
                     let world = case.world();
-                    let died = die_in_call_of(&world, &step, number, phase);
-                    serve_once(&world, &died).await;
+                    let (row, step_at_work) = (world.row.clone(), step.clone());
+                    let of_the_step =
+                        move |call: &CallRecord| call.phase == phase && at_work(&row.lock().unwrap(), &step_at_work);
+                    with_answers(&world, world.serve_until_call(number, of_the_step)).await;
                     world.cloud.forget_hook();
                     serve(&world).await;
                     let context = format!("{}: {step} died in its call {number} {phase:?}", case.name);
@@ -276,23 +261,6 @@ async fn count_calls(case: &Case, step: &StepName) -> usize {
     world.cloud.forget_hook();
     // Waits look every second; a few of their looks are as good as all.
     seen.load(Ordering::SeqCst).min(12)
-}
-
-fn die_in_call_of(world: &TestWorld, step: &StepName, number: usize, phase: Phase) -> Arc<tokio::sync::Notify> {
-    let died = Arc::new(tokio::sync::Notify::new());
-    let seen = AtomicUsize::new(0);
-    world.cloud.on_call({
-        let (row, died, step) = (world.row.clone(), died.clone(), step.clone());
-        move |call: &CallRecord| {
-            let counts = call.phase == phase && at_work(&row.lock().unwrap(), &step);
-            if counts && seen.fetch_add(1, Ordering::SeqCst) + 1 == number {
-                died.notify_one();
-                return Then::Hang;
-            }
-            Then::Go
-        }
-    });
-    died
 }
 
 /// Somebody cancels as soon as the step has succeeded.

@@ -220,7 +220,7 @@ async fn a_server_that_lost_its_lease_changes_nothing_more() {
 #[tokio::test(start_paused = true)]
 async fn an_undo_that_keeps_failing_is_stuck_and_a_try_again_removes_the_rest() {
     let world = TestWorld::new(PLAIN);
-    world.dialer.machine.state().answers.extend([Answer::Exit(ExitStatus::Code(0)), Answer::Exit(ExitStatus::Code(1))]);
+    world.fail_script();
     let refused = || FaultKind::refuse(CloudErrorClass::Unauthorized, "UnauthorizedOperation");
     world.cloud.fail_next("DeleteSecurityGroup", refused(), 6);
     world.serve_until_over().await;

@@ -4,9 +4,7 @@
 //! that a failure printed to see it again, `INGOT_CRASH_SEQUENCES` for more or fewer than the usual number.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -14,11 +12,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio_util::sync::CancellationToken;
 
 use super::memory_journal::Landed;
+use super::tally::outcome;
 use super::world::{PLAIN, TestWorld, plain_with};
 use crate::cloud::CloudErrorClass;
-use crate::cloud::fake::{FakeTimings, FaultKind, Gate, Latency, Phase, Then};
-use crate::communicator::ExitStatus;
-use crate::communicator::fake::Answer;
+use crate::cloud::fake::{FakeTimings, FaultKind, Gate, Latency, Phase};
 use crate::domain::state::BuildState;
 use crate::engine::lease::LEASE_TTL;
 
@@ -228,7 +225,10 @@ async fn lives(world: &TestWorld, mishaps: &[Mishap]) {
                 world.serve_once(CancellationToken::new()).await;
                 world.row.lock().unwrap().die_at = None;
             }
-            Mishap::DieInCall { later, before } => die_in_call(world, *later, *before).await,
+            Mishap::DieInCall { later, before } => {
+                let phase = if *before { Phase::Before } else { Phase::After };
+                world.serve_until_call(*later, move |call| call.phase == phase).await;
+            }
             Mishap::Freeze { after, other_has_it } => freeze(world, seconds(*after), seconds(*other_has_it)).await,
             Mishap::Drain { after } => {
                 let drain = CancellationToken::new();
@@ -259,25 +259,6 @@ async fn lives(world: &TestWorld, mishaps: &[Mishap]) {
         }
     }
     world.serve_until_over().await;
-}
-
-async fn die_in_call(world: &TestWorld, later: usize, before: bool) {
-    let phase = if before { Phase::Before } else { Phase::After };
-    let died = Arc::new(tokio::sync::Notify::new());
-    let seen = AtomicUsize::new(0);
-    let notify = died.clone();
-    world.cloud.on_call(move |call| {
-        if call.phase == phase && seen.fetch_add(1, Ordering::SeqCst) + 1 == later {
-            notify.notify_one();
-            return Then::Hang;
-        }
-        Then::Go
-    });
-    tokio::select! {
-        _ = world.serve_once(CancellationToken::new()) => {}
-        () = died.notified() => {}
-    }
-    world.cloud.forget_hook();
 }
 
 /// Two servers believe that they own the build. What the first one does when it wakes up must change nothing.
@@ -342,15 +323,10 @@ fn worlds(plan: PlanKind) -> Vec<TestWorld> {
     }
     for world in &worlds {
         if plan.script_fails() {
-            let answers = [Answer::Exit(ExitStatus::Code(0)), Answer::Exit(ExitStatus::Code(1))];
-            world.dialer.machine.state().answers.extend(answers);
+            world.fail_script();
         }
     }
     worlds
-}
-
-fn outcome(world: &TestWorld) -> &'static str {
-    if world.state() == BuildState::Succeeded { "finished" } else { "undone" }
 }
 
 async fn live(plan: PlanKind, mishaps: &[Mishap]) -> Vec<&'static str> {

@@ -6,14 +6,18 @@ use std::collections::BTreeMap;
 use super::world::TestWorld;
 use crate::domain::state::BuildState;
 
+/// How a build that kept the promise ended.
+pub fn outcome(world: &TestWorld) -> &'static str {
+    if world.state() == BuildState::Succeeded { "finished" } else { "undone" }
+}
+
 #[derive(Default)]
 pub struct Tally(BTreeMap<(String, &'static str, &'static str), usize>);
 
 impl Tally {
     /// Notes a build that kept the promise.
     pub fn note(&mut self, plan: &str, point: &'static str, world: &TestWorld) {
-        let outcome = if world.state() == BuildState::Succeeded { "finished" } else { "undone" };
-        *self.0.entry((plan.to_owned(), point, outcome)).or_default() += 1;
+        *self.0.entry((plan.to_owned(), point, outcome(world))).or_default() += 1;
     }
 }
 

@@ -1,22 +1,23 @@
 //! One build, an EC2 world and a machine in memory, and a server that can die.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use indexmap::IndexMap;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::memory_journal::{Landed, MemoryJournal, Row};
-use crate::cloud::fake::{FakeCloud, Gate};
-use crate::communicator::CommunicatorError;
-use crate::communicator::fake::FakeCommunicator;
+use crate::cloud::fake::{CallRecord, FakeCloud, Gate, Then};
+use crate::communicator::fake::{Answer, FakeCommunicator};
 use crate::communicator::ssh::SshTarget;
+use crate::communicator::{CommunicatorError, ExitStatus};
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::{BuildConfig, BuilderConfig};
@@ -297,6 +298,31 @@ impl TestWorld {
         assert_eq!(row.cleanup, CleanupState::Kept);
         row.hold = None;
         row.cleanup = CleanupState::Pending;
+    }
+
+    /// The template's script fails the first time that it is run.
+    pub fn fail_script(&self) {
+        let answers = [Answer::Exit(ExitStatus::Code(0)), Answer::Exit(ExitStatus::Code(1))];
+        self.dialer.machine.state().answers.extend(answers);
+    }
+
+    /// One server's part, which ends at the latest in the `number`th call that counts: there the server dies.
+    pub async fn serve_until_call(&self, number: usize, counts: impl Fn(&CallRecord) -> bool + Send + Sync + 'static) {
+        let died = Arc::new(Notify::new());
+        let seen = AtomicUsize::new(0);
+        let notify = died.clone();
+        self.cloud.on_call(move |call| {
+            if counts(call) && seen.fetch_add(1, Ordering::SeqCst) + 1 == number {
+                notify.notify_one();
+                return Then::Hang;
+            }
+            Then::Go
+        });
+        tokio::select! {
+            _ = self.serve_once(CancellationToken::new()) => {}
+            () = died.notified() => {}
+        }
+        self.cloud.forget_hook();
     }
 
     pub fn die_at(&self, write: usize, landed: Landed) {

@@ -158,6 +158,8 @@ async fn what_is_left_in_place_is_removed_after_its_time_or_on_request() {
         assert!(scene.store.claim_expired("server-2").await.unwrap().is_none(), "its time is not over");
 
         if asked {
+            let late = scene.store.resume_build(id, ResumeAction::Cleanup, Some(3), &someone()).await.unwrap_err();
+            assert_eq!(late.code, "build-not-held", "it was for a hold before");
             let no = scene.store.resume_build(id, ResumeAction::Retry, None, &someone()).await.unwrap_err();
             assert_eq!(no.code, "action-not-possible");
             scene.store.resume_build(id, ResumeAction::Cleanup, None, &someone()).await.unwrap();

@@ -20,7 +20,7 @@ use crate::domain::hold::ResumeAction;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeRequest {
-    /// `retry` does a failed step again, `continue` goes on after a breakpoint, `cleanup` removes everything and ends the
+    /// `retry` does a failed step again, `continue` goes on after a breakpoint or in debug mode, `cleanup` removes everything and ends the
     /// build, `abort` ends it and leaves everything in place for the run's `hold_limit`.
     pub action: String,
     /// The `hold.seq` that is answered; when the build holds somewhere else by now, the answer is refused. Without it, the

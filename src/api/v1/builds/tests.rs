@@ -38,6 +38,8 @@ async fn wrong_options_are_told() {
         ("hold_limit=0s", "hold-limit-invalid"),
         ("step_timeout=soon", "step-timeout-invalid"),
         ("step_timeout=0s", "step-timeout-invalid"),
+        ("dedupe=join&debug=true", "dedupe-invalid"),
+        ("dedupe=reuse&on_error=ask", "dedupe-invalid"),
     ] {
         let path = format!("/v1/runs?name=web&var.base=one&{query}");
         let answer = api.post(&token, &path, "application/hcl", TEMPLATE).await;

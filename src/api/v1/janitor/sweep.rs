@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::view::{Finding, Sweep};
 use crate::api::principal::Admin;
 use crate::api::problem::{ApiResult, Problem};
+use crate::api::query::Query;
 use crate::api::{ApiState, body};
 use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::janitor::SweepState;
@@ -56,6 +57,7 @@ pub struct SweepResult {
     request_body = SweepOrder,
     responses(
         (status = 200, description = "The sweep, which is done", body = SweepResult),
+        (status = 400, description = "The body is no JSON of this form, or there is a query", body = Problem, content_type = "application/problem+json"),
         (status = 202, description = "It goes on; `GET /v1/janitor` shows it when it is done", body = SweepResult),
         (status = 409, description = "Another sweep was asked for and waits for its turn", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
@@ -65,8 +67,11 @@ pub struct SweepResult {
 pub async fn sweep_now(
     State(state): State<ApiState>,
     Admin(caller): Admin,
+    query: Query,
     request: Request,
 ) -> ApiResult<(StatusCode, Json<SweepResult>)> {
+    // The body may be left out, so a `dry_run` that is asked for in the query must not be a sweep in earnest.
+    query.finish()?;
     let bytes = body::read_json_or_nothing(request, &state.limits).await?;
     let order: SweepOrder = body::json::parse(&bytes)?;
     check(&state, &order)?;

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::api::testing::{Answer, TestApi};
+use crate::api::testing::{Answer, TestApi, request};
 use crate::cloud::fake::{FakeCloud, FaultKind, sample_launch};
 use crate::cloud::{Cloud as _, CloudErrorClass};
 use crate::domain::ids::{Attempt, BuildId, DeploymentId};
@@ -94,6 +95,8 @@ async fn a_sweep_on_request_is_answered_with_what_it_saw() {
     assert_eq!(finding["cost_estimate"], json!({"usd_per_hour": 0.0154, "usd_per_month": 11.24}));
     let unknown = scene.sweep(&json!({"region": "mars-north-1"})).await;
     assert_eq!(unknown.problem(422), "region-unknown");
+    let asked_in_vain = request("POST", &scene.admin, "/v1/janitor/sweep?dry_run=true").body(Body::empty()).unwrap();
+    assert_eq!(scene.api.send(asked_in_vain).await.problem(400), "query-invalid");
     stop.cancel();
 
     let audit = scene.api.get(&scene.admin, "/v1/audit?action=janitor.sweep").await.json();

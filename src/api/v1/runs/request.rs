@@ -17,7 +17,7 @@ use crate::api::query::Query;
 use crate::config::units::parse_duration;
 use crate::domain::bundle::Bundle;
 use crate::domain::error::{Error, Result};
-use crate::domain::hold::{LONGEST_HOLD, RunOptions};
+use crate::domain::hold::{LONGEST_HOLD, OnError, RunOptions};
 use crate::engine::accept::{AcceptRequest, TemplateSource};
 
 /// A run to be made. Either `template` or `files` is there.
@@ -155,6 +155,19 @@ impl RunRequest {
     }
 
     fn build(self, template: TemplateSource) -> Result<AcceptRequest> {
+        let options = read_options(
+            self.on_error.as_deref(),
+            self.debug,
+            self.hold_limit.as_deref(),
+            self.step_timeout.as_deref(),
+        )?;
+        let dedupe = dedupe::read(self.dedupe.as_deref(), self.max_age.as_deref())?;
+        if dedupe.is_some() && (options.debug || options.on_error == OnError::Ask) {
+            return Err(Error::unprocessable(
+                "dedupe-invalid",
+                "A run that waits for a person (`debug`, `on_error: ask`) can't be shared; leave `dedupe` out.",
+            ));
+        }
         Ok(AcceptRequest {
             template,
             family: self.family,
@@ -165,27 +178,17 @@ impl RunRequest {
             only: self.only,
             except: self.except,
             git_sha: self.git_sha,
-            timeout: self.timeout.as_deref().map(|text| read_limit("timeout", text)).transpose()?,
-            options: read_options(
-                self.on_error.as_deref(),
-                self.debug,
-                self.hold_limit.as_deref(),
-                self.step_timeout.as_deref(),
-            )?,
+            timeout: self.timeout.as_deref().map(|text| read_limit("timeout", "timeout-invalid", text)).transpose()?,
+            options,
             priority: read_priority(self.priority)?,
             labels: self.labels,
             clean_image: self.clean_image.unwrap_or(true),
-            dedupe: dedupe::read(self.dedupe.as_deref(), self.max_age.as_deref())?,
+            dedupe,
         })
     }
 }
 
-fn read_limit(what: &'static str, text: &str) -> Result<Duration> {
-    let code = match what {
-        "timeout" => "timeout-invalid",
-        "step_timeout" => "step-timeout-invalid",
-        _ => "hold-limit-invalid",
-    };
+fn read_limit(what: &str, code: &'static str, text: &str) -> Result<Duration> {
     parse_duration(text).map_err(|error| Error::unprocessable(code, format!("The {what} {error}.")))
 }
 
@@ -201,7 +204,7 @@ fn read_options(
             text.parse().map_err(|error| Error::unprocessable("on-error-invalid", format!("on_error: {error}.")))?;
     }
     if let Some(text) = hold_limit {
-        let limit = read_limit("hold_limit", text)?;
+        let limit = read_limit("hold_limit", "hold-limit-invalid", text)?;
         if limit.is_zero() || limit > LONGEST_HOLD {
             let public = format!("The hold_limit {text:?} is not possible: it may be up to 168h.");
             return Err(Error::unprocessable("hold-limit-invalid", public));
@@ -209,7 +212,7 @@ fn read_options(
         options.hold_limit_seconds = limit.as_secs().max(1);
     }
     if let Some(text) = step_timeout {
-        let limit = read_limit("step_timeout", text)?;
+        let limit = read_limit("step_timeout", "step-timeout-invalid", text)?;
         if limit.is_zero() {
             return Err(Error::unprocessable("step-timeout-invalid", "The step_timeout must be longer than nothing."));
         }

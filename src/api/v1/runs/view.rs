@@ -10,7 +10,7 @@ use super::dedupe::Deduped;
 use crate::api::problem::Complaint;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::failure::Failure;
-use crate::domain::hold::{Hold, HoldReason, ResumeAction};
+use crate::domain::hold::Hold;
 use crate::engine::janitor::prices;
 use crate::store::runs::{ArtifactRow, BuildRow, ImageRef, RunRow};
 
@@ -163,13 +163,6 @@ pub struct BuildMachine {
 
 impl BuildHold {
     fn of(hold: Hold) -> Self {
-        let actions: &[ResumeAction] = match hold.reason {
-            HoldReason::Failure => &[ResumeAction::Retry, ResumeAction::Cleanup, ResumeAction::Abort],
-            HoldReason::Breakpoint | HoldReason::Debug => {
-                &[ResumeAction::Continue, ResumeAction::Cleanup, ResumeAction::Abort]
-            }
-            HoldReason::Abort => &[ResumeAction::Cleanup],
-        };
         Self {
             seq: hold.seq,
             step: hold.step,
@@ -177,7 +170,7 @@ impl BuildHold {
             note: hold.note,
             since: hold.since,
             until: hold.until,
-            actions: actions.iter().map(|action| action.as_str()).collect(),
+            actions: hold.reason.answers().iter().map(|action| action.as_str()).collect(),
             failure: hold.failure,
             machine: hold.machine.map(|machine| BuildMachine {
                 usd_per_hour: prices::instance_type(&machine.instance_type),
