@@ -127,7 +127,7 @@ impl Query {
     /// When a parameter is left over.
     pub fn finish(self) -> Result<()> {
         let Some((unknown, _)) = self.pairs.first() else { return Ok(()) };
-        let hint = did_you_mean(unknown, self.known.iter().map(String::as_str));
+        let hint = did_you_mean(unknown, self.known.iter().map(String::as_str)).text;
         let hint = match (hint.is_empty(), self.known.is_empty()) {
             (false, _) => capitalised(&hint),
             (true, true) => "There are none here.".to_owned(),

@@ -196,7 +196,7 @@ impl Section {
     /// Refuses what was not asked for.
     pub(super) fn finish(self, found: &mut Vec<Diagnostic>) {
         for (key, node) in &self.entries {
-            let hint = did_you_mean(key, self.known.iter().map(String::as_str));
+            let hint = did_you_mean(key, self.known.iter().map(String::as_str)).text;
             let detail = if hint.is_empty() { format!("known here: {}", self.known.join(", ")) } else { hint };
             let what = if matches!(node.kind, Kind::Table(_)) { "section" } else { "setting" };
             found.push(node.place.error(format!("unknown {what} {:?}", self.key(key))).with_detail(detail));

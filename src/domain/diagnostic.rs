@@ -18,6 +18,32 @@ impl fmt::Display for SourceLocation {
     }
 }
 
+/// A line and column, both from 1; the column counts characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    pub line: u32,
+    pub column: u32,
+}
+
+/// What to do about a fault, and the name that was probably meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hint {
+    pub text: String,
+    pub suggestion: Option<String>,
+}
+
+impl From<&str> for Hint {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), suggestion: None }
+    }
+}
+
+impl From<String> for Hint {
+    fn from(text: String) -> Self {
+        Self { text, suggestion: None }
+    }
+}
+
 /// Whether a diagnostic stops the run or only warns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,11 +61,32 @@ pub struct Diagnostic {
     pub detail: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<SourceLocation>,
+    /// Where the marked text ends, exclusive; in the file of `at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Position>,
+    /// The text of the line of `at`, without its line break.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_line: Option<String>,
+    /// The nearest option, function or variable that there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+    /// The lint rule that says so, such as `ami-id-hard-coded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }
 
 impl Diagnostic {
     pub fn error(summary: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, summary: summary.into(), detail: String::new(), at: None }
+        Self {
+            severity: Severity::Error,
+            summary: summary.into(),
+            detail: String::new(),
+            at: None,
+            end: None,
+            source_line: None,
+            suggestion: None,
+            rule: None,
+        }
     }
 
     pub fn warning(summary: impl Into<String>) -> Self {
@@ -47,8 +94,22 @@ impl Diagnostic {
     }
 
     #[must_use]
-    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = detail.into();
+    pub fn with_detail(mut self, hint: impl Into<Hint>) -> Self {
+        self.set_hint(hint);
+        self
+    }
+
+    /// Replaces the detail and the suggestion.
+    pub fn set_hint(&mut self, hint: impl Into<Hint>) {
+        let hint = hint.into();
+        self.detail = hint.text;
+        self.suggestion = hint.suggestion;
+    }
+
+    /// Marks the text up to that position, exclusive.
+    #[must_use]
+    pub fn until(mut self, end: Option<Position>) -> Self {
+        self.end = end;
         self
     }
 

@@ -1,6 +1,6 @@
 //! A template's source text, and the way from a byte offset back to line and column.
 
-use crate::domain::diagnostic::{Diagnostic, SourceLocation};
+use crate::domain::diagnostic::{Diagnostic, Hint, SourceLocation};
 
 /// One file's text without its byte order mark.
 #[derive(Debug, Clone)]
@@ -80,10 +80,13 @@ pub fn suggestion<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>
         .map(|(_, candidate)| candidate)
 }
 
-/// `; did you mean "x"?`, or nothing.
+/// `did you mean "x"?`, or nothing.
 #[must_use]
-pub fn did_you_mean<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    suggestion(given, candidates).map_or_else(String::new, |name| format!("did you mean {name:?}?"))
+pub fn did_you_mean<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Hint {
+    suggestion(given, candidates).map_or_else(Hint::default, |name| Hint {
+        text: format!("did you mean {name:?}?"),
+        suggestion: Some(name.to_owned()),
+    })
 }
 
 #[cfg(test)]

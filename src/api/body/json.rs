@@ -67,7 +67,7 @@ fn hint(message: &str) -> String {
     let Some(rest) = message.strip_prefix("unknown field ") else { return String::new() };
     let mut quoted = rest.split('`').skip(1).step_by(2);
     let Some(unknown) = quoted.next() else { return String::new() };
-    did_you_mean(unknown, quoted)
+    did_you_mean(unknown, quoted).text
 }
 
 #[cfg(test)]

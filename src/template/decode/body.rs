@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use crate::domain::bundle::{Bundle, BundleFile};
 use crate::domain::config::LateString;
-use crate::domain::diagnostic::{Diagnostic, SourceLocation};
+use crate::domain::diagnostic::{Diagnostic, Hint, SourceLocation};
 use crate::template::duration;
 use crate::template::legacy::early::{self, Early, Late, NOW};
 use crate::template::options::{Content, Entry, Language, Node, Options};
@@ -56,7 +56,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Adds an error.
-    pub fn error(&self, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<String>) {
+    pub fn error(&self, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<Hint>) {
         let diagnostic = Diagnostic::error(summary).with_detail(detail).at(Some(at.clone()));
         self.context.complaints.borrow_mut().push(diagnostic);
     }

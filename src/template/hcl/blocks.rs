@@ -6,7 +6,7 @@ use hcl_edit::structure::{Attribute, Block, Body, Structure};
 use indexmap::IndexMap;
 
 use super::parse::HclFile;
-use crate::domain::diagnostic::{Diagnostic, SourceLocation};
+use crate::domain::diagnostic::{Diagnostic, Hint, SourceLocation};
 use crate::template::packer;
 use crate::template::source::{SourceFile, did_you_mean};
 
@@ -101,7 +101,7 @@ impl<'f> Collector<'_, 'f> {
         self.file.location(what.span().map_or(0, |span| span.start))
     }
 
-    fn complain(&mut self, at: &impl Span, summary: impl Into<String>, detail: impl Into<String>) {
+    fn complain(&mut self, at: &impl Span, summary: impl Into<String>, detail: impl Into<Hint>) {
         let at = self.place(at);
         self.config.complaints.push(Diagnostic::error(summary).with_detail(detail).at(Some(at)));
     }

@@ -142,17 +142,15 @@ impl<'a> Evaluator<'a> {
             return Ok(value.clone());
         }
         let (summary, detail) = match name {
-            "data" => ("data sources are not supported yet".to_owned(), "give the value as a variable".to_owned()),
-            "env" => {
-                ("env is a function: env(\"NAME\")".to_owned(), "it is allowed in a variable's default".to_owned())
-            }
+            "data" => ("data sources are not supported yet".to_owned(), "give the value as a variable".into()),
+            "env" => ("env is a function: env(\"NAME\")".to_owned(), "it is allowed in a variable's default".into()),
             "source" | "build" => (
                 format!("{name}.… has no value here"),
-                format!("{name}.… can be used in provisioners and post-processors of a build block"),
+                format!("{name}.… can be used in provisioners and post-processors of a build block").into(),
             ),
             "var" | "local" => (
                 format!("{name}.… can't be used here"),
-                "a variable's default and its type may not refer to other variables or locals".to_owned(),
+                "a variable's default and its type may not refer to other variables or locals".into(),
             ),
             _ => {
                 let names = self.globals.keys().map(String::as_str);
@@ -160,11 +158,11 @@ impl<'a> Evaluator<'a> {
             }
         };
         let mut fault = self.fault(at, summary);
-        fault.detail = if detail.is_empty() {
-            "text goes in quotes; variables are var.NAME, locals are local.NAME".to_owned()
+        if detail.text.is_empty() {
+            fault.set_hint("text goes in quotes; variables are var.NAME, locals are local.NAME");
         } else {
-            detail
-        };
+            fault.set_hint(detail);
+        }
         Err(fault)
     }
 
@@ -334,7 +332,7 @@ impl<'a> Evaluator<'a> {
             _ => format!("there is no attribute {name:?}"),
         };
         let mut fault = self.fault(at, summary);
-        fault.detail = did_you_mean(name, mapping.entries.keys().map(String::as_str));
+        fault.set_hint(did_you_mean(name, mapping.entries.keys().map(String::as_str)));
         if fault.detail.is_empty() && root == Some("var") {
             fault.detail = format!("declare it: variable {name:?} {{ … }}");
         }
@@ -368,7 +366,7 @@ impl<'a> Evaluator<'a> {
                             format!("there is no key {key:?}")
                         },
                     );
-                    fault.detail = did_you_mean(&key, mapping.entries.keys().map(String::as_str));
+                    fault.set_hint(did_you_mean(&key, mapping.entries.keys().map(String::as_str)));
                     fault
                 })
             }

@@ -9,4 +9,5 @@ pub mod locals;
 pub mod options;
 pub mod parse;
 pub mod string_template;
+pub mod syntax;
 pub mod variables;

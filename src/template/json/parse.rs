@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Diagnostic, Hint};
 use crate::template::decimal::Decimal;
 use crate::template::options::{Content, Entry, Node};
 use crate::template::source::SourceFile;
@@ -58,7 +58,7 @@ struct Parser<'t> {
 }
 
 impl Parser<'_> {
-    fn fault(&self, summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
+    fn fault(&self, summary: impl Into<String>, detail: impl Into<Hint>) -> Diagnostic {
         Diagnostic::error(summary).with_detail(detail).at(Some(self.source.location(self.at)))
     }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::parse;
 use super::user;
-use crate::domain::diagnostic::{Diagnostic, SourceLocation};
+use crate::domain::diagnostic::{Diagnostic, Hint, SourceLocation};
 use crate::template::assemble::{self, Component, Parts};
 use crate::template::decode::body::Context;
 use crate::template::legacy::early::{self, Early, NOW};
@@ -76,7 +76,7 @@ struct Reader<'c> {
 }
 
 impl Reader<'_> {
-    fn complain(&mut self, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<String>) {
+    fn complain(&mut self, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<Hint>) {
         self.complaints.push(Diagnostic::error(summary).with_detail(detail).at(Some(at.clone())));
     }
 

@@ -138,7 +138,7 @@ fn resolve(
             let rendered = match references(&raw[name]).iter().find(|other| !raw.contains_key(*other)) {
                 Some(missing) => {
                     let hint = did_you_mean(missing, raw.keys().map(String::as_str));
-                    Err(format!("it uses the variable {missing:?}, which is not declared; {hint}")
+                    Err(format!("it uses the variable {missing:?}, which is not declared; {}", hint.text)
                         .trim_end_matches("; ")
                         .to_owned())
                 }

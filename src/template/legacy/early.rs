@@ -108,7 +108,7 @@ fn allowed_late(pipeline: &Pipeline, late: Late) -> Result<(), String> {
             Operand::Field(path) if late.fields == ["*"] || late.fields.contains(&path[0].as_str()) => {}
             Operand::Field(path) => {
                 let hint = did_you_mean(&path[0], late.fields.iter().copied());
-                let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
+                let hint = if hint.text.is_empty() { String::new() } else { format!("; {}", hint.text) };
                 return Err(format!("{{{{ .{} }}}} has no value in this option{hint}", path.join(".")));
             }
             Operand::Name(name) if name == "build" => {
@@ -171,7 +171,7 @@ impl Names for Early<'_> {
             }
             _ => {
                 let hint = did_you_mean(name, functions::PURE.iter().chain(IMPURE).copied());
-                let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
+                let hint = if hint.text.is_empty() { String::new() } else { format!("; {}", hint.text) };
                 Err(Obstacle::Fault(format!("there is no function {name:?} for {{{{ }}}}{hint}")))
             }
         }
@@ -198,7 +198,7 @@ impl Early<'_> {
             None if self.in_variables => Err(Obstacle::Late),
             None => {
                 let hint = did_you_mean(name, user.keys().map(String::as_str));
-                let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
+                let hint = if hint.text.is_empty() { String::new() } else { format!("; {}", hint.text) };
                 let message = format!("{{{{ user `{name}` }}}} is empty: the template declares no such variable{hint}");
                 self.warnings.borrow_mut().push(message);
                 Ok(String::new())

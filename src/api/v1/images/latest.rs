@@ -119,7 +119,7 @@ pub async fn latest_image(
 ) -> ApiResult<Response> {
     let wanted = read(&state, &mut query)?;
     query.finish()?;
-    let suggest = |name: &str, known: &[&str]| did_you_mean(name, known.iter().copied());
+    let suggest = |name: &str, known: &[&str]| did_you_mean(name, known.iter().copied()).text;
     let found = state.approved.find(&wanted, suggest).await?.map_err(|misses| not_found(&wanted, &misses))?;
     let latest = Latest::of(found).ok_or_else(|| Error::internal("an approved image was found without a copy"))?;
     if !wants_text(&headers) {

@@ -300,10 +300,10 @@ impl Evaluator<'_> {
             return fault;
         }
         let mut fault = self.fault(call, format!("there is no function {name:?}"));
-        fault.detail = match ELSEWHERE.iter().find(|(other, _)| *other == name) {
-            Some((_, instead)) => format!("that is Terraform's; in Packer write {instead}"),
+        fault.set_hint(match ELSEWHERE.iter().find(|(other, _)| *other == name) {
+            Some((_, instead)) => format!("that is Terraform's; in Packer write {instead}").into(),
             None => did_you_mean(name, tables().map(|function| function.name).chain(SPECIAL.iter().copied())),
-        };
+        });
         fault
     }
 
