@@ -3,7 +3,8 @@
 //! [`evaluate`] → `files` → `hcl::config` or `json::template` → `assemble` → `decode`.
 
 pub mod assemble;
-pub mod decimal;
+pub mod number;
+mod number_text;
 pub mod decode;
 pub mod duration;
 mod files;
@@ -17,6 +18,7 @@ pub mod select;
 pub mod source;
 mod stack;
 pub mod types;
+pub mod unify;
 pub mod value;
 mod var_files;
 

@@ -1,4 +1,5 @@
-//! Type constraints of variables and of `convert`, and the conversions that Packer's language makes.
+//! Type constraints of variables and of `convert`, and the conversions that Packer's language makes (those of
+//! zclconf/go-cty's package convert). What types values of different types have in common is in `unify`.
 
 use std::fmt;
 
@@ -6,7 +7,8 @@ use hcl_edit::expr::{Expression, FuncCall, ObjectKey};
 use hcl_edit::prelude::*;
 use indexmap::IndexMap;
 
-use super::decimal::Decimal;
+use super::number::Number;
+use super::unify::unify;
 use super::value::{Kind, MappingShape, SequenceShape, Value};
 
 /// A type constraint.
@@ -75,6 +77,18 @@ impl Type {
     #[must_use]
     pub fn is_primitive_or_any(&self) -> bool {
         matches!(self, Self::Any | Self::String | Self::Number | Self::Bool)
+    }
+
+    /// Whether the type leaves something open.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::String | Self::Number | Self::Bool => false,
+            Self::List(element) | Self::Set(element) | Self::Map(element) => element.has_any(),
+            Self::Tuple(elements) => elements.iter().any(Self::has_any),
+            Self::Object(fields) => fields.values().any(|field| field.constraint.has_any()),
+        }
     }
 
     /// Reads a type expression such as `list(object({ name = string }))`. `literal` evaluates the default of `optional()`.
@@ -197,7 +211,7 @@ pub fn convert(value: &Value, to: &Type) -> Result<Value, String> {
         },
         Type::Number => match value.kind() {
             Kind::Number(_) => value.clone(),
-            Kind::String(text) => Value::number(Decimal::parse(text).ok_or_else(|| mismatch(value, to))?),
+            Kind::String(text) => Value::number(Number::parse(text).ok_or_else(|| mismatch(value, to))?),
             _ => return Err(mismatch(value, to)),
         },
         Type::Bool => match value.kind() {
@@ -211,36 +225,41 @@ pub fn convert(value: &Value, to: &Type) -> Result<Value, String> {
         },
         Type::List(element) => Value::list(convert_items(value, element, to)?),
         Type::Set(element) => Value::set(convert_items(value, element, to)?),
-        Type::Tuple(types) => {
-            let items = value.as_items().ok_or_else(|| mismatch(value, to))?;
-            if items.len() != types.len() {
-                return Err(format!("a tuple of {} elements is needed, this has {}", types.len(), items.len()));
-            }
-            let items = items.iter().zip(types).enumerate();
-            Value::tuple(
-                items
-                    .map(|(index, (item, ty))| convert(item, ty).map_err(|e| at(&format!("[{index}]"), &e)))
-                    .collect::<Result<_, _>>()?,
-            )
-        }
-        Type::Map(element) => {
-            let mapping = value.as_mapping().ok_or_else(|| mismatch(value, to))?;
-            let mut entries = IndexMap::new();
-            for (key, item) in &mapping.entries {
-                let item = convert(item, element).map_err(|e| at(&format!("[{key:?}]"), &e))?;
-                entries.insert(key.clone(), item);
-            }
-            if **element == Type::Any {
-                let unified = unify(entries.values().cloned().collect());
-                for (slot, item) in entries.values_mut().zip(unified) {
-                    *slot = item;
-                }
-            }
-            Value::mapping(MappingShape::Map, entries)
-        }
+        Type::Tuple(types) => convert_tuple(value, types, to)?,
+        Type::Map(element) => convert_map(value, element, to)?,
         Type::Object(fields) => convert_object(value, fields, to)?,
     };
     Ok(converted.marked(value.is_marked()))
+}
+
+fn convert_tuple(value: &Value, types: &[Type], to: &Type) -> Result<Value, String> {
+    let Kind::Sequence(sequence) = value.kind() else { return Err(mismatch(value, to)) };
+    if sequence.shape != SequenceShape::Tuple {
+        return Err(mismatch(value, to));
+    }
+    if sequence.items.len() != types.len() {
+        return Err(format!("a tuple of {} elements is needed, this has {}", types.len(), sequence.items.len()));
+    }
+    let items = sequence.items.iter().zip(types).enumerate();
+    let items = items.map(|(index, (item, ty))| convert(item, ty).map_err(|e| at(&format!("[{index}]"), &e)));
+    Ok(Value::tuple(items.collect::<Result<_, _>>()?))
+}
+
+fn convert_map(value: &Value, element: &Type, to: &Type) -> Result<Value, String> {
+    let mapping = value.as_mapping().ok_or_else(|| mismatch(value, to))?;
+    let mut entries = IndexMap::new();
+    for (key, item) in &mapping.entries {
+        let item = convert(item, element).map_err(|e| at(&format!("[{key:?}]"), &e))?;
+        entries.insert(key.clone(), item);
+    }
+    if element.has_any() {
+        let values = entries.values().cloned().collect();
+        let unified = unify(values).ok_or_else(|| "all elements of a map must have one type".to_owned())?;
+        for (slot, item) in entries.values_mut().zip(unified) {
+            *slot = item;
+        }
+    }
+    Ok(Value::mapping(MappingShape::Map, entries))
 }
 
 fn convert_object(value: &Value, fields: &IndexMap<String, Field>, to: &Type) -> Result<Value, String> {
@@ -265,22 +284,10 @@ fn convert_items(value: &Value, element: &Type, to: &Type) -> Result<Vec<Value>,
     let converted: Vec<Value> = items
         .map(|(index, item)| convert(item, element).map_err(|e| at(&format!("[{index}]"), &e)))
         .collect::<Result<_, _>>()?;
-    Ok(if *element == Type::Any { unify(converted) } else { converted })
-}
-
-/// Gives mixed primitives of one collection their common type, string, as the language does for `list(any)`.
-#[must_use]
-pub fn unify(items: Vec<Value>) -> Vec<Value> {
-    let mut names = items.iter().filter(|item| !item.is_null()).map(Value::type_name);
-    let Some(first) = names.next() else { return items };
-    if names.all(|name| name == first) {
-        return items;
+    if !element.has_any() {
+        return Ok(converted);
     }
-    let texts: Option<Vec<Value>> = items
-        .iter()
-        .map(|item| if item.is_null() { Some(Value::NULL) } else { item.to_text().map(Value::string) })
-        .collect();
-    texts.unwrap_or(items)
+    unify(converted).ok_or_else(|| "all elements must have one type".to_owned())
 }
 
 fn mismatch(value: &Value, to: &Type) -> String {

@@ -10,7 +10,7 @@ use hcl_edit::prelude::*;
 use indexmap::IndexMap;
 
 use crate::domain::diagnostic::Diagnostic;
-use crate::template::decimal::Decimal;
+use crate::template::number::Number;
 use crate::template::runtime::{MAX_VALUE_DEPTH, MAX_VALUE_WEIGHT, Runtime};
 use crate::template::source::{SourceFile, did_you_mean};
 use crate::template::types::{Type, convert};
@@ -82,7 +82,7 @@ impl<'a> Evaluator<'a> {
         let value = match expr {
             Expression::Null(_) => Value::NULL,
             Expression::Bool(flag) => Value::bool(*flag.value()),
-            Expression::Number(number) => match Decimal::parse(&number.value().to_string()) {
+            Expression::Number(number) => match Number::parse(&number.value().to_string()) {
                 Some(number) => Value::number(number),
                 None => return Err(self.fault(expr, "this number has too many digits")),
             },
@@ -195,13 +195,13 @@ impl<'a> Evaluator<'a> {
             UnaryOperator::Not => Value::bool(!self.boolean(&value, &op.expr, "the operand of !")?),
             UnaryOperator::Neg => {
                 let number = self.operand(&value, &op.expr, "-")?;
-                Value::number(number.checked_neg().ok_or_else(|| self.fault(&op.expr, "the number is out of range"))?)
+                Value::number(-number)
             }
         };
         Ok(result.marked(value.is_sensitive()))
     }
 
-    fn operand(&self, value: &Value, at: &impl Span, operator: &str) -> Result<Decimal, Box<Diagnostic>> {
+    fn operand(&self, value: &Value, at: &impl Span, operator: &str) -> Result<Number, Box<Diagnostic>> {
         match convert(value, &Type::Number).map(|value| value.kind().clone()) {
             Ok(Kind::Number(number)) => Ok(number),
             _ => Err(self.fault(at, format!("{operator} needs a number, this is {}", value.type_name()))),
@@ -240,7 +240,7 @@ impl<'a> Evaluator<'a> {
         Ok(result.marked(sensitive))
     }
 
-    fn arithmetic(&self, operator: BinaryOperator, a: Decimal, b: Decimal, op: &BinaryOp) -> EvalResult {
+    fn arithmetic(&self, operator: BinaryOperator, a: Number, b: Number, op: &BinaryOp) -> EvalResult {
         let number = match operator {
             BinaryOperator::Less => return Ok(Value::bool(a < b)),
             BinaryOperator::LessEq => return Ok(Value::bool(a <= b)),
@@ -249,7 +249,7 @@ impl<'a> Evaluator<'a> {
             BinaryOperator::Plus => a.checked_add(b),
             BinaryOperator::Minus => a.checked_sub(b),
             BinaryOperator::Mul => a.checked_mul(b),
-            _ if b == Decimal::ZERO => return Err(self.fault(&op.rhs_expr, "division by zero")),
+            _ if b == Number::ZERO => return Err(self.fault(&op.rhs_expr, "division by zero")),
             BinaryOperator::Div => a.checked_div(b),
             _ => a.checked_rem(b),
         };

@@ -1,6 +1,7 @@
 //! HCL2: parsing with located complaints, the evaluator, and Packer's blocks. Start at [`config::evaluate`].
 
 pub mod blocks;
+mod call;
 pub mod builds;
 pub mod config;
 pub mod eval;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 
 use crate::domain::diagnostic::{Diagnostic, Hint};
-use crate::template::decimal::Decimal;
+use crate::template::number::Number;
 use crate::template::options::{Content, Entry, Node};
 use crate::template::source::SourceFile;
 use crate::template::value::Value;
@@ -179,10 +179,10 @@ impl Parser<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<Decimal, Diagnostic> {
+    fn number(&mut self) -> Result<Number, Diagnostic> {
         let rest = &self.text[self.at..];
         let end = rest.find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')).unwrap_or(rest.len());
-        let Some(number) = Decimal::parse(&rest[..end]) else {
+        let Some(number) = Number::parse(&rest[..end]) else {
             return Err(self.fault("this is no number, or has too many digits", ""));
         };
         self.at += end;
