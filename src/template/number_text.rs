@@ -68,7 +68,9 @@ impl Digits {
 
     /// To `count` digits, ties to even.
     pub(super) fn round(self, count: usize) -> Self {
-        let Some(next) = self.digits.get(count).copied() else { return self };
+        let Some(next) = self.digits.get(count).copied() else {
+            return self;
+        };
         let even = count.checked_sub(1).is_none_or(|at| self.digits[at].is_multiple_of(2));
         let tie = next == 5 && self.digits.len() == count + 1;
         if next > 5 || next == 5 && !(tie && even) { self.round_up(count) } else { self.round_down(count) }
@@ -178,11 +180,8 @@ pub(super) fn general(digits: Digits, significant: Option<usize>, letter: char) 
         Some(count) => {
             let count = count.max(1);
             let digits = digits.round(count);
-            let limit = if count > digits.digits.len() && digits.len() >= digits.point {
-                digits.digits.len()
-            } else {
-                count
-            };
+            let limit =
+                if count > digits.digits.len() && digits.len() >= digits.point { digits.digits.len() } else { count };
             (digits, i64::try_from(limit).unwrap_or(i64::MAX))
         }
         None => (digits, 6),
@@ -197,7 +196,9 @@ pub(super) fn general(digits: Digits, significant: Option<usize>, letter: char) 
 /// A float as Go's `%g` writes it: what `packer console` prints.
 #[must_use]
 pub fn float(number: f64) -> String {
-    let Some(exact) = Number::from_f64(number) else { return number.to_string() };
+    let Some(exact) = Number::from_f64(number) else {
+        return number.to_string();
+    };
     let sign = if exact.is_negative() { "-" } else { "" };
     // A float that has 21 digits before the point is still a float: `%g` writes 1e+21 and 1.2345678e+07 alike.
     format!("{sign}{}", general(shortest(&exact), None, 'e'))

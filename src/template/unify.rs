@@ -45,7 +45,9 @@ impl Type {
 #[must_use]
 pub fn common(types: &[Type]) -> Option<Type> {
     let known: Vec<&Type> = types.iter().filter(|ty| **ty != Type::Any).collect();
-    let Some(first) = known.first() else { return Some(Type::Any) };
+    let Some(first) = known.first() else {
+        return Some(Type::Any);
+    };
     if known.iter().all(|ty| ty == first) {
         return Some((*first).clone());
     }
@@ -119,8 +121,7 @@ fn tuples(types: &[&Type]) -> Option<Type> {
         .collect();
     let first = items.first()?;
     if items.iter().all(|other| other.len() == first.len()) {
-        let element =
-            |index: usize| common(&items.iter().map(|items| items[index].clone()).collect::<Vec<Type>>());
+        let element = |index: usize| common(&items.iter().map(|items| items[index].clone()).collect::<Vec<Type>>());
         let unified: Option<Vec<Type>> = (0..first.len()).map(element).collect();
         if let Some(unified) = unified {
             return Some(Type::Tuple(unified));

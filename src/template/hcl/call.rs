@@ -1,95 +1,117 @@
-//! Calls.
+//! Calls: the functions that see expressions are here (`try`, `can`, `convert`, `env`, `templatefile`); all others are in
+//! `functions`.
 
-use hcl_edit::expr::{Expression, FuncCall};
-
-use super::eval::{EvalResult, Evaluator, Scope};
-use super::functions;
+use super::eval::{EvalResult, Evaluator, Globals, Scope};
+use super::functions::{self, FunctionError};
+use super::syntax::ast::{Call, Expr, Spanned};
+use super::syntax::lexer::symbols::{is_identifier_continue, is_identifier_start};
+use super::syntax::parse_template;
+use super::type_expr;
 use crate::domain::diagnostic::Diagnostic;
+use crate::template::source::SourceFile;
 use crate::template::types::{Type, convert};
 use crate::template::value::{Kind, Value};
 
 impl Evaluator<'_> {
-    pub(super) fn call(&self, call: &FuncCall, scope: &Scope<'_>) -> EvalResult {
-        let name = call.name.name.as_str();
-        if call.name.is_namespaced() {
-            return Err(self.fault(call, format!("{name} is called with a namespace, which Packer does not have")));
+    pub(super) fn call(&self, call: &Call, whole: &Expr, scope: &Scope<'_>) -> EvalResult {
+        let name = &*call.name.name;
+        if name.contains("::") {
+            return Err(self.fault(&call.name, format!("{name}: Packer's functions have no namespaces")));
+        }
+        if call.expand && matches!(name, "try" | "can" | "convert") {
+            return Err(self.fault(whole, format!("{name}: ... can't be used here, its arguments are expressions")));
         }
         match name {
-            "try" => return self.try_call(call, scope),
-            "can" => return self.can_call(call, scope),
-            "convert" => return self.convert_call(call, scope),
+            "try" => return self.try_call(call, whole, scope),
+            "can" => return self.can_call(call, whole, scope),
+            "convert" => return self.convert_call(call, whole, scope),
             _ => {}
         }
-        let args = self.arguments(call, scope)?;
+        let Some(args) = self.arguments(call, scope)? else {
+            return Ok(Value::UNKNOWN);
+        };
         match name {
-            "env" => self.env_call(&args, call),
-            "templatefile" => self.template_file(&args, call),
-            _ => functions::call(name, &args, self.runtime).map_err(|error| self.argument_fault(name, call, &error)),
+            "env" => self.env_call(&args, call, whole),
+            "templatefile" => self.template_file(&args, call, whole),
+            _ => functions::call(name, &args, self.runtime).map_err(|error| self.blame(name, call, whole, error)),
         }
     }
 
+    /// Puts a function's complaint to the argument that it is about.
     #[expect(clippy::unnecessary_box_returns, reason = "every result here has a boxed error, to keep it small")]
-    fn argument_fault(&self, name: &str, call: &FuncCall, error: &functions::FunctionError) -> Box<Diagnostic> {
-        let summary = if error.message.starts_with("there is no function") { error.message.clone() } else { format!("{name}: {}", error.message) };
-        let mut fault = match error.argument.and_then(|at| call.args.get(at)) {
-            Some(argument) => self.fault(argument, summary),
-            None => self.fault(call, summary),
-        };
-        fault.set_hint(error.hint.clone());
+    fn blame(&self, name: &str, call: &Call, whole: &Expr, error: FunctionError) -> Box<Diagnostic> {
+        if error.message.starts_with("there is no function") {
+            let mut fault = self.fault(&call.name, error.message);
+            fault.set_hint(error.hint);
+            return fault;
+        }
+        // An argument that came out of `...` stands where the list stands.
+        let last = call.arguments.last().filter(|_| call.expand);
+        let argument = error.argument.and_then(|at| call.arguments.get(at).or(last));
+        let span = argument.map_or_else(|| whole.span(), Spanned::span);
+        let mut fault = self.fault(&span, format!("{name}: {}", error.message));
+        fault.set_hint(error.hint);
         fault
     }
 
-    fn arguments(&self, call: &FuncCall, scope: &Scope<'_>) -> Result<Vec<Value>, Box<Diagnostic>> {
-        let mut args: Vec<Value> = call.args.iter().map(|arg| self.eval(arg, scope)).collect::<Result<_, _>>()?;
-        if call.args.expand_final() {
+    /// Evaluates the arguments; `None` when it is not known how many there are.
+    fn arguments(&self, call: &Call, scope: &Scope<'_>) -> Result<Option<Vec<Value>>, Box<Diagnostic>> {
+        let mut args: Vec<Value> = call.arguments.iter().map(|arg| self.eval(arg, scope)).collect::<Result<_, _>>()?;
+        if call.expand {
             let last = args.pop().unwrap_or(Value::NULL);
             match last.kind() {
-                Kind::Unknown => args.push(Value::UNKNOWN),
+                Kind::Unknown => return Ok(None),
                 Kind::Sequence(sequence) => {
                     args.extend(sequence.items.iter().map(|item| item.clone().marked(last.is_marked())));
                 }
-                _ => return Err(self.fault(call, format!("… expands a list, this is {}", last.type_name()))),
+                _ => {
+                    let at = call.arguments.last().map_or(call.name.span, Spanned::span);
+                    return Err(self.fault(&at, format!("... expands a list, this is {}", last.type_name())));
+                }
             }
         }
-        Ok(args)
+        Ok(Some(args))
     }
 
-    fn try_call(&self, call: &FuncCall, scope: &Scope<'_>) -> EvalResult {
+    fn try_call(&self, call: &Call, whole: &Expr, scope: &Scope<'_>) -> EvalResult {
         let mut last = None;
-        for argument in &call.args {
+        for argument in &call.arguments {
             match self.eval(argument, scope) {
                 Ok(value) => return Ok(value),
                 // Work that is used up is no ordinary failure: going on would only use more.
                 Err(error) => {
-                    self.runtime.spend(0).map_err(|message| self.fault(call, message))?;
+                    self.spend(0, whole)?;
                     last = Some(error);
                 }
             }
         }
-        let Some(last) = last else { return Err(self.fault(call, "try: it takes at least one argument")) };
-        let mut fault = self.fault(call, "try: none of the expressions could be evaluated");
-        fault.detail = format!("the last one said: {}", last.summary);
+        let Some(last) = last else {
+            return Err(self.fault(whole, "try: it takes at least one argument"));
+        };
+        let mut fault = self.fault(whole, "try: none of the expressions could be evaluated");
+        fault.set_hint(format!("the last one said: {}", last.summary));
         Err(fault)
     }
 
-    fn can_call(&self, call: &FuncCall, scope: &Scope<'_>) -> EvalResult {
-        let (Some(argument), 1) = (call.args.get(0), call.args.len()) else {
-            return Err(self.fault(call, "can: it takes one argument"));
+    fn can_call(&self, call: &Call, whole: &Expr, scope: &Scope<'_>) -> EvalResult {
+        let [argument] = call.arguments.as_slice() else {
+            return Err(self.fault(whole, "can: it takes one argument"));
         };
         let result = self.eval(argument, scope);
-        self.runtime.spend(0).map_err(|message| self.fault(call, message))?;
+        self.spend(0, whole)?;
         Ok(match result {
             Ok(value) if value.is_unknown() => Value::UNKNOWN,
             result => Value::bool(result.is_ok()),
         })
     }
 
-    fn convert_call(&self, call: &FuncCall, scope: &Scope<'_>) -> EvalResult {
-        let (Some(argument), Some(to), 2) = (call.args.get(0), call.args.get(1), call.args.len()) else {
-            return Err(self.fault(call, "convert: it takes a value and a type"));
+    fn convert_call(&self, call: &Call, whole: &Expr, scope: &Scope<'_>) -> EvalResult {
+        let [argument, to] = call.arguments.as_slice() else {
+            return Err(self.fault(whole, "convert: it takes a value and a type"));
         };
         let value = self.eval(argument, scope)?;
         let to = self.type_constraint(to)?;
+        self.spend(value.weight() / 8, whole)?;
         convert(&value, &to).map_err(|message| self.fault(argument, format!("convert: {message}")))
     }
 
@@ -97,57 +119,75 @@ impl Evaluator<'_> {
     ///
     /// # Errors
     /// With the complaint, located.
-    pub fn type_constraint(&self, expr: &Expression) -> Result<Type, Box<Diagnostic>> {
-        Type::parse(expr, &|default| self.value(default).map_err(|fault| fault.summary))
-            .map_err(|error| self.fault_at(error.offset, error.message))
+    pub fn type_constraint(&self, expr: &Expr) -> Result<Type, Box<Diagnostic>> {
+        let default = |expr: &Expr| self.value(expr).map_err(|fault| fault.summary);
+        type_expr::parse(expr, &default).map_err(|error| self.fault(&error.span, error.message))
     }
 
-    #[expect(clippy::unnecessary_box_returns, reason = "every result here has a boxed error, to keep it small")]
-    fn fault_at(&self, offset: usize, summary: String) -> Box<Diagnostic> {
-        Box::new(Diagnostic::error(summary).at(Some(self.file.location(offset))))
-    }
-
-    fn env_call(&self, args: &[Value], call: &FuncCall) -> EvalResult {
+    fn env_call(&self, args: &[Value], call: &Call, whole: &Expr) -> EvalResult {
         if !self.env_allowed {
-            let mut fault = self.fault(call, "env(…) can only be used in the default of a variable");
-            "declare a variable with this default and use var.NAME".clone_into(&mut fault.detail);
+            let mut fault = self.fault(whole, "env(…) can only be used in the default of a variable");
+            fault.set_hint("declare a variable with this default and use var.NAME");
             return Err(fault);
         }
-        match args {
-            [name] => match name.as_str() {
-                Some(name) => Ok(Value::string(self.runtime.env(name).unwrap_or_default())),
-                None => Err(self.fault(call, "env: a string is needed")),
-            },
-            _ => Err(self.fault(call, "env: it takes one argument")),
+        let [name] = args else {
+            return Err(self.fault(whole, "env: it takes one argument"));
+        };
+        match name.as_str() {
+            Some(name) => Ok(Value::string(self.runtime.env(name).unwrap_or_default())),
+            None => {
+                let at = call.arguments.first().map_or(whole.span, Spanned::span);
+                Err(self.fault(&at, format!("env: a string is needed, this is {}", name.type_name())))
+            }
         }
     }
 
-    fn template_file(&self, args: &[Value], call: &FuncCall) -> EvalResult {
+    fn template_file(&self, args: &[Value], call: &Call, whole: &Expr) -> EvalResult {
+        let name = "templatefile";
         if self.in_template_file {
-            return Err(self.fault(call, "templatefile: it can't be used inside a file that templatefile renders"));
+            return Err(self.fault(whole, "templatefile: it can't be used inside a file that templatefile renders"));
         }
-        let located = |at: usize, message: String| {
-            let error = functions::FunctionError { argument: Some(at), message, hint: crate::domain::diagnostic::Hint::default() };
-            self.argument_fault("templatefile", call, &error)
+        let blame = |at: usize, message: String| {
+            let error = FunctionError { argument: Some(at), message, hint: crate::domain::diagnostic::Hint::default() };
+            self.blame(name, call, whole, error)
         };
         let [path, values] = args else {
-            return Err(located(args.len(), format!("it takes a path and the values for it, {} arguments are given", args.len())));
+            let message = format!("it takes a path and the values for it, {} arguments are given", args.len());
+            return Err(blame(args.len(), message));
         };
         if path.is_unknown() || matches!(values.kind(), Kind::Unknown) {
             return Ok(Value::UNKNOWN);
         }
-        let Some(path) = path.as_str() else { return Err(located(0, "a string is needed".to_owned())) };
-        let (path, text) = functions::filesystem::read_text(self.runtime, path).map_err(|message| located(0, message))?;
-        let Some(mapping) = values.as_mapping() else {
-            return Err(located(1, format!("a map or an object is needed, this is {}", values.type_name())));
+        let Some(path) = path.to_text() else {
+            return Err(blame(0, format!("a string is needed, this is {}", path.type_name())));
         };
-        let names = mapping.entries.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let file = crate::template::source::SourceFile::new(&path, &text);
-        let template = hcl_edit::parser::parse_template(&file.text)
-            .map_err(|error| Box::new(super::parse::explain(&file, &error)))?;
-        let globals = super::eval::Globals::new();
+        let (path, text) =
+            functions::filesystem::read_text(self.runtime, &path).map_err(|message| blame(0, message))?;
+        let Some(mapping) = values.as_mapping() else {
+            return Err(blame(1, format!("a map or an object is needed, this is {}", values.type_name())));
+        };
+        if let Some(odd) = mapping.entries.keys().find(|name| !is_identifier(name)) {
+            return Err(blame(1, format!("{odd:?} is no name that a template can use")));
+        }
+        let names: Vec<(String, Value)> =
+            mapping.entries.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        self.spend(text.len() as u64 / 16, whole)?;
+        let file = SourceFile::new(&path, &text);
+        let expr = parse_template(&file).map_err(|faults| {
+            let first = faults.into_iter().next();
+            first.map_or_else(|| self.fault(whole, "templatefile: the file can't be read"), Box::new)
+        })?;
+        let globals = Globals::new();
         let mut inner = Evaluator::new(&file, self.runtime, &globals);
         inner.in_template_file = true;
-        inner.template(&template, &Scope::child(&Scope::default(), names), true)
+        let value = inner.eval(&expr, &Scope::new(&names))?;
+        Ok(value.marked(values.is_marked()))
     }
+}
+
+/// Whether a text can be a name of the language.
+#[must_use]
+pub fn is_identifier(text: &str) -> bool {
+    let mut characters = text.chars();
+    characters.next().is_some_and(is_identifier_start) && characters.all(is_identifier_continue)
 }

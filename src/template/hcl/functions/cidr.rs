@@ -95,7 +95,9 @@ fn subnets(call: &Call<'_>) -> FunctionResult {
         let block = 1_u128.checked_shl((width(net) - length).into()).unwrap_or(u128::MAX);
         let start = used.div_ceil(block).checked_mul(block);
         let end = start.and_then(|start| start.checked_add(block)).filter(|end| *end <= size);
-        let (Some(start), Some(end)) = (start, end) else { return Call::fail(at, "the network is used up here") };
+        let (Some(start), Some(end)) = (start, end) else {
+            return Call::fail(at, "the network is used up here");
+        };
         result.push(written(net, first + start, length));
         used = end;
     }

@@ -2,8 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{Call, Function, FunctionError, FunctionResult, Takes, any, any_or_null, function, takes, text,
-    variadic};
+use super::{Call, Function, FunctionError, FunctionResult, Takes, any, any_or_null, function, takes, text, variadic};
 use crate::template::types::{Type, convert};
 use crate::template::unify::{equals, unify};
 use crate::template::value::{Kind, MappingShape, Value};
@@ -33,7 +32,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Kind::String(text) => super::text::length(text),
             Kind::Sequence(sequence) => sequence.items.len(),
             Kind::Mapping(mapping) => mapping.entries.len(),
-            _ => return Call::fail(0, format!("a string, a list or a map is needed, this is {}", call.type_name(0))),
+            _ => {
+                return Call::fail(0, format!("a string, a list or a map is needed, this is {}", call.type_name(0)));
+            }
         }))
     })
     .shallow(),
@@ -47,7 +48,9 @@ fn coalesce(call: &Call<'_>) -> FunctionResult {
     if call.len() == 0 {
         return Err("at least one argument is needed".into());
     }
-    let Some(unified) = unify(call.args.to_vec()) else { return Err("all arguments must have one type".into()) };
+    let Some(unified) = unify(call.args.to_vec()) else {
+        return Err("all arguments must have one type".into());
+    };
     let found = unified.into_iter().find(|value| !value.is_null() && value.as_str() != Some(""));
     found.ok_or_else(|| "every argument is null or empty".into())
 }
@@ -78,7 +81,9 @@ fn lookup(call: &Call<'_>) -> FunctionResult {
     if mapping.shape == MappingShape::Object {
         return Ok(found.unwrap_or(default).clone());
     }
-    let Type::Map(element) = Type::of(&call.args[0]) else { return Ok(found.unwrap_or(default).clone()) };
+    let Type::Map(element) = Type::of(&call.args[0]) else {
+        return Ok(found.unwrap_or(default).clone());
+    };
     let Ok(default) = convert(default, &element) else {
         return Call::fail(2, format!("the default must have the type of the map's elements, {element}"));
     };

@@ -71,7 +71,9 @@ fn rsa_decrypt(call: &Call<'_>) -> FunctionResult {
     let Ok(plain) = key.decrypt(Pkcs1v15Encrypt, &cipher) else {
         return Call::fail(0, "the text can't be decrypted with this key");
     };
-    String::from_utf8(plain).map(Value::string).map_err(|_| FunctionError::at(0, "the decrypted bytes are no UTF-8 text"))
+    String::from_utf8(plain)
+        .map(Value::string)
+        .map_err(|_| FunctionError::at(0, "the decrypted bytes are no UTF-8 text"))
 }
 
 fn uuid_v5(call: &Call<'_>) -> FunctionResult {

@@ -68,7 +68,9 @@ fn bare_quotes(text: &str) -> Result<(), FunctionError> {
                 }
             }
             '"' if start => quoted = true,
-            '"' => return Err(FunctionError::at(0, format!("line {line}: a quote stands in a field without quotes"))),
+            '"' => {
+                return Err(FunctionError::at(0, format!("line {line}: a quote stands in a field without quotes")));
+            }
             '\n' => line += 1,
             _ => {}
         }

@@ -126,7 +126,9 @@ fn file_set(call: &Call<'_>) -> FunctionResult {
         Err(error) => return Call::fail(0, error.to_string()),
     };
     let glob = GlobBuilder::new(&call.text(1)?).literal_separator(true).build();
-    let Ok(glob) = glob else { return Call::fail(1, "this is no valid file pattern") };
+    let Ok(glob) = glob else {
+        return Call::fail(1, "this is no valid file pattern");
+    };
     let matcher = glob.compile_matcher();
     let prefix = if folder.is_empty() { 0 } else { folder.len() + 1 };
     let bundle = call.runtime.bundle;

@@ -67,7 +67,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn same_shape(sequence: &Sequence, items: Vec<Value>) -> Value {
-    Value::sequence(if sequence.shape == SequenceShape::List { SequenceShape::List } else { SequenceShape::Tuple }, items)
+    Value::sequence(
+        if sequence.shape == SequenceShape::List { SequenceShape::List } else { SequenceShape::Tuple },
+        items,
+    )
 }
 
 fn chunk_list(call: &Call<'_>) -> FunctionResult {
@@ -107,7 +110,9 @@ fn element(call: &Call<'_>) -> FunctionResult {
     if items.is_empty() {
         return Call::fail(0, "the list is empty");
     }
-    let Ok(index) = usize::try_from(index) else { return Call::fail(1, "the index must not be negative") };
+    let Ok(index) = usize::try_from(index) else {
+        return Call::fail(1, "the index must not be negative");
+    };
     Ok(items[index % items.len()].clone())
 }
 
@@ -144,7 +149,9 @@ fn range(call: &Call<'_>) -> FunctionResult {
         return Call::fail(2, "the step must not be 0");
     }
     if start != end && step.is_negative() != down {
-        let way = if down { "the end is less than the start, so the step must be negative" } else {
+        let way = if down {
+            "the end is less than the start, so the step must be negative"
+        } else {
             "the end is greater than the start, so the step must be positive"
         };
         return Call::fail(2, way);
@@ -166,8 +173,12 @@ fn slice(call: &Call<'_>) -> FunctionResult {
     let sequence = call.ordered(0)?;
     let (start, end) = (call.integer(1)?, call.integer(2)?);
     let count = sequence.items.len();
-    let Ok(from) = usize::try_from(start) else { return Call::fail(1, "the start must not be negative") };
-    let Ok(to) = usize::try_from(end) else { return Call::fail(2, "the end must not be negative") };
+    let Ok(from) = usize::try_from(start) else {
+        return Call::fail(1, "the start must not be negative");
+    };
+    let Ok(to) = usize::try_from(end) else {
+        return Call::fail(2, "the end must not be negative");
+    };
     if to > count {
         return Call::fail(2, format!("the end must not be beyond the list, which has {count} elements"));
     }

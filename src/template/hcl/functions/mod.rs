@@ -23,12 +23,12 @@ mod yaml_scalar;
 
 use std::sync::Arc;
 
+use crate::domain::diagnostic::Hint;
 use crate::template::number::Number;
 use crate::template::runtime::{MAX_VALUE_WEIGHT, Runtime};
 use crate::template::source::did_you_mean;
 use crate::template::types::{Type, convert};
 use crate::template::value::{Kind, Mapping, Sequence, SequenceShape, Value};
-use crate::domain::diagnostic::Hint;
 
 /// Why a call failed, and which argument is to blame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl Function {
         if count < least {
             let missing = self.parameters[count].name;
             let takes = if self.rest.is_some() { "at least " } else { "" };
-            return Err(format!("it takes {takes}{}, {count} given: {missing} is missing", arguments(least)).into());
+            return Err(format!("it takes {takes}{}, {missing} is missing", arguments(least)).into());
         }
         if count > least && self.rest.is_none() {
             return Err(FunctionError::at(least, format!("it takes {}, {count} are given", arguments(least))));
@@ -272,7 +272,10 @@ const REFUSED: &[(&str, &str)] = &[
         "read the secret with data \"amazon-secretsmanager\" \"NAME\" { name = … } and its attribute secret_string, or \
          give it as a sensitive variable",
     ),
-    ("vault", "give the value as a sensitive variable, or keep it in Secrets Manager and use data \"amazon-secretsmanager\""),
+    (
+        "vault",
+        "give the value as a sensitive variable, or keep it in Secrets Manager and use data \"amazon-secretsmanager\"",
+    ),
     ("consul_key", "give the value as a variable, or use data \"amazon-parameterstore\" or data \"http\""),
 ];
 
@@ -308,7 +311,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// With what is wrong, and with which argument.
 pub fn call(name: &str, args: &[Value], runtime: &Runtime<'_>) -> FunctionResult {
-    let Some(function) = tables().find(|function| function.name == name) else { return Err(missing(name)) };
+    let Some(function) = tables().find(|function| function.name == name) else {
+        return Err(missing(name));
+    };
     function.check_count(args.len())?;
     let work = args.iter().map(|arg| arg.weight() / 8 + 1).sum();
     runtime.spend(work)?;

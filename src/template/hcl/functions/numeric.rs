@@ -67,7 +67,9 @@ fn parse_int(call: &Call<'_>) -> FunctionResult {
         return Call::fail(0, format!("a string is needed, this is {}", call.type_name(0)));
     };
     let base = u32::try_from(call.integer(1)?).ok().filter(|base| (2..=62).contains(base));
-    let Some(base) = base else { return Call::fail(1, "the base must be from 2 to 62") };
+    let Some(base) = base else {
+        return Call::fail(1, "the base must be from 2 to 62");
+    };
     let bad = || FunctionError::at(0, format!("this is no whole number in base {base}"));
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),

@@ -65,7 +65,9 @@ fn replace(call: &Call<'_>) -> FunctionResult {
     let mut result = String::new();
     let mut end = 0;
     for captures in pattern.regex.captures_iter(&text) {
-        let Some(whole) = captures.get(0) else { continue };
+        let Some(whole) = captures.get(0) else {
+            continue;
+        };
         result.push_str(&text[end..whole.start()]);
         captures.expand(&with, &mut result);
         end = whole.end();

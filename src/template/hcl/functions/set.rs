@@ -26,7 +26,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// The arguments' elements in the type that all sets have in common.
 fn sets(call: &Call<'_>) -> Result<(Vec<Value>, Vec<Vec<Value>>), FunctionError> {
     let types: Vec<Type> = call.args.iter().map(Type::of).collect();
-    let Some(ty) = common(&types) else { return Err("the sets must have elements of one type".into()) };
+    let Some(ty) = common(&types) else {
+        return Err("the sets must have elements of one type".into());
+    };
     let mut all = Vec::new();
     for (at, arg) in call.args.iter().enumerate() {
         let set = convert(arg, &ty).map_err(|message| FunctionError::at(at, message))?;

@@ -88,7 +88,9 @@ fn join(call: &Call<'_>) -> FunctionResult {
         for (index, item) in call.items(list)?.iter().enumerate() {
             match item.to_text() {
                 Some(text) => parts.push(text),
-                None if item.is_null() => return Call::fail(list, format!("element {index} is null")),
+                None if item.is_null() => {
+                    return Call::fail(list, format!("element {index} is null"));
+                }
                 None => {
                     let message = format!("element {index} must be a string, this is {}", item.type_name());
                     return Call::fail(list, message);

@@ -135,7 +135,9 @@ impl<'t> Reader<'t, '_> {
             };
             let merge = &*text == "<<" && style == ScalarStyle::Plain;
             let key = self.scalar(&text, style, tag.as_deref())?;
-            let Some(key) = key.to_text() else { return Err(self.fault("a key must not be null")) };
+            let Some(key) = key.to_text() else {
+                return Err(self.fault("a key must not be null"));
+            };
             let event = self.next()?;
             let value = self.value(event, depth + 1)?;
             if merge {

@@ -207,6 +207,7 @@ fn is_printable(character: char) -> bool {
 
 /// A literal block can't hold what must be escaped, nor spaces before a line break.
 fn may_be_literal(text: &str) -> bool {
-    text.chars().all(|c| is_printable(c) && !matches!(c, '\u{2028}' | '\u{2029}')) && !text.contains(" \n")
+    text.chars().all(|c| is_printable(c) && !matches!(c, '\u{2028}' | '\u{2029}'))
+        && !text.contains(" \n")
         && !text.ends_with(' ')
 }

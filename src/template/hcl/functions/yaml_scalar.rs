@@ -79,7 +79,8 @@ fn timestamp(text: &str) -> Option<String> {
     if bytes.len() < 8 || !bytes[..4].iter().all(u8::is_ascii_digit) || bytes[4] != b'-' {
         return None;
     }
-    if let Ok(time) = DateTime::parse_from_str(&text.replace('t', "T").replace('Z', "+00:00"), "%Y-%m-%dT%H:%M:%S%.f%:z")
+    if let Ok(time) =
+        DateTime::parse_from_str(&text.replace('t', "T").replace('Z', "+00:00"), "%Y-%m-%dT%H:%M:%S%.f%:z")
     {
         return Some(time.to_rfc3339_opts(SecondsFormat::Secs, true));
     }
