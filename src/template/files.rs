@@ -42,7 +42,7 @@ pub fn load(bundle: &Bundle) -> Result<Template, Vec<Diagnostic>> {
         .filter(|path| path.ends_with(".json") && !path.ends_with(".pkrvars.json") && has_builders(bundle, path))
         .collect();
     match (json.as_slice(), root.as_slice()) {
-        ([one], _) => Ok(Template::Json(source(bundle, one).map_err(|diagnostic| vec![diagnostic])?)),
+        ([one], _) => Ok(Template::Json(source(bundle, one)?)),
         ([], [only]) => single(bundle, only),
         ([], []) => Err(vec![Diagnostic::error("the bundle has no file at its root").with_detail(WANTED)]),
         ([], _) => {
@@ -69,13 +69,13 @@ fn has_builders(bundle: &Bundle, path: &str) -> bool {
     bundle.get(path).is_some_and(|file| String::from_utf8_lossy(&file.bytes).contains("\"builders\""))
 }
 
-fn source(bundle: &Bundle, path: &str) -> Result<SourceFile, Diagnostic> {
+fn source(bundle: &Bundle, path: &str) -> Result<SourceFile, Vec<Diagnostic>> {
     let bytes = bundle.get(path).map(|file| file.bytes.as_slice()).unwrap_or_default();
-    SourceFile::from_bytes(path, bytes)
+    SourceFile::from_bytes(path, bytes).map_err(|diagnostic| vec![diagnostic])
 }
 
 fn single(bundle: &Bundle, path: &str) -> Result<Template, Vec<Diagnostic>> {
-    let file = source(bundle, path).map_err(|diagnostic| vec![diagnostic])?;
+    let file = source(bundle, path)?;
     if path.ends_with(".json") || (!path.ends_with(".hcl") && file.text.trim_start().starts_with('{')) {
         return Ok(Template::Json(file));
     }
@@ -86,7 +86,7 @@ fn hcl2(bundle: &Bundle, paths: &[&str]) -> Result<Template, Vec<Diagnostic>> {
     let mut files = Vec::new();
     let mut complaints = Vec::new();
     for path in paths {
-        match source(bundle, path).map_err(|diagnostic| vec![diagnostic]).and_then(parse::file) {
+        match source(bundle, path).and_then(parse::file) {
             Ok(file) => files.push(file),
             Err(mut faults) => complaints.append(&mut faults),
         }

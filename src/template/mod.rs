@@ -95,6 +95,24 @@ pub struct Evaluated {
     pub data_requests: Vec<DataRequest>,
 }
 
+impl Evaluated {
+    /// The evaluation, when it waits for nothing.
+    ///
+    /// # Errors
+    /// With a complaint for each data source whose result is missing.
+    pub fn complete(self) -> Result<Self, Vec<Diagnostic>> {
+        if self.data_requests.is_empty() {
+            return Ok(self);
+        }
+        let missing = self.data_requests.iter().map(|request| {
+            Diagnostic::error(format!("the result of the data source {:?} is not known here", request.key()))
+                .with_detail("give the value as a variable")
+                .at(Some(request.at.clone()))
+        });
+        Err(missing.collect())
+    }
+}
+
 /// A variable as the run uses it. The value of a sensitive one is here in plain text: whoever shows it hides it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VariableValue {

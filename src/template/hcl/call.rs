@@ -133,13 +133,11 @@ impl Evaluator<'_> {
         let [name] = args else {
             return Err(self.fault(whole, "env: it takes one argument"));
         };
-        match name.as_str() {
-            Some(name) => Ok(Value::string(self.runtime.env(name).unwrap_or_default())),
-            None => {
-                let at = call.arguments.first().map_or(whole.span, Spanned::span);
-                Err(self.fault(&at, format!("env: a string is needed, this is {}", name.type_name())))
-            }
+        if let Some(name) = name.as_str() {
+            return Ok(Value::string(self.runtime.env(name).unwrap_or_default()));
         }
+        let at = call.arguments.first().map_or(whole.span, Spanned::span);
+        Err(self.fault(&at, format!("env: a string is needed, this is {}", name.type_name())))
     }
 
     fn template_file(&self, args: &[Value], call: &Call, whole: &Expr) -> EvalResult {

@@ -39,7 +39,7 @@ const ELSEWHERE: &[&str] = &[
 pub enum Answer {
     Value(Value),
     /// It has to be fetched.
-    Request(DataRequest),
+    Request(Box<DataRequest>),
 }
 
 /// A data source's attributes while they are unknown.
@@ -114,7 +114,7 @@ fn decode(data: &Data<'_>, decoder: &Decoder<'_>, request: &Request<'_>) -> Answ
     {
         return Answer::Value(attributes(result));
     }
-    Answer::Request(asked)
+    Answer::Request(Box::new(asked))
 }
 
 /// Options for reaching AWS that a server's account takes the place of.

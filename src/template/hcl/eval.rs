@@ -217,7 +217,7 @@ impl<'a> Evaluator<'a> {
                 fault.set_hint("a variable's default and its type may not refer to other variables, locals or data");
             }
             "each" => {
-                fault.set_hint("in a dynamic block the element is NAME.key and NAME.value, where NAME is the block's")
+                fault.set_hint("a dynamic block's element is NAME.key and NAME.value, where NAME is the block's kind");
             }
             _ => {
                 let names = self.globals.keys().map(String::as_str);

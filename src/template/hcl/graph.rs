@@ -253,7 +253,7 @@ impl Evaluation<'_, '_> {
             data::Answer::Request(request) => {
                 let attributes = data::unknown(&data.kind);
                 if let DataMode::Given(_) = self.request.data {
-                    self.graph.requests.push(request);
+                    self.graph.requests.push(*request);
                 }
                 attributes
             }

@@ -25,9 +25,9 @@ pub fn file(source: SourceFile) -> Result<HclFile, Vec<Diagnostic>> {
 ///
 /// # Errors
 /// With the first syntax error, located.
-pub fn expression(source: &SourceFile) -> Result<Expr, Diagnostic> {
+pub fn expression(source: &SourceFile) -> Result<Expr, Box<Diagnostic>> {
     parse_expression(source).map_err(|faults| {
         let first = faults.into_iter().next();
-        first.unwrap_or_else(|| Diagnostic::error("syntax error").at(Some(source.location(0))))
+        Box::new(first.unwrap_or_else(|| Diagnostic::error("syntax error").at(Some(source.location(0)))))
     })
 }

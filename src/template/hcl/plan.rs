@@ -249,12 +249,11 @@ pub fn strings(
     let mut texts = Vec::new();
     for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_unknown()) {
         let span = written.map_or_else(|| expr.span(), |written| written[index].span);
-        match item.to_text() {
-            Some(text) => texts.push((text.to_string(), span)),
-            None => {
-                let summary = format!("{what} must be a list of strings, element {index} is {}", item.type_name());
-                complaints.push(evaluator.diagnostic(&span, summary));
-            }
+        if let Some(text) = item.to_text() {
+            texts.push((text.to_string(), span));
+        } else {
+            let summary = format!("{what} must be a list of strings, element {index} is {}", item.type_name());
+            complaints.push(evaluator.diagnostic(&span, summary));
         }
     }
     texts

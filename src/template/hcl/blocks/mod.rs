@@ -104,9 +104,10 @@ pub fn collect(files: &[HclFile]) -> Config<'_> {
                 Item::Block(block) => collector.top_level(block),
                 Item::Attribute(attribute) => {
                     let name = &attribute.name.name;
-                    let hint = match TOP_LEVEL.contains(&&**name) {
-                        true => Hint::from(format!("{name} is a block: {name} {{ … }}, without =")),
-                        false => did_you_mean(name, TOP_LEVEL.iter().copied()),
+                    let hint = if TOP_LEVEL.contains(&&**name) {
+                        Hint::from(format!("{name} is a block: {name} {{ … }}, without ="))
+                    } else {
+                        did_you_mean(name, TOP_LEVEL.iter().copied())
                     };
                     collector.complain(&attribute.name, format!("the attribute {name:?} can't stand here"), hint);
                 }
@@ -116,7 +117,7 @@ pub fn collect(files: &[HclFile]) -> Config<'_> {
     config
 }
 
-impl<'f> Config<'f> {
+impl Config<'_> {
     /// Adds what the top-level dynamic blocks make.
     pub fn expand(&mut self, runtime: &Runtime<'_>, globals: &Globals) {
         for (file, block) in std::mem::take(&mut self.dynamics) {

@@ -13,10 +13,10 @@ use crate::template::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     variadic("bcrypt", &[text("str")], takes("cost", Takes::Number), bcrypt),
-    function("md5", &[text("str")], |call| hash::<Md5>(call)),
-    function("sha1", &[text("str")], |call| hash::<Sha1>(call)),
-    function("sha256", &[text("str")], |call| hash::<Sha256>(call)),
-    function("sha512", &[text("str")], |call| hash::<Sha512>(call)),
+    function("md5", &[text("str")], hash::<Md5>),
+    function("sha1", &[text("str")], hash::<Sha1>),
+    function("sha256", &[text("str")], hash::<Sha256>),
+    function("sha512", &[text("str")], hash::<Sha512>),
     function("rsadecrypt", &[text("ciphertext"), text("privatekey")], rsa_decrypt),
     function("uuidv4", &[], |call| Ok(Value::string(call.runtime.next_uuid().to_string()))),
     function("uuidv5", &[text("namespace"), text("name")], uuid_v5),

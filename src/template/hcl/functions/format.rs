@@ -177,14 +177,14 @@ fn render(verb: char, spec: &Spec, arg: &Value) -> Result<String, String> {
     }
     let needs = |what: &str| format!("%{verb} needs {what}, this is {}", arg.type_name());
     match verb {
-        'v' => Ok(match (arg.kind(), spec.sharp) {
-            (Kind::String(text), false) => text.to_string(),
-            _ => {
-                let mut text = String::new();
-                json::write(arg, &mut text);
-                text
+        'v' => {
+            if let (Kind::String(text), false) = (arg.kind(), spec.sharp) {
+                return Ok(text.to_string());
             }
-        }),
+            let mut text = String::new();
+            json::write(arg, &mut text);
+            Ok(text)
+        }
         's' | 'q' => {
             let text = arg.to_text().ok_or_else(|| needs("a string"))?;
             let cut: String = text.graphemes(true).take(spec.precision.unwrap_or(usize::MAX)).collect();

@@ -60,8 +60,11 @@ fn string(text: &str, into: &mut String) {
             '\n' => into.push_str("\\n"),
             '\r' => into.push_str("\\r"),
             '\t' => into.push_str("\\t"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                into.push_str(&format!("\\u{:04x}", u32::from(character)));
+            '\u{2028}' => into.push_str("\\u2028"),
+            '\u{2029}' => into.push_str("\\u2029"),
+            '<' | '>' | '&' | '\0'..='\u{1f}' => {
+                into.push_str("\\u00");
+                into.push_str(&hex::encode([u8::try_from(u32::from(character)).unwrap_or(0)]));
             }
             _ => into.push(character),
         }

@@ -74,9 +74,8 @@ fn same_shape(sequence: &Sequence, items: Vec<Value>) -> Value {
 }
 
 fn chunk_list(call: &Call<'_>) -> FunctionResult {
-    let size = match usize::try_from(call.integer(1)?) {
-        Ok(size) => size,
-        Err(_) => return Call::fail(1, "the size must not be negative"),
+    let Ok(size) = usize::try_from(call.integer(1)?) else {
+        return Call::fail(1, "the size must not be negative");
     };
     let items = call.items(0)?;
     if size == 0 {

@@ -60,12 +60,8 @@ fn upper(character: char) -> char {
 
 fn lower(character: char) -> char {
     let mut lower = character.to_lowercase();
-    match (lower.next(), lower.next()) {
-        (Some(one), None) => one,
-        // The dotted capital I is the only letter whose lower case is two code points; Go writes an i.
-        (Some(one), Some(_)) => one,
-        _ => character,
-    }
+    // The dotted capital I is the only letter whose lower case is two code points; Go writes an i.
+    lower.next().unwrap_or(character)
 }
 
 fn indent(call: &Call<'_>) -> FunctionResult {

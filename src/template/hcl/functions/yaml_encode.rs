@@ -185,13 +185,14 @@ impl Writer {
                 let code = u32::from(character);
                 if is_printable(character) {
                     self.text.push(character);
-                } else if code <= 0xff {
-                    self.text.push_str(&format!("\\x{code:02X}"));
-                } else if code <= 0xffff {
-                    self.text.push_str(&format!("\\u{code:04X}"));
-                } else {
-                    self.text.push_str(&format!("\\U{code:08X}"));
+                    return;
                 }
+                let escape = match code {
+                    0..=0xff => format!("\\x{code:02X}"),
+                    0x100..=0xffff => format!("\\u{code:04X}"),
+                    _ => format!("\\U{code:08X}"),
+                };
+                self.text.push_str(&escape);
                 return;
             }
         };
