@@ -1,4 +1,4 @@
-//! Text → tokens, by the rules of hashicorp/hcl's scanner (hclsyntax/scan_tokens.rl): the longest token wins, and strings,
+//! Text → tokens, by the rules of hashicorp/hcl's scanner (`hclsyntax/scan_tokens.rl`): the longest token wins, and strings,
 //! heredocs and the expressions inside them nest to any depth without recursion.
 
 mod symbols;
