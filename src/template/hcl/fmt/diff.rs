@@ -1,6 +1,7 @@
 //! What formatting changes, as `diff -u` shows it: `packer fmt -diff` calls that program.
 
 mod compare;
+mod rare;
 
 use std::fmt::Write;
 use std::ops::Range;

@@ -2,10 +2,11 @@
 //! linear space form. Where several answers are as short, the one that `diff` of the GNU diffutils gives most often: of
 //! lines that repeat, the later ones count as the changed ones.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{HashMap, HashSet};
+use std::ops::{Range, RangeInclusive};
 
-use super::Change;
+use super::rare::hopeless;
+use super::{CONTEXT, Change};
 
 /// Steps of the search after which lines are compared by their numbers instead, which formatting does not change.
 const MAX_STEPS: usize = 20_000_000;
@@ -19,14 +20,24 @@ pub(super) fn changes(old: &[&str], new: &[&str]) -> Vec<Change> {
     };
     let old: Vec<usize> = old.iter().map(&mut number).collect();
     let new: Vec<usize> = new.iter().map(&mut number).collect();
-    let mut search = Search::new(&old, &new);
+    let (start, end) = same_ends(&old, &new);
+    let mut search = Search::new(&old[start..old.len() - end], &new[start..new.len() - end]);
     if !search.run() {
         return by_number(&old, &new);
     }
-    let (mut old_changed, mut new_changed) = (search.old_changed, search.new_changed);
+    let whole = |changed: Vec<bool>| [vec![false; start], changed, vec![false; end]].concat();
+    let (mut old_changed, mut new_changed) = (whole(search.old_changed), whole(search.new_changed));
     slide(&old, &mut old_changed, &new_changed);
     slide(&new, &mut new_changed, &old_changed);
     runs(&old_changed, &new_changed)
+}
+
+/// How many lines at the start and at the end are the same in both, but for the ones that are shown as context.
+fn same_ends(old: &[usize], new: &[usize]) -> (usize, usize) {
+    let start = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let ends = old[start..].iter().rev().zip(new[start..].iter().rev());
+    let end = ends.take_while(|(old, new)| old == new).count();
+    (start.saturating_sub(CONTEXT), end.saturating_sub(CONTEXT))
 }
 
 fn by_number(old: &[usize], new: &[usize]) -> Vec<Change> {
@@ -79,19 +90,15 @@ struct Part {
 }
 
 impl Search {
-    /// Lines that the other text does not have at all are changed, whatever the search finds.
+    /// Lines that the other text does not have at all are changed, whatever the search finds; so are frequent ones among
+    /// many of them.
     fn new(old: &[usize], new: &[usize]) -> Self {
-        let keep = |lines: &[usize], other: &[usize]| {
-            let others: std::collections::HashSet<&usize> = other.iter().collect();
-            let places: Vec<usize> = (0..lines.len()).filter(|at| others.contains(&lines[*at])).collect();
-            let mut changed = vec![true; lines.len()];
-            for place in &places {
-                changed[*place] = false;
-            }
-            (Kept { lines: places.iter().map(|at| lines[*at]).collect(), places }, changed)
+        let (old_changed, new_changed) = (hopeless(old, new), hopeless(new, old));
+        let keep = |lines: &[usize], changed: &[bool]| {
+            let places: Vec<usize> = (0..lines.len()).filter(|at| !changed[*at]).collect();
+            Kept { lines: places.iter().map(|at| lines[*at]).collect(), places }
         };
-        let (kept_old, old_changed) = keep(old, new);
-        let (kept_new, new_changed) = keep(new, old);
+        let (kept_old, kept_new) = (keep(old, &old_changed), keep(new, &new_changed));
         let diagonals = kept_old.lines.len() + kept_new.lines.len() + 3;
         Self {
             old: kept_old,
@@ -199,11 +206,11 @@ impl Search {
 /// The diagonals of the next step: one more on each side, or one less where the texts end. The diagonal outside of a new
 /// one has not been followed; `outside` notes that.
 fn widened(
-    range: &std::ops::RangeInclusive<isize>,
+    range: &RangeInclusive<isize>,
     lowest: isize,
     highest: isize,
     mut outside: impl FnMut(isize),
-) -> std::ops::RangeInclusive<isize> {
+) -> RangeInclusive<isize> {
     let (mut low, mut high) = (*range.start(), *range.end());
     if low > lowest {
         low -= 1;
@@ -270,9 +277,9 @@ fn slide(lines: &[usize], changed: &mut [bool], other: &[bool]) {
 }
 
 /// For each run of changed lines, how many unchanged lines are before it.
-fn unchanged_before_changes(changed: &[bool]) -> std::collections::HashSet<usize> {
+fn unchanged_before_changes(changed: &[bool]) -> HashSet<usize> {
     let mut unchanged = 0;
-    let mut before = std::collections::HashSet::new();
+    let mut before = HashSet::new();
     for changed in changed {
         if *changed {
             before.insert(unchanged);

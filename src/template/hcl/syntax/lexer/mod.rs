@@ -4,6 +4,8 @@
 mod symbols;
 mod template;
 
+pub use symbols::is_identifier;
+
 use super::ast::Span;
 use super::fault::Faults;
 use super::token::{Token, TokenKind};

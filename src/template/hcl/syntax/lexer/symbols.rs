@@ -155,13 +155,19 @@ fn identifier_length(text: &str) -> usize {
     text.find(|c: char| !is_identifier_continue(c)).unwrap_or(text.len())
 }
 
+/// Whether a text is a name that HCL2 can write without quotes.
+#[must_use]
+pub fn is_identifier(text: &str) -> bool {
+    text.starts_with(is_identifier_start) && identifier_length(text) == text.len()
+}
+
 /// Unicode's `ID_Start`, and `_`.
-pub fn is_identifier_start(c: char) -> bool {
+fn is_identifier_start(c: char) -> bool {
     c == '_' || unicode_ident::is_xid_start(c) || is_id_only(c)
 }
 
 /// Unicode's `ID_Continue`, and `-`.
-pub fn is_identifier_continue(c: char) -> bool {
+fn is_identifier_continue(c: char) -> bool {
     c == '-' || unicode_ident::is_xid_continue(c) || is_id_only(c)
 }
 
