@@ -7,6 +7,7 @@ pub mod config;
 mod data;
 mod dynamic;
 pub mod eval;
+pub mod fmt;
 pub mod functions;
 mod graph;
 mod operators;
