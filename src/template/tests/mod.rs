@@ -1,8 +1,10 @@
 //! Whole templates: the ones that must evaluate, the complaints that must come, and a corpus where there is one.
 
+mod blocks;
 mod complaints;
 mod corpus;
 mod functions;
+mod inspect;
 mod language;
 mod packer;
 mod templates;
