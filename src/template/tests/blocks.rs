@@ -105,8 +105,7 @@ build {
             (ebs.ami_name.clone(), ebs.launch_block_device_mappings.iter().map(|disk| disk.volume_size).collect())
         })
         .collect();
-    let expected =
-        [("img-large".to_owned(), vec![Some(20), Some(40)]), ("img-small".to_owned(), vec![Some(8)])];
+    let expected = [("img-large".to_owned(), vec![Some(20), Some(40)]), ("img-small".to_owned(), vec![Some(8)])];
     assert_eq!(disks, expected);
 }
 
@@ -121,13 +120,16 @@ fn dynamic_blocks_are_checked() {
     insta::assert_snapshot!(shell("    for_each = [1]\n    labels = [1 / 0]\n    content {}"), @"t.pkr.hcl:13:19: division by zero");
     insta::assert_snapshot!(shell("    for_each = [1]\n    labels = [\"shell\"]\n    content {\n      inline = [each.value]\n    }"), @r#"t.pkr.hcl:15:17: "each" is not defined: a dynamic block's element is NAME.key and NAME.value, where NAME is the block's kind"#);
     insta::assert_snapshot!(with_source("dynamic \"variable\" {\n  for_each = []\n}\nbuild {\n  sources = [\"amazon-ebs.a\"]\n}\n").bad(), @r#"t.pkr.hcl:9:9: a dynamic block can't make "variable" blocks here: at the top level it can make source and build blocks"#);
-    let endless = build("  dynamic \"provisioner\" {\n    for_each = range(1000)\n    labels = [\"shell\"]\n    content {\n      dynamic \"x\" {\n        for_each = range(1000)\n        content {\n          dynamic \"y\" {\n            for_each = range(1000)\n            content {}\n          }\n        }\n      }\n    }\n  }");
+    let endless = build(
+        "  dynamic \"provisioner\" {\n    for_each = range(1000)\n    labels = [\"shell\"]\n    content {\n      dynamic \"x\" {\n        for_each = range(1000)\n        content {\n          dynamic \"y\" {\n            for_each = range(1000)\n            content {}\n          }\n        }\n      }\n    }\n  }",
+    );
     assert!(endless.contains("too much work"), "{endless}");
 }
 
 #[test]
 fn an_inline_source_adds_and_never_overrides() {
-    let given = with_source("build {\n  source \"amazon-ebs.a\" {\n    name     = \"b\"\n    ami_name = \"xyz\"\n  }\n}\n");
+    let given =
+        with_source("build {\n  source \"amazon-ebs.a\" {\n    name     = \"b\"\n    ami_name = \"xyz\"\n  }\n}\n");
     insta::assert_snapshot!(given.bad(), @"t.pkr.hcl:12:5: ami_name is set twice: the source sets it at t.pkr.hcl:3:3; take it out there");
 }
 
@@ -167,7 +169,9 @@ fn the_registry_block() {
     assert_eq!((found.bucket_name.as_deref(), found.description.as_str()), (Some("web-images"), "d y"));
     assert_eq!((found.bucket_labels["team"].as_str(), found.build_labels["n"].as_str()), ("web", "1"));
     assert_eq!(found.channels, ["dev", "staging"]);
-    let inner = with_source("build {\n  hcp_packer_registry {\n    bucket_name = \"b\"\n    chanels = []\n  }\n  sources = [\"amazon-ebs.a\"]\n}\n");
+    let inner = with_source(
+        "build {\n  hcp_packer_registry {\n    bucket_name = \"b\"\n    chanels = []\n  }\n  sources = [\"amazon-ebs.a\"]\n}\n",
+    );
     insta::assert_snapshot!(inner.bad(), @r#"
     t.pkr.hcl:11:19: "b" can't be a bucket's name: it has 3 to 36 letters, digits and hyphens
     t.pkr.hcl:12:5: hcp_packer_registry has no option "chanels": did you mean "channels"?
@@ -296,7 +300,8 @@ locals {
 
 #[test]
 fn complaints_have_a_range_and_their_line() {
-    let given = with_options("  tags = { x = upper([]), y = \"${nope} ${var.none}\" }\n  regoin = \"x\"").run().unwrap_err();
+    let given =
+        with_options("  tags = { x = upper([]), y = \"${nope} ${var.none}\" }\n  regoin = \"x\"").run().unwrap_err();
     let marks: Vec<String> = given
         .iter()
         .map(|complaint| {
@@ -309,7 +314,8 @@ fn complaints_have_a_range_and_their_line() {
         .collect();
     assert_eq!(marks, ["[] | ", "nope | ", "none | ", "regoin | region"]);
     // A secret that stands in the line that is complained about is hidden there too.
-    let secret = "variable \"s\" {\n  default   = \"hunter22\"\n  sensitive = true\n}\nlocals {\n  x = \"hunter22\" + 1\n}\n";
+    let secret =
+        "variable \"s\" {\n  default   = \"hunter22\"\n  sensitive = true\n}\nlocals {\n  x = \"hunter22\" + 1\n}\n";
     let complaints = with_source(&format!("{secret}build {{\n  sources = [\"amazon-ebs.a\"]\n}}\n")).run().unwrap_err();
     assert_eq!(complaints[0].source_line.as_deref(), Some("  x = \"<sensitive>\" + 1"), "{}", lines(&complaints));
 }
