@@ -63,6 +63,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where the keys of the secrets at rest are.
+    #[must_use]
+    pub fn key_file(&self) -> PathBuf {
+        self.secrets.key_file.clone().unwrap_or_else(|| self.data_dir.join("secret.key"))
+    }
+
     /// Reads the file, if one is given, and lays the environment over it.
     ///
     /// # Errors
