@@ -1,5 +1,6 @@
 //! Legacy JSON templates: a parser that keeps positions and refuses repeated keys, and the template itself.
 
 pub mod parse;
+pub mod ranges;
 pub mod template;
 pub mod user;

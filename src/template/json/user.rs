@@ -5,8 +5,9 @@ use indexmap::IndexMap;
 use super::template::JsonTemplate;
 use crate::domain::diagnostic::Diagnostic;
 use crate::template::hcl::variables::add_sensitive;
+use crate::template::legacy::ast;
 use crate::template::legacy::early::{self, Early, VARIABLE};
-use crate::template::legacy::parse::{Operand, Part, Pipeline, parse};
+use crate::template::legacy::parse::parse;
 use crate::template::options::Content;
 use crate::template::runtime::Runtime;
 use crate::template::source::did_you_mean;
@@ -142,7 +143,7 @@ fn resolve(
                         .trim_end_matches("; ")
                         .to_owned())
                 }
-                None => early::render(&raw[name], &early, VARIABLE).map_err(|fault| fault.message),
+                None => early::render(&raw[name], &early, VARIABLE).map_err(|fault| fault.line()),
             };
             let warnings = early.warnings.take();
             let value = rendered.unwrap_or_else(|message| {
@@ -167,25 +168,5 @@ fn complain(template: &JsonTemplate, name: &str, message: String, complaints: &m
 
 /// The variables that a text names with `{{ user }}`.
 fn references(text: &str) -> Vec<String> {
-    fn walk(pipeline: &Pipeline, into: &mut Vec<String>) {
-        for command in &pipeline.0 {
-            if let [Operand::Name(name), Operand::Text(variable)] = command.operands.as_slice()
-                && name == "user"
-            {
-                into.push(variable.clone());
-            }
-            for operand in &command.operands {
-                if let Operand::Group(inner) = operand {
-                    walk(inner, into);
-                }
-            }
-        }
-    }
-    let mut found = Vec::new();
-    for part in parse(text).unwrap_or_default() {
-        if let Part::Action { pipeline, .. } = part {
-            walk(&pipeline, &mut found);
-        }
-    }
-    found
+    parse(text).map(|nodes| ast::user_references(&nodes)).unwrap_or_default()
 }
