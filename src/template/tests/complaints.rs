@@ -234,8 +234,8 @@ fn json() {
   "postprocessors": []
 }"#;
     insta::assert_snapshot!(Given::default().file("t.json", text).bad(), @r#"
-    t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables
-    t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables
+    t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables; a → b → a
+    t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables; b → a → b
     t.json:2:60: the variable "c" has no value: give it in the request's variables, or give it a default other than null
     t.json:3:16: region is missing: name the region to build in, such as us-east-1
     t.json:3:16: source_ami or source_ami_filter is missing: name the image to start from
