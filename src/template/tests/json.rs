@@ -132,11 +132,11 @@ fn faults_are_placed_in_the_string() {
     assert_eq!(complaints[0].end.map(|end| end.column), Some(41));
     assert_eq!(complaints[0].suggestion.as_deref(), Some("upper"));
     let bad = |text: &str| template(&format!(",\n  \"ami_description\": {text:?}"), "").bad();
-    insta::assert_snapshot!(bad("{{ vault `a` `b` }}"), @"t.json:4:25: {{ vault … }} can't be used here: the server reads no Vault; give the value as a sensitive variable of the run");
-    insta::assert_snapshot!(bad("{{ clean_ami_name `a` }}"), @r#"t.json:4:25: there is no function "clean_ami_name" for {{ }}: it is clean_resource_name now"#);
-    insta::assert_snapshot!(bad("{{ .CreateTime }}"), @"t.json:4:25: {{ .CreateTime }} has no value in this option: write {{ timestamp }}");
-    insta::assert_snapshot!(bad("{{ if .SourceAMI }}{{ .SourceAMIx }}{{ end }}"), @r#"t.json:4:44: {{ .SourceAMIx }} has no value in this option: did you mean "SourceAMI"?"#);
-    insta::assert_snapshot!(bad("{{ isotime .SourceAMI }}"), @"t.json:4:25: isotime can't be combined with a value that is only known while the build runs");
+    insta::assert_snapshot!(bad("{{ vault `a` `b` }}"), @"t.json:4:26: {{ vault … }} can't be used here: the server reads no Vault; give the value as a sensitive variable of the run");
+    insta::assert_snapshot!(bad("{{ clean_ami_name `a` }}"), @r#"t.json:4:26: there is no function "clean_ami_name" for {{ }}: it is clean_resource_name now"#);
+    insta::assert_snapshot!(bad("{{ .CreateTime }}"), @"t.json:4:26: {{ .CreateTime }} has no value in this option: write {{ timestamp }}");
+    insta::assert_snapshot!(bad("{{ if .SourceAMI }}{{ .SourceAMIx }}{{ end }}"), @r#"t.json:4:45: {{ .SourceAMIx }} has no value in this option: did you mean "SourceAMI"?"#);
+    insta::assert_snapshot!(bad("{{ isotime .SourceAMI }}"), @"t.json:4:26: isotime can't be combined with a value that is only known while the build runs");
 }
 
 #[test]
