@@ -6,4 +6,5 @@ pub mod parse;
 pub mod ranges;
 mod renamed;
 pub mod template;
+pub mod tree;
 pub mod user;

@@ -1,11 +1,59 @@
 //! Where things are in a JSON text, worked out again from a place: for complaints, which keep only where they begin.
 
+use super::tree::Span;
 use crate::domain::diagnostic::{Diagnostic, Position, SourceLocation};
 use crate::template::source::SourceFile;
 
+/// Complaints whose ends are looked up; more than that nobody reads.
+const MAX_FILLED: usize = 1000;
+
+/// Turns offsets into places, quickly when they come in the order of the text.
+pub struct Cursor<'s> {
+    source: &'s SourceFile,
+    offset: usize,
+    line: u32,
+    column: u32,
+}
+
+impl<'s> Cursor<'s> {
+    #[must_use]
+    pub fn new(source: &'s SourceFile) -> Self {
+        Self { source, offset: 0, line: 1, column: 1 }
+    }
+
+    /// The place of an offset.
+    pub fn at(&mut self, offset: usize) -> SourceLocation {
+        let text = &self.source.text;
+        let offset = offset.min(text.len());
+        let (mut line, mut column) = (self.line, self.column);
+        match text.get(self.offset..offset) {
+            Some(passed) => {
+                for character in passed.chars() {
+                    if character == '\n' {
+                        line = line.saturating_add(1);
+                        column = 1;
+                    } else {
+                        column = column.saturating_add(1);
+                    }
+                }
+            }
+            None => return self.source.location(offset),
+        }
+        (self.offset, self.line, self.column) = (offset, line, column);
+        SourceLocation { file: self.source.path.clone(), line, column }
+    }
+
+    /// Where a range begins and ends.
+    pub fn range(&mut self, span: Span) -> (SourceLocation, Position) {
+        let at = self.at(span.start);
+        let end = self.at(span.end.max(span.start));
+        (at, Position { line: end.line, column: end.column })
+    }
+}
+
 /// Gives complaints about this file that don't say where they end the end of the string, number or word at their place.
 pub fn fill(source: &SourceFile, complaints: &mut [Diagnostic]) {
-    for complaint in complaints.iter_mut().filter(|complaint| complaint.end.is_none()) {
+    for complaint in complaints.iter_mut().filter(|complaint| complaint.end.is_none()).take(MAX_FILLED) {
         let Some(offset) = complaint.at.as_ref().and_then(|at| offset(source, at)) else { continue };
         complaint.end = Some(position(source, token_end(&source.text, offset)));
     }
@@ -68,7 +116,7 @@ fn token_end(text: &str, offset: usize) -> usize {
 }
 
 /// Where in a string's source (after its quote) the byte `wanted` of its value is.
-fn source_offset(body: &str, wanted: usize) -> usize {
+pub fn source_offset(body: &str, wanted: usize) -> usize {
     let mut value = 0;
     let mut at = 0;
     while value < wanted {
