@@ -20,7 +20,7 @@ fn options() {
     t.pkr.hcl:7:34: the tag "aws:x" can't be set: keys that begin with aws: are reserved
     "#);
     insta::assert_snapshot!(with_options("  tags = { a = \"{{ .SourceAMIx }}\" }\n  vpc_id = \"{{ .SourceAMI }}\"").bad(), @r#"
-    t.pkr.hcl:7:16: {{ .SourceAMIx }} has no value in this option; did you mean "SourceAMI"?
+    t.pkr.hcl:7:16: {{ .SourceAMIx }} has no value in this option: did you mean "SourceAMI"?
     t.pkr.hcl:8:12: {{ .SourceAMI }} has no value in this option
     "#);
     insta::assert_snapshot!(with_options("  tags {\n    a = 1\n  }\n  metadata_options = { http_tokens = \"required\" }").bad(), @"
@@ -155,7 +155,7 @@ fn provisioners() {
     t.pkr.hcl:12:14: source: "../x" leaves the template's folder: only files that are sent with the template can be used
     "#);
     insta::assert_snapshot!(text("  provisioner \"shell\" {\n    inline = [\"{{ if .X }}\"]\n    pause_before = \"soon\"\n  }\n").bad(), @r#"
-    t.pkr.hcl:12:15: {{ if }} is not supported yet
+    t.pkr.hcl:12:15: {{ if }} is not closed: write {{ end }} where it ends
     t.pkr.hcl:13:20: pause_before must be a duration, "soon" is none: write a number with its unit: 30s, 5m, 1h30m
     "#);
 }
@@ -234,8 +234,8 @@ fn json() {
   "postprocessors": []
 }"#;
     insta::assert_snapshot!(Given::default().file("t.json", text).bad(), @r#"
-    t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables
-    t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables
+    t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables; a → b → a
+    t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables; b → a → b
     t.json:2:60: the variable "c" has no value: give it in the request's variables, or give it a default other than null
     t.json:3:16: region is missing: name the region to build in, such as us-east-1
     t.json:3:16: source_ami or source_ami_filter is missing: name the image to start from

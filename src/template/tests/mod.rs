@@ -3,6 +3,7 @@
 mod complaints;
 mod corpus;
 mod functions;
+mod json;
 mod language;
 mod templates;
 
