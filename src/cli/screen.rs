@@ -41,16 +41,23 @@ impl Look {
     #[must_use]
     pub fn of_terminal(choice: ColorChoice, timestamps: bool, stderr: bool) -> Self {
         let terminal = if stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let plain = is_set("NO_COLOR") || is_set("PACKER_NO_COLOR");
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let color = match choice {
-            ColorChoice::Auto => terminal && !plain && !dumb,
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-        };
-        Self { color, status_line: terminal && !dumb, timestamps }
+        Self { color: wants_color(choice, terminal), status_line: terminal && !is_dumb(), timestamps }
     }
+}
+
+/// Whether to write colours to a stream under the user's choice; without one, the environment's.
+#[must_use]
+pub fn wants_color(choice: ColorChoice, terminal: bool) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match choice {
+        ColorChoice::Auto => terminal && !is_dumb() && !is_set("NO_COLOR") && !is_set("PACKER_NO_COLOR"),
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+    }
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// One build's place on the status line.
