@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::config::{BuildConfig, BuilderConfig, Locations};
+use super::config::{BuildConfig, Locations};
 use super::diagnostic::Diagnostic;
 
 /// The configured limits for one account.
@@ -29,13 +29,13 @@ impl Policy {
     /// Everything in a build that the configuration does not allow.
     #[must_use]
     pub fn check(&self, build: &BuildConfig) -> Vec<Diagnostic> {
-        let BuilderConfig::AmazonEbs(ebs) = &build.builder;
-        let mut complaints = Complaints { locations: &ebs.locations, found: Vec::new() };
-        if let Some(host) = &ebs.communicator.host
+        let mut complaints = Complaints { locations: build.builder.locations(), found: Vec::new() };
+        if let Some(host) = build.builder.communicator().and_then(|ssh| ssh.host.as_ref())
             && !self.ssh_hosts.iter().any(|allowed| host_matches(allowed, host))
         {
             complaints.add("ssh_host", format!("ssh_host {host:?} is not allowed"), "The server would connect to it with a template's word alone. Have an administrator add it to `[policy] ssh_hosts`, or leave ssh_host out to reach the instance itself.");
         }
+        let Some(ebs) = build.builder.ebs() else { return complaints.found };
         if let Some(profile) = &ebs.iam_instance_profile
             && !self.instance_profiles.iter().any(|allowed| allowed == "*" || allowed == profile)
         {

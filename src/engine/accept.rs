@@ -14,7 +14,7 @@ use super::{content, source_ami};
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::{BuildConfig, BuilderConfig};
+use crate::domain::config::BuildConfig;
 use crate::domain::content_key::Content;
 use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
@@ -547,12 +547,11 @@ fn new_build<'b>(
     at: DateTime<Utc>,
     settings: &AcceptSettings,
 ) -> NewBuild<'b> {
-    let BuilderConfig::AmazonEbs(ebs) = &build.builder;
     NewBuild {
         id: BuildId(new_id(at, &settings.random)),
         name: build.name.clone(),
         builder_type: build.builder.builder_type().to_owned(),
-        region: ebs.region.clone(),
+        region: build.builder.ebs().map(|ebs| ebs.region.clone()).unwrap_or_default(),
         plan: Plan::for_build(build, options),
         config: build,
         sensitive,

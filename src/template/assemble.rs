@@ -61,8 +61,9 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
         Some(Box::new(block))
     });
     let first = parts.provisioners.first().or(parts.error_cleanup.as_ref());
-    if let (Some(BuilderConfig::AmazonEbs(ebs)), Some(first)) = (&builder, first)
-        && ebs.communicator.communicator == CommunicatorKind::None
+    let communicator = builder.as_ref().and_then(BuilderConfig::communicator);
+    if let (Some(communicator), Some(first)) = (communicator, first)
+        && communicator.communicator == CommunicatorKind::None
     {
         let diagnostic = Diagnostic::error("there can be no provisioners with communicator \"none\"");
         context.complaints.borrow_mut().push(diagnostic.at(Some(first.at.clone())));

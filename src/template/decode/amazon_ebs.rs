@@ -12,6 +12,8 @@ use crate::domain::config::AmazonEbs;
 use crate::domain::config::amazon_ebs::{
     AwsPolling, BlockDevice, MetadataOptions, ShutdownBehavior, SourceAmi, SourceAmiFilter,
 };
+use crate::domain::config::image::{Copying, Keeping, Sharing};
+use crate::domain::config::launch::Placement;
 use crate::domain::config::{LateString, LateTags};
 use crate::domain::diagnostic::SourceLocation;
 use crate::template::legacy::early::{Late, NOW, SOURCE_AMI};
@@ -68,6 +70,30 @@ pub fn decode(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
         snapshot_tags: tags(decoder, "snapshot_tags", None),
         clean_image,
         aws_polling: aws_polling(decoder),
+        max_retries: None,
+        assume_role: None,
+        vpc_filter: IndexMap::new(),
+        subnet_filter: None,
+        security_group_filter: IndexMap::new(),
+        spot: None,
+        placement: Placement::default(),
+        capacity_reservation: None,
+        license_configurations: Vec::new(),
+        enable_nitro_enclave: false,
+        enable_unlimited_credits: false,
+        skip_profile_validation: false,
+        temporary_instance_profile_policy: None,
+        user_data_base64: None,
+        ami_virtualization_type: None,
+        sriov_support: false,
+        ami_block_device_mappings: Vec::new(),
+        skip_ami_run_tags: false,
+        skip_region_validation: false,
+        sharing: Sharing::default(),
+        replace: None,
+        keeping: Keeping::default(),
+        copying: Copying::default(),
+        fast_launch: None,
         locations: decoder.options.locations(),
     };
     decoder.finish("amazon-ebs", RULES);
@@ -285,6 +311,7 @@ fn block_device(outer: &Decoder<'_>, options: &crate::template::options::Options
         volume_type: decoder.string("volume_type"),
         virtual_name: decoder.string("virtual_name"),
         no_device: decoder.flag("no_device").unwrap_or(false),
+        outlives_build: false,
     };
     check_device(&decoder, &device);
     decoder.finish("launch_block_device_mappings", &[]);

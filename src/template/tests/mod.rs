@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Evaluated, Request, evaluate};
 use crate::domain::bundle::Bundle;
-use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
+use crate::domain::config::{AmazonEbs, BuildConfig};
 use crate::domain::diagnostic::Diagnostic;
 
 /// A request that a test changes to its needs.
@@ -101,8 +101,7 @@ fn lines(complaints: &[Diagnostic]) -> String {
 }
 
 fn ebs(build: &BuildConfig) -> &AmazonEbs {
-    let BuilderConfig::AmazonEbs(ebs) = &build.builder;
-    ebs
+    build.builder.ebs().expect("an amazon builder")
 }
 
 /// A source and build with extra options, for tests of single options.
