@@ -10,6 +10,7 @@ pub mod complaint;
 mod error;
 pub mod exit;
 mod fix;
+mod fmt;
 mod follow;
 mod git;
 mod image_name;
@@ -131,6 +132,8 @@ pub enum ClientCommand {
     Build(Box<build::BuildArgs>),
     /// Check a template on this machine, without a server.
     Validate(validate::ValidateArgs),
+    /// Bring HCL2 files to their canonical layout.
+    Fmt(fmt::FmtArgs),
     /// Look whether the plugins that a template requires are there; there is nothing to install.
     Init(init::InitArgs),
     /// Show the plugins whose components are built in.
@@ -178,6 +181,7 @@ impl ClientCommand {
         match self {
             Self::Build(args) => args.voice,
             Self::Validate(args) => args.voice,
+            Self::Fmt(args) => args.voice,
             Self::Init(args) => args.voice,
             Self::Plugins(args) => args.voice,
             Self::Fix(args) => args.voice,
@@ -213,6 +217,7 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
     let outcome = match command {
         // Without a runtime: these have to be quick.
         ClientCommand::Validate(args) => args.run(&context, &voice),
+        ClientCommand::Fmt(args) => args.run(&voice),
         ClientCommand::Init(args) => args.run(&voice),
         ClientCommand::Plugins(args) => args.run(&voice),
         ClientCommand::Fix(args) => args.run(&voice),
