@@ -5,7 +5,7 @@ use reqwest::multipart::{Form, Part};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, new_idempotency_key};
-use super::complaint::Sources;
+use super::complaint::{Complaint, Sources};
 use super::error::{CliError, CliResult};
 use super::exit::Exit;
 use super::follow::{Ending, Following, follow};
@@ -51,6 +51,15 @@ pub struct BuildArgs {
     /// How long each step may take.
     #[arg(long, value_name = "DURATION")]
     pub step_timeout: Option<String>,
+    /// Images of the account that have a new image's name go before it is made, as with `force_deregister`.
+    #[arg(long)]
+    pub force: bool,
+    /// How many of the run's builds go in parallel; 0: as many as the servers take.
+    #[arg(long, value_name = "N")]
+    pub parallel_builds: Option<u32>,
+    /// Tell of values in variable files that the template declares no variable for.
+    #[arg(long)]
+    pub warn_on_undeclared_var: bool,
     /// From -100 to 100; runs with a higher one are built first.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub priority: Option<i32>,
@@ -86,10 +95,7 @@ impl BuildArgs {
         let request = self.request(&inputs, git_sha.as_deref(), &*context.clock, sources)?;
         let bundle = pack::tar_gz(&inputs.packed.bundle)?;
 
-        let look = Look::of_terminal(self.voice.color, self.timestamp_ui, context.json());
-        let out: Box<dyn std::io::Write + Send> =
-            if context.json() { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
-        let mut screen = Screen::new(out, look);
+        let mut screen = self.screen(context, voice)?;
         screen.say(&format!(
             "Sending {} to {} ({}, {} packed)",
             inputs.packed.single.as_deref().unwrap_or("the template's folder"),
@@ -103,6 +109,10 @@ impl BuildArgs {
             .await
             .map_err(|error| told(error, &inputs))?;
         let run: Run = typed(&client, &answer)?;
+        let warnings = self.warnings(&run);
+        if !warnings.is_empty() {
+            voice.complain(&warnings, sources, None)?;
+        }
         if let Some(dedupe) = &run.dedupe {
             screen.say(&dedupe.reason)?;
         }
@@ -116,6 +126,25 @@ impl BuildArgs {
         }
         screen.say("")?;
         self.follow(context, &client, &run, &mut screen).await
+    }
+
+    fn screen(&self, context: &Context, voice: &Voice) -> CliResult<Screen> {
+        if context.json() && voice.is_machine() {
+            return Err(CliError::Usage("choose one of --output json and --machine-readable".to_owned()));
+        }
+        let mut look = Look::of_terminal(self.voice.color, self.timestamp_ui, context.json());
+        let out: Box<dyn std::io::Write + Send> =
+            if context.json() { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+        if voice.is_machine() {
+            look = Look { timestamps: self.timestamp_ui, ..Look::default() };
+        }
+        Ok(Screen::new(out, look).for_programs(voice.is_machine().then(|| context.clock.clone())))
+    }
+
+    /// The server's warnings. Packer tells of undeclared variables in `build` only when it is asked to.
+    fn warnings(&self, run: &Run) -> Vec<Complaint> {
+        let told = |warning: &&Complaint| self.warn_on_undeclared_var || !warning.is_undeclared_variable();
+        run.warnings.iter().filter(told).cloned().collect()
     }
 
     async fn follow(&self, context: &Context, client: &Client, run: &Run, screen: &mut Screen) -> CliResult<Exit> {
@@ -177,6 +206,8 @@ impl BuildArgs {
             ("debug", json!(self.debug.then_some(true))),
             ("hold_limit", json!(self.hold_limit)),
             ("step_timeout", json!(self.step_timeout)),
+            ("force", json!(self.force.then_some(true))),
+            ("parallel_builds", json!(self.parallel_builds.filter(|builds| *builds > 0))),
             ("priority", json!(self.priority)),
             ("labels", object(&self.labels)),
             ("clean_image", json!(self.no_clean.then_some(false))),

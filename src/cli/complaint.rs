@@ -73,6 +73,12 @@ impl Complaint {
         self.severity == Some(Severity::Warning)
     }
 
+    /// Whether it tells of a value in a variable file that the template declares no variable for.
+    #[must_use]
+    pub fn is_undeclared_variable(&self) -> bool {
+        self.is_warning() && self.message.starts_with("the template declares no variable ")
+    }
+
     /// As `POST /v1/templates/validate` shows it.
     #[must_use]
     pub fn to_json(&self) -> Value {

@@ -16,7 +16,9 @@ use crate::template::hcl::fmt::{format, unified_diff};
 const MAX_DEPTH: usize = 64;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 done, 1 a file can't be read or parsed, 3 with --check: a file would be changed.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 a file can't be read or parsed, 3 with --check: a file would be changed."
+)]
 pub struct FmtArgs {
     /// Files, folders (their *.pkr.hcl and *.pkrvars.hcl), or - for standard input.
     #[arg(required = true)]

@@ -76,6 +76,8 @@ pub struct AcceptRequest {
     pub priority: i32,
     pub labels: IndexMap<String, String>,
     pub clean_image: bool,
+    /// Packer's `-force`: images that have a new image's name go before it is made, as with `force_deregister`.
+    pub force: bool,
     /// Whether a run that makes the same will do; `None`: nothing was said, and none is looked for.
     pub dedupe: Option<Dedupe>,
 }
@@ -430,7 +432,10 @@ pub(super) async fn evaluated(
     let policy = policy(settings, &account)?;
     let bundle = Arc::new(template.bundle().clone());
     let request = Arc::new(request);
-    let evaluation = evaluate(settings, bundle.clone(), request.clone(), at, run_id).await?;
+    let mut evaluation = evaluate(settings, bundle.clone(), request.clone(), at, run_id).await?;
+    if request.force {
+        evaluation.builds.iter_mut().for_each(|build| build.builder.force());
+    }
     if evaluation.builds.is_empty() {
         return Err(Error::unprocessable(
             "no-builds",
