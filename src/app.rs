@@ -20,8 +20,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, ApiState, Limits};
 use crate::auth::{Authenticator, PlainToken};
+use crate::cli::complaint::{Complaint, Sources, count};
 use crate::cli::exit::Exit;
-use crate::cli::problem::{Complaint, Sources};
+use crate::cli::render::{Renderer, color_of_complaints};
 use crate::cli::server::{ConfigAction, ConfigFile, ServeArgs, ServerCommand};
 use crate::cli::token::CreateArgs;
 use crate::cli::{self, ClientCommand, Command, Output};
@@ -97,10 +98,10 @@ fn with_config(file: &ConfigFile, then: impl FnOnce(Config) -> Exit) -> Exit {
             {
                 sources.insert(path.display().to_string(), text);
             }
-            eprintln!("error: The configuration is not valid.");
-            for mistake in &mistakes {
-                eprint!("\n{}", Complaint::from(mistake).render(&sources));
-            }
+            let mistakes: Vec<Complaint> = mistakes.iter().map(Complaint::from).collect();
+            let renderer = Renderer { sources: &sources, color: color_of_complaints() };
+            let closing = format!("The configuration is not valid: {}", count(&mistakes));
+            eprint!("{}{}", renderer.all(&mistakes), renderer.closing(&closing));
             Exit::Failed
         }
     }

@@ -158,6 +158,7 @@ mod tests {
                 priority: 0,
                 labels: [("a".to_owned(), "1".to_owned())].into(),
                 clean_image: true,
+                force: false,
                 dedupe: None,
             },
             setting: Setting { account: "default".into(), family: "web".into() },

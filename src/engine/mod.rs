@@ -21,6 +21,7 @@ pub mod session;
 pub mod source_ami;
 pub mod stage_tagger;
 pub mod step;
+pub mod validate;
 pub mod watcher;
 pub mod worker;
 

@@ -108,6 +108,17 @@ impl BuilderConfig {
         }
     }
 
+    /// Packer's `-force`: as if the template said `force_deregister = true`.
+    pub fn force(&mut self) {
+        let machine = match self {
+            Self::AmazonEbs(ebs) => ebs,
+            Self::AmazonEbsSurrogate(surrogate) => &mut surrogate.machine,
+            // They make no image.
+            Self::AmazonEbsVolume(_) | Self::Null(_) | Self::File(_) => return,
+        };
+        machine.replace.get_or_insert_default();
+    }
+
     /// How the build's machine is reached; `None` when it has none.
     #[must_use]
     pub fn communicator(&self) -> Option<&SshConfig> {
