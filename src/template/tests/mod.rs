@@ -6,6 +6,7 @@ mod functions;
 mod json;
 mod language;
 mod templates;
+mod upgrade;
 
 use indexmap::IndexMap;
 use uuid::Uuid;
