@@ -1,5 +1,7 @@
 //! Go's `printf`, for the values that actions have. A verb that does not fit its value prints what Go prints for it.
 
+use std::fmt::Write;
+
 use super::Trouble;
 use super::value::{Value, exponent_form, quote};
 
@@ -8,6 +10,7 @@ const MAX_WIDTH: usize = 10_000;
 
 /// One verb's flags, width and precision.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "Go has five flags, which combine freely")]
 struct Verb {
     minus: bool,
     plus: bool,
@@ -56,7 +59,9 @@ pub fn format(format: &str, arguments: &[Value]) -> Result<String, Trouble> {
         }
         match arguments.get(next) {
             Some(value) => result.push_str(&verb.write(letter, value)),
-            None => result.push_str(&format!("%!{letter}(MISSING)")),
+            None => {
+                let _ = write!(result, "%!{letter}(MISSING)");
+            }
         }
         next += 1;
         if result.len() > super::execute::MAX_OUTPUT {
@@ -66,7 +71,7 @@ pub fn format(format: &str, arguments: &[Value]) -> Result<String, Trouble> {
     if next < arguments.len() {
         let extra: Vec<String> =
             arguments[next..].iter().map(|value| format!("{}={}", go_type(value), value.print())).collect();
-        result.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
+        let _ = write!(result, "%!(EXTRA {})", extra.join(", "));
     }
     Ok(result)
 }
@@ -220,9 +225,9 @@ impl Verb {
 fn general(number: f64, digits: usize) -> String {
     let scientific = format!("{number:.*e}", digits - 1);
     let exponent: i32 = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
-    let strip = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
+    let strip = |text: &str| {
+        let cut = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text };
+        cut.to_owned()
     };
     let places = i32::try_from(digits).unwrap_or(i32::MAX);
     if exponent < -4 || exponent >= places {

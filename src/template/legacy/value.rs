@@ -1,6 +1,7 @@
 //! What an action works with.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// A value of Go's text/template, as far as Packer's data has such.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,8 +97,8 @@ pub fn quote(text: &str) -> String {
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
             other if other.is_control() => {
-                let code = u32::from(other);
-                quoted.push_str(&if code < 0x80 { format!("\\x{code:02x}") } else { format!("\\u{code:04x}") });
+                // Control characters end at U+009F.
+                let _ = write!(quoted, "\\u{:04x}", u32::from(other));
             }
             other => quoted.push(other),
         }

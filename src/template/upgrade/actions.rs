@@ -223,7 +223,7 @@ impl<'s, 'n> Translator<'s, 'n> {
             ("packer_version", 0) => "packer.version".to_owned(),
             ("uuid", 0) => "uuidv4()".to_owned(),
             ("aws_secretsmanager", 1 | 2) => {
-                let secret = (plain(&arguments[0])?, arguments.get(1).map(plain).unwrap_or(Some(String::new()))?);
+                let secret = (plain(&arguments[0])?, arguments.get(1).map_or(Some(String::new()), plain)?);
                 self.secret(secret.0, Some(secret.1).filter(|key| !key.is_empty()))
             }
             ("lower" | "upper" | "clean_resource_name" | "replace_all" | "split", 1 | 3)
@@ -297,7 +297,7 @@ impl<'s, 'n> Translator<'s, 'n> {
                     _ => {
                         pieces.push(Piece::Text("(".to_owned()));
                         pieces.extend(self.kept(inner));
-                        let path: String = path.iter().map(|name| format!(".{name}")).collect();
+                        let path: String = path.iter().flat_map(|name| [".", name]).collect();
                         pieces.push(Piece::Text(format!("){path}")));
                     }
                 },

@@ -1,6 +1,7 @@
 //! JSON objects as the attributes and blocks of HCL2.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use super::actions::{Shared, Translator};
 use super::text::{Piece, quoted};
@@ -46,13 +47,13 @@ pub fn option(key: &str, node: &Node, translator: &mut Translator<'_, '_>, into:
         }
         _ => {
             let value = value(node, translator);
-            into.push_str(&format!("{key} = {value}\n"));
+            let _ = writeln!(into, "{key} = {value}");
         }
     }
 }
 
 fn block(key: &str, entries: &[Entry], translator: &mut Translator<'_, '_>, into: &mut String) {
-    into.push_str(&format!("{key} {{\n{}}}\n", options(entries, translator)));
+    let _ = write!(into, "{key} {{\n{}}}\n", options(entries, translator));
 }
 
 /// Whether an object is a block. JSON does not tell; the name does for amazon's, and for others an object with more than
@@ -84,7 +85,7 @@ pub fn value(node: &Node, translator: &mut Translator<'_, '_>) -> String {
             let mut text = String::from("{\n");
             for entry in sorted(entries) {
                 let value = value(&entry.node, translator);
-                text.push_str(&format!("{} = {value}\n", object_key(&entry.key, translator)));
+                let _ = writeln!(text, "{} = {value}", object_key(&entry.key, translator));
             }
             text.push('}');
             text
