@@ -57,7 +57,14 @@ pub fn format(format: &str, arguments: &[Value]) -> Result<String, Trouble> {
             result.push('%');
             continue;
         }
-        match arguments.get(next) {
+        let value = arguments.get(next);
+        let rare = matches!((letter, value), ('x' | 'X' | 'b', Some(Value::Float(_))))
+            || (letter == 'q' && (verb.plus || verb.sharp));
+        if letter == '[' || rare {
+            return Err(Trouble::new("printf: this use of a verb is not supported")
+                .with_hint("use %s, %d, %v, %q, %x and %f with width, precision and the flags - + 0"));
+        }
+        match value {
             Some(value) => result.push_str(&verb.write(letter, value)),
             None => {
                 let _ = write!(result, "%!{letter}(MISSING)");
@@ -115,6 +122,8 @@ fn go_type(value: &Value) -> &'static str {
 impl Verb {
     fn write(self, letter: char, value: &Value) -> String {
         let body = match (letter, value) {
+            ('T', value) => Some(go_type(value).to_owned()),
+            ('v', Value::Text(text)) if self.sharp => Some(quote(text)),
             ('v' | 's', Value::Text(text)) => Some(self.cut(text)),
             ('q', Value::Text(text)) => Some(quote(&self.cut(text))),
             ('x' | 'X', Value::Text(text)) => Some(self.hexadecimal(letter, text)),
@@ -127,10 +136,12 @@ impl Verb {
             }
             ('U', Value::Integer(number)) => Some(format!("U+{number:04X}")),
             ('d' | 'v' | 'x' | 'X' | 'o' | 'b' | 'O', Value::Integer(number)) => {
-                return self.integer(letter, *number);
+                // With %v, + asks for field names, of which there are none.
+                return Self { plus: self.plus && letter != 'v', ..self }.integer(letter, *number);
             }
             ('v' | 'g' | 'G' | 'f' | 'F' | 'e' | 'E', Value::Float(number)) => {
-                return self.number(&self.float(letter, *number));
+                let plain = Self { plus: self.plus && letter != 'v', ..self };
+                return plain.number(&self.float(letter, *number));
             }
             ('v', Value::Map(_) | Value::Nil) => Some(value.print()),
             _ => None,
@@ -151,8 +162,10 @@ impl Verb {
 
     fn hexadecimal(self, letter: char, text: &str) -> String {
         let bytes = text.bytes().take(self.precision.unwrap_or(usize::MAX));
-        let digits: String =
+        let between = if self.space { " " } else { "" };
+        let digits: Vec<String> =
             bytes.map(|byte| if letter == 'x' { format!("{byte:02x}") } else { format!("{byte:02X}") }).collect();
+        let digits = digits.join(between);
         if self.sharp { format!("0{letter}{digits}") } else { digits }
     }
 
@@ -187,6 +200,7 @@ impl Verb {
             ('f' | 'F', precision) => format!("{number:.*}", precision.unwrap_or(6)),
             ('e', precision) => exponent_form(&format!("{number:.*e}", precision.unwrap_or(6))),
             ('E', precision) => exponent_form(&format!("{number:.*e}", precision.unwrap_or(6))).to_uppercase(),
+            ('G', None) => Value::Float(number).print().to_uppercase(),
             (_, None) => Value::Float(number).print(),
             (letter, Some(precision)) => {
                 let text = general(number, precision.max(1));
@@ -265,7 +279,9 @@ mod tests {
         assert_eq!(f("%s %s", &["a".into()]), "a %!s(MISSING)");
         assert_eq!(f("a", &[1.into()]), "a%!(EXTRA int=1)");
         assert_eq!(f("%.1s|%5s|%%", &["äö".into(), "ab".into()]), "ä|   ab|%");
-        assert!(format("%99999999d", &[1.into()]).is_err());
+        for refused in ["%99999999d", "%[1]d", "%+q"] {
+            assert!(format(refused, &[1.into()]).is_err(), "{refused}");
+        }
     }
 
     impl From<i64> for Value {
