@@ -216,7 +216,7 @@ mod tests {
         let mut complaints = vec![Diagnostic::error("x").at(Some(number)), Diagnostic::error("y").at(Some(at))];
         fill(&source, &mut complaints);
         assert_eq!(complaints[1].end, Some(Position { line: 2, column: 31 }));
-        assert_eq!(complaints[0].end.map(|end| end.column), Some(line.chars().count() as u32 + 1));
+        assert_eq!(complaints[0].end.map(|end| end.column), u32::try_from(line.chars().count() + 1).ok());
     }
 
     proptest::proptest! {

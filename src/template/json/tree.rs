@@ -69,10 +69,7 @@ pub enum Repeats {
 #[must_use]
 pub fn read(source: &SourceFile, repeats: Repeats) -> (Option<Tree>, Vec<Diagnostic>) {
     let mut parser = Parser { text: &source.text, at: 0, faults: Vec::new(), repeats };
-    let tree = match parser.value(0) {
-        Ok(tree) => Some(tree),
-        Err(Unreadable) => None,
-    };
+    let tree = parser.value(0).ok();
     if tree.is_some() {
         parser.space();
         if parser.at < parser.text.len() {

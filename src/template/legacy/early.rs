@@ -204,11 +204,10 @@ fn allowed_pipeline(pipeline: &ast::Pipeline, root: bool, late: Late) -> Result<
             match operand {
                 Operand::Constant(_) => {}
                 Operand::Group(inner, _) => allowed_pipeline(inner, root, late)?,
-                Operand::Field(path) if root => field(path, late).map_err(|t| fault(t.message).with_hint(t.hint))?,
-                Operand::Variable(name, path) if name.is_empty() && !path.is_empty() => {
-                    field(path, late).map_err(|t| fault(t.message).with_hint(t.hint))?;
+                Operand::Field(_) | Operand::Variable(..) | Operand::Dot => {
+                    let path = data_path(operand, root);
+                    path.map_or(Ok(()), |path| field(path, late)).map_err(|t| fault(t.message).with_hint(t.hint))?;
                 }
-                Operand::Variable(..) | Operand::Field(_) | Operand::Dot => {}
                 Operand::Function(name) if name == "build" => {
                     if !late.build {
                         return Err(fault("{{ build … }} has no value in this option".to_owned()));
@@ -224,6 +223,15 @@ fn allowed_pipeline(pipeline: &ast::Pipeline, root: bool, late: Late) -> Result<
         }
     }
     Ok(())
+}
+
+/// The path of an operand that looks at the data; `root` says whether `.` is all of it.
+fn data_path(operand: &Operand, root: bool) -> Option<&[String]> {
+    match operand {
+        Operand::Field(path) if root => Some(path),
+        Operand::Variable(name, path) if name.is_empty() && !path.is_empty() => Some(path),
+        _ => None,
+    }
 }
 
 fn field(path: &[String], late: Late) -> Result<(), Trouble> {

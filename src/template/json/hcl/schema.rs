@@ -88,6 +88,12 @@ const COMPONENT_BLOCKS: &[&str] = &[
     "vpc_filter",
 ];
 
+/// Whether components have a block of this name.
+#[must_use]
+pub fn is_component_block(name: &str) -> bool {
+    COMPONENT_BLOCKS.contains(&name)
+}
+
 impl Inside {
     fn schemas(self) -> &'static [BlockSchema] {
         match self {
@@ -142,8 +148,7 @@ impl BlockSchema {
     /// What the label is that comes after so many.
     pub fn label_name(&self, labels: usize) -> &'static str {
         match (self.kind, labels) {
-            ("variable" | "local", _) => "name",
-            (_, 1) => "name",
+            ("variable" | "local", _) | (_, 1) => "name",
             _ => "type",
         }
     }
