@@ -4,6 +4,7 @@ pub mod blocks;
 pub mod builds;
 pub mod config;
 pub mod eval;
+pub mod fmt;
 pub mod functions;
 pub mod locals;
 pub mod options;
