@@ -10,13 +10,28 @@ use crate::template::hcl::syntax::ast::{
 use crate::template::source::SourceFile;
 
 /// Expressions looked at for one model. Locals that use each other twice over and over would be endless work.
-const MAX_EXPRESSIONS: usize = 400_000;
+const MAX_EXPRESSIONS: usize = 200_000;
 const MAX_DEPTH: usize = 48;
 
 /// Functions whose result is not the same in each run.
 const CHANGING: &[&str] = &[
-    "timestamp", "legacy_isotime", "legacy_strftime", "uuidv4", "uuidv5", "uuid", "bcrypt", "env", "vault", "consul_key",
-    "aws_secretsmanager", "aws_secretsmanager_raw", "file", "filebase64", "templatefile", "fileset", "plantimestamp",
+    "timestamp",
+    "legacy_isotime",
+    "legacy_strftime",
+    "uuidv4",
+    "uuidv5",
+    "uuid",
+    "bcrypt",
+    "env",
+    "vault",
+    "consul_key",
+    "aws_secretsmanager",
+    "aws_secretsmanager_raw",
+    "file",
+    "filebase64",
+    "templatefile",
+    "fileset",
+    "plantimestamp",
 ];
 /// Functions that give a list's elements back, as far as rules care.
 const SAME_LIST: &[&str] = &["compact", "distinct", "tolist", "toset", "sort", "reverse"];
@@ -107,22 +122,38 @@ impl<'b> Converter<'b> {
                 "variable" => {
                     let Some(label) = block.labels.first() else { continue };
                     let value = block.body.attribute("default").map(|attribute| &attribute.value);
-                    self.declare_one(&label.text, Declared { file, at: label.span, value, sensitive: is_sensitive(&block.body) }, false);
+                    self.declare_one(
+                        &label.text,
+                        Declared { file, at: label.span, value, sensitive: is_sensitive(&block.body) },
+                        false,
+                    );
                 }
                 "variables" => {
                     for Attribute { name, value, .. } in block.body.attributes() {
-                        self.declare_one(&name.name, Declared { file, at: name.span, value: Some(value), sensitive: false }, false);
+                        self.declare_one(
+                            &name.name,
+                            Declared { file, at: name.span, value: Some(value), sensitive: false },
+                            false,
+                        );
                     }
                 }
                 "locals" => {
                     for Attribute { name, value, .. } in block.body.attributes() {
-                        self.declare_one(&name.name, Declared { file, at: name.span, value: Some(value), sensitive: false }, true);
+                        self.declare_one(
+                            &name.name,
+                            Declared { file, at: name.span, value: Some(value), sensitive: false },
+                            true,
+                        );
                     }
                 }
                 "local" => {
                     let Some(label) = block.labels.first() else { continue };
                     let value = block.body.attribute("expression").map(|attribute| &attribute.value);
-                    self.declare_one(&label.text, Declared { file, at: label.span, value, sensitive: is_sensitive(&block.body) }, true);
+                    self.declare_one(
+                        &label.text,
+                        Declared { file, at: label.span, value, sensitive: is_sensitive(&block.body) },
+                        true,
+                    );
                 }
                 _ => {}
             }
@@ -156,6 +187,7 @@ impl<'b> Converter<'b> {
             kind: kind.text.to_string(),
             name: format!("{}.{}", kind.text, name.text),
             at: converter.place(file, kind.span),
+            extent: converter.place(file, block.span),
             options: converter.options(file, &block.body, 0),
         };
         match &*block.kind.name {
@@ -177,7 +209,9 @@ impl<'b> Converter<'b> {
             let name = name.strip_prefix("source.").unwrap_or(name);
             model.sources.iter().position(|source| source.name == name)
         };
-        if let Some(Attribute { value: Expr { kind: ExprKind::Tuple(items), .. }, .. }) = block.body.attribute("sources") {
+        if let Some(Attribute { value: Expr { kind: ExprKind::Tuple(items), .. }, .. }) =
+            block.body.attribute("sources")
+        {
             build.sources.extend(items.iter().filter_map(reference).filter_map(|name| named(&name, model)));
         } else if block.body.attribute("sources").is_some() {
             // Not written out: any of them may be meant.
@@ -186,7 +220,9 @@ impl<'b> Converter<'b> {
         for inner in block.body.blocks() {
             match &*inner.kind.name {
                 "source" => {
-                    let Some(index) = inner.labels.first().and_then(|label| named(&label.text, model)) else { continue };
+                    let Some(index) = inner.labels.first().and_then(|label| named(&label.text, model)) else {
+                        continue;
+                    };
                     let added = self.options(file, &inner.body, 0);
                     build.sources.push(index);
                     let options = &mut model.sources[index].options;
@@ -216,6 +252,7 @@ impl<'b> Converter<'b> {
             kind: label.text.to_string(),
             name: label.text.to_string(),
             at: self.place(file, label.span),
+            extent: self.place(file, block.span),
             options: self.options(file, &block.body, 0),
         })
     }
@@ -262,10 +299,10 @@ impl<'b> Converter<'b> {
             ExprKind::Number(number) => return Value::literal(number, place),
             ExprKind::Template(template) => return self.template(file, template, place, depth),
             ExprKind::Parenthesis(inner) => return self.expression(file, inner, depth),
-            ExprKind::Tuple(items) => {
-                Kind::List(items.iter().map(|item| self.expression(file, item, depth)).collect())
+            ExprKind::Tuple(items) => Kind::List(items.iter().map(|item| self.expression(file, item, depth)).collect()),
+            ExprKind::Object(items) => {
+                Kind::Map(items.iter().filter_map(|item| self.object_item(file, item, depth)).collect())
             }
-            ExprKind::Object(items) => Kind::Map(items.iter().filter_map(|item| self.object_item(file, item, depth)).collect()),
             ExprKind::Attribute(base, name) => return self.attribute(file, base, &name.name, place, depth),
             ExprKind::Index(base, key) => {
                 let base = self.expression(file, base, depth);
@@ -288,7 +325,8 @@ impl<'b> Converter<'b> {
             }
             ExprKind::Splat { base, .. } => return made_of(vec![self.expression(file, base, depth)], place),
             ExprKind::For(each) => {
-                let parts = vec![self.expression(file, &each.collection, depth), self.expression(file, &each.value, depth)];
+                let parts =
+                    vec![self.expression(file, &each.collection, depth), self.expression(file, &each.value, depth)];
                 return made_of(parts, place);
             }
             ExprKind::Variable(_) | ExprKind::SplatItem | ExprKind::Invalid => {
@@ -324,7 +362,8 @@ impl<'b> Converter<'b> {
     fn variable(&mut self, name: &'b str, place: Place, depth: usize) -> Value {
         let declared = self.variables.get(name).copied();
         let secret = names::is_secret(name) || declared.is_some_and(|declared| declared.sensitive);
-        let default = declared.filter(|_| !(self.given)(name)).and_then(|declared| Some((declared.file, declared.value?)));
+        let default =
+            declared.filter(|_| !(self.given)(name)).and_then(|declared| Some((declared.file, declared.value?)));
         let default = default.map(|(file, value)| self.expression(file, value, depth));
         let default = default.filter(|default| !matches!(default.kind, Kind::Null));
         let hole = Hole { changes: default.is_none(), secret, variables: vec![name.to_owned()], parts: Vec::new() };
@@ -351,7 +390,10 @@ impl<'b> Converter<'b> {
         };
         let value = self.expression(file, value, depth);
         if secret {
-            return Value::unknown(place, Hole { changes: value.changes(), secret, variables: Vec::new(), parts: vec![value] });
+            return Value::unknown(
+                place,
+                Hole { changes: value.changes(), secret, variables: Vec::new(), parts: vec![value] },
+            );
         }
         value
     }

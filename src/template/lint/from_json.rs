@@ -17,7 +17,8 @@ pub fn add(model: &mut Model, file: SourceFile, given: &dyn Fn(&str) -> bool) {
     let Some(root) = root else { return };
     let sensitive = root.get("sensitive-variables").map(Json::items).unwrap_or_default();
     let sensitive: Vec<&str> = sensitive.iter().filter_map(Json::string).collect();
-    let mut reader = Reader { file: index, text: model.files[index].text.clone(), variables: HashMap::new(), put_in: Cell::new(0) };
+    let mut reader =
+        Reader { file: index, text: model.files[index].text.clone(), variables: HashMap::new(), put_in: Cell::new(0) };
     let members = root.get("variables").map(Json::members).unwrap_or_default();
     // A variable's default may use functions, not other variables.
     let mut variables = Vec::new();
@@ -141,7 +142,13 @@ impl Reader {
     fn component(&self, json: &Json) -> Option<Component> {
         if let Some(kind) = json.string() {
             let at = self.place(json.start, json.end);
-            return Some(Component { kind: kind.to_owned(), name: kind.to_owned(), at, options: Vec::new() });
+            return Some(Component {
+                kind: kind.to_owned(),
+                name: kind.to_owned(),
+                at,
+                extent: at,
+                options: Vec::new(),
+            });
         }
         let member = json.members().iter().find(|member| member.key == "type")?;
         let kind = member.value.string()?;
@@ -151,6 +158,7 @@ impl Reader {
             kind: kind.to_owned(),
             name: name.to_owned(),
             at: self.place(member.value.start, member.value.end),
+            extent: self.place(json.start, json.end),
             options: entries.into_iter().filter(|entry| !matches!(entry.key.as_str(), "type" | "name")).collect(),
         })
     }

@@ -1,7 +1,8 @@
 //! Comments that switch a rule off: `# ingot:ignore RULE reason` on the line or above it. In JSON, which has no comments, a
 //! key such as `"_comment": "ingot:ignore RULE reason"` does the same.
 
-use super::context::{Context, Findings};
+use super::context::Context;
+use super::findings::Findings;
 use super::model::Place;
 use super::rule;
 use crate::template::source::{SourceFile, suggestion};
@@ -102,7 +103,8 @@ fn mark(line: &str) -> Option<(usize, bool)> {
     let before = line[..at].trim();
     let json = before.ends_with('"') && before.contains("\"_comment");
     let comment = ["#", "//", "/*"].iter().any(|sign| before.ends_with(sign));
-    let alone = matches!(before, "#" | "//" | "/*" | "*") || (json && before.starts_with(['"', '{', ',']) && is_only_comment(before));
+    let alone = matches!(before, "#" | "//" | "/*" | "*")
+        || (json && before.starts_with(['"', '{', ',']) && is_only_comment(before));
     (comment || json).then_some((at, alone))
 }
 

@@ -211,7 +211,8 @@ impl<'t> Reader<'t> {
                 let unit = |text: &str| text.get(..4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
                 let Some(first) = unit(self.rest()) else { return };
                 self.at += 4;
-                let second = self.rest().strip_prefix("\\u").and_then(unit).filter(|unit| (0xdc00..0xe000).contains(unit));
+                let second =
+                    self.rest().strip_prefix("\\u").and_then(unit).filter(|unit| (0xdc00..0xe000).contains(unit));
                 let code = match second {
                     Some(second) if (0xd800..0xdc00).contains(&first) => {
                         self.at += 6;
@@ -232,7 +233,9 @@ mod tests {
 
     #[test]
     fn broken_documents_are_read_as_far_as_they_go() {
-        let json = read("{\"a\": [{\"type\": \"x\", \"b\": tru \"c\": 1,}, // hm\n \"d\"\n \"e\": {\"f\": \"g\\u00e4\"").unwrap();
+        let json =
+            read("{\"a\": [{\"type\": \"x\", \"b\": tru \"c\": 1,}, // hm\n \"d\"\n \"e\": {\"f\": \"g\\u00e4\"")
+                .unwrap();
         assert_eq!(json.get("a").unwrap().items()[0].get("type").unwrap().string(), Some("x"));
         assert!(matches!(&json.get("a").unwrap().items()[0].get("c").unwrap().kind, Kind::Number(n) if n == "1"));
         assert!(read("").is_none());

@@ -8,7 +8,7 @@
 use super::model::Model;
 use super::rules::add_uploads;
 use super::{Input, from_hcl, from_json};
-use crate::template::hcl::syntax::ast::Body;
+use crate::template::hcl::syntax::{self, ast::Body};
 use crate::template::source::SourceFile;
 
 /// Bytes of one template file that are looked at.
@@ -18,7 +18,8 @@ const MAX_FILE: usize = 4 * 1024 * 1024;
 pub fn load(input: &Input<'_>) -> Model {
     let mut model = Model::default();
     let given = |name: &str| {
-        let set = input.evaluated.and_then(|evaluated| evaluated.variables.iter().find(|variable| variable.name == name));
+        let set =
+            input.evaluated.and_then(|evaluated| evaluated.variables.iter().find(|variable| variable.name == name));
         input.variables.contains_key(name) || set.is_some_and(|variable| !variable.is_default)
     };
     let root: Vec<&str> = input.bundle.iter().map(|(path, _)| path).filter(|path| !path.contains('/')).collect();
@@ -70,7 +71,7 @@ fn source(input: &Input<'_>, path: &str) -> Option<SourceFile> {
     Some(SourceFile::new(path, text))
 }
 
-/// What there is of a file that has faults.
-fn parse(_file: &SourceFile) -> Body {
-    Body::default()
+/// What there is of a file; its faults are for others to tell.
+fn parse(file: &SourceFile) -> Body {
+    syntax::parse_file(file).0
 }

@@ -6,6 +6,7 @@
 //! evaluated, too. Where only evaluation tells, they take the evaluated template, if there is one.
 
 mod context;
+mod findings;
 mod from_hcl;
 mod from_json;
 mod ignore;
@@ -30,7 +31,8 @@ use super::stack;
 use crate::domain::bundle::Bundle;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::lint::{self, LintLevel, LintPolicy};
-use context::{Context, Finding, Findings};
+use context::Context;
+use findings::{Finding, Findings};
 pub use rule::{RULES, Rule, rule};
 
 /// What is to be looked at.
@@ -46,13 +48,17 @@ pub struct Input<'a> {
     pub policy: &'a LintPolicy,
 }
 
-/// All findings by place. `rule`, `detail`, `end` and `source_line` are always there; a secret is shown in none of them.
+/// All findings by place. `rule`, `detail` and `end` are always there, and `source_line` where the line is not endless. A
+/// secret is shown in none of them: whoever fills in source lines must leave these alone.
 /// Nothing but the findings depends on the template: no error is possible, and a file that can't be read has none.
 #[must_use]
 pub fn lint(input: &Input<'_>) -> Vec<Diagnostic> {
     let found = stack::with_room(|| Ok(lint_here(input)));
     found.unwrap_or_else(|complaints| complaints)
 }
+
+/// Bytes of a line that is shown; longer ones are no lines for people.
+const MAX_LINE: usize = 4096;
 
 fn lint_here(input: &Input<'_>) -> Vec<Diagnostic> {
     let model = load::load(input);
@@ -62,7 +68,7 @@ fn lint_here(input: &Input<'_>) -> Vec<Diagnostic> {
         check(&context, &mut findings);
     }
     let ignored = ignore::Ignored::read(&context, &mut findings);
-    let Findings { found, secrets } = findings;
+    let Findings { found, secrets, .. } = findings;
     let mut diagnostics = Vec::new();
     for finding in found {
         let line = context.model.location(finding.place).line;
@@ -71,13 +77,12 @@ fn lint_here(input: &Input<'_>) -> Vec<Diagnostic> {
         if level != LintLevel::Block && ignored.covers(finding.place.file, line, finding.rule.id) {
             continue;
         }
-        let mut diagnostic = context.model.locate(Diagnostic::error(finding.summary).with_detail(finding.detail), finding.place);
-        let file = &context.model.files[finding.place.file];
-        let start = file.line_start(finding.place.start);
-        let line = file.line_at(finding.place.start);
+        let summary = secrets.scrub(finding.summary, finding.place, &context.model);
+        let detail = secrets.scrub(finding.detail, finding.place, &context.model);
+        let mut diagnostic = context.model.locate(Diagnostic::error(summary).with_detail(detail), finding.place);
         diagnostic.severity = severity;
         diagnostic.rule = Some(finding.rule.id.to_owned());
-        diagnostic.source_line = Some(rules::mask(line, start, finding.place.file, &secrets));
+        diagnostic.source_line = source_line(&context.model, &secrets, finding.place);
         diagnostics.push(diagnostic);
     }
     if let Some(evaluated) = input.evaluated {
@@ -86,6 +91,15 @@ fn lint_here(input: &Input<'_>) -> Vec<Diagnostic> {
     diagnostics.sort_by(|a, b| (&a.at, &a.rule).cmp(&(&b.at, &b.rule)));
     diagnostics.dedup();
     diagnostics
+}
+
+/// The line of a place, secrets hidden.
+fn source_line(model: &model::Model, secrets: &findings::Secrets, place: model::Place) -> Option<String> {
+    let file = &model.files[place.file];
+    let line = file.line_at(place.start);
+    let start = file.line_start(place.start);
+    let whole = model::Place { file: place.file, start, end: start + line.len() };
+    (line.len() <= MAX_LINE).then(|| secrets.mask(line, whole))
 }
 
 /// The configuration's word, else the case's own level, else the rule's.

@@ -86,6 +86,8 @@ pub struct Component {
     pub name: String,
     /// Where its type stands.
     pub at: Place,
+    /// The whole of it.
+    pub extent: Place,
     pub options: Vec<Entry>,
 }
 
@@ -141,6 +143,15 @@ impl Model {
     #[must_use]
     pub fn location(&self, place: Place) -> SourceLocation {
         self.files[place.file].location(place.start)
+    }
+
+    /// Whether a location lies in a place.
+    #[must_use]
+    pub fn holds(&self, place: Place, location: &SourceLocation) -> bool {
+        let end = Place { start: place.end, ..place };
+        location.file == self.files[place.file].path
+            && self.location(place) <= *location
+            && *location < self.location(end)
     }
 
     #[must_use]
@@ -269,15 +280,18 @@ impl Component {
     /// Whether it is one of Amazon's builders that make an image.
     #[must_use]
     pub fn makes_ami(&self) -> bool {
-        matches!(
-            self.kind.as_str(),
-            "amazon-ebs" | "amazon-ebssurrogate" | "amazon-instance" | "amazon-chroot"
-        )
+        let kind =
+            matches!(self.kind.as_str(), "amazon-ebs" | "amazon-ebssurrogate" | "amazon-instance" | "amazon-chroot");
+        kind && self.text("skip_create_ami").as_deref() != Some("true")
     }
 
+    /// Whether it launches a machine of Amazon's.
     #[must_use]
     pub fn is_amazon(&self) -> bool {
-        self.makes_ami() || self.kind == "amazon-ebsvolume"
+        matches!(
+            self.kind.as_str(),
+            "amazon-ebs" | "amazon-ebssurrogate" | "amazon-ebsvolume" | "amazon-instance" | "amazon-chroot"
+        )
     }
 
     /// An option's entry by its path, such as `source_ami_filter.owners`; the first of several.

@@ -1,11 +1,36 @@
 //! Which names are those of secrets.
 
 /// Last words of names whose values are secrets.
-const SECRET_WORDS: &[&str] =
-    &["password", "passwd", "passphrase", "pwd", "pass", "passcode", "secret", "token", "apikey", "credential", "credentials"];
+const SECRET_WORDS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "pass",
+    "passcode",
+    "secret",
+    "token",
+    "apikey",
+    "credential",
+    "credentials",
+];
 /// The word before `key` that makes the key a secret.
-const SECRET_KEYS: &[&str] =
-    &["access", "secret", "private", "api", "auth", "encryption", "signing", "account", "license", "service", "app", "application", "deploy", "master"];
+const SECRET_KEYS: &[&str] = &[
+    "access",
+    "secret",
+    "private",
+    "api",
+    "auth",
+    "encryption",
+    "signing",
+    "account",
+    "license",
+    "service",
+    "app",
+    "application",
+    "deploy",
+    "master",
+];
 
 /// Whether something of that name holds a secret: `DB_PASSWORD`, `dbPassword`, `github-token`, `aws_secret_access_key`; not
 /// `password_file` or `public_key`.
@@ -51,14 +76,32 @@ mod tests {
 
     #[test]
     fn names_of_secrets() {
-        for name in
-            ["DB_PASSWORD", "dbPassword", "github-token", "aws_secret_access_key", "MYSQL_PWD", "db.pass", "API_KEY", "apiKey2", "password1"]
-        {
+        for name in [
+            "DB_PASSWORD",
+            "dbPassword",
+            "github-token",
+            "aws_secret_access_key",
+            "MYSQL_PWD",
+            "db.pass",
+            "API_KEY",
+            "apiKey2",
+            "password1",
+        ] {
             assert!(is_secret(name), "{name}");
         }
-        for name in
-            ["PWD", "password_file", "public_key", "http_tokens", "token_ttl", "key", "ssh_key_name", "bypass", "PASS_MAX_DAYS", "", "__"]
-        {
+        for name in [
+            "PWD",
+            "password_file",
+            "public_key",
+            "http_tokens",
+            "token_ttl",
+            "key",
+            "ssh_key_name",
+            "bypass",
+            "PASS_MAX_DAYS",
+            "",
+            "__",
+        ] {
             assert!(!is_secret(name), "{name}");
         }
     }

@@ -163,7 +163,12 @@ fn inline(value: &Value, component: &Component, model: &Model, input: &Input<'_>
     let first = writer.text.lines().next().filter(|line| line.starts_with("#!")).map(|line| line[2..].to_owned());
     let shebang = shebang.or(first).unwrap_or_else(|| "/bin/sh -e".to_owned());
     let stops = !component.gives("inline_shebang") && !writer.text.starts_with("#!") || stops_on_error(&shebang);
-    finish(writer, &shebang, stops, None, component)
+    finish(writer, &shebang, stops, None, execute_command(component, model))
+}
+
+/// As it is written: it always holds `{{ .Path }}`.
+fn execute_command<'m>(component: &Component, model: &'m Model) -> &'m str {
+    component.get("execute_command").map_or("", |value| model.raw(value.place))
 }
 
 /// The commands as the evaluated template has them, where the text alone does not tell.
@@ -178,10 +183,11 @@ fn evaluated_shell<'i>(
     model: &Model,
     input: &Input<'i>,
 ) -> Option<&'i crate::domain::config::provisioner::Shell> {
-    let at = model.location(component.at);
     let builds = input.evaluated.into_iter().flat_map(|evaluated| &evaluated.builds);
     builds.flat_map(|build| &build.provisioners).find_map(|block| match &block.config {
-        ProvisionerConfig::Shell(shell) if block.at.as_ref() == Some(&at) => Some(&**shell),
+        ProvisionerConfig::Shell(shell) if block.at.as_ref().is_some_and(|at| model.holds(component.extent, at)) => {
+            Some(&**shell)
+        }
         _ => None,
     })
 }
@@ -211,13 +217,12 @@ fn file(path: &str, component: &Component, model: &mut Model, input: &Input<'_>)
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
     let other = matches!(extension, "py" | "rb" | "pl" | "ps1" | "js" | "php");
     let shebang = first.unwrap_or(if other { extension } else { "sh" }).to_owned();
-    let execute = component.text("execute_command").unwrap_or_default();
-    let stops = stops_on_error(&shebang) || execute.split("{{").next().is_some_and(stops_on_error);
+    let stops = stops_on_error(&shebang) || stops_on_error(execute_command(component, model));
     let mut writer = Writer::default();
     let place = Place { file: index, start: 0, end: text.len() };
     let alignment = Alignment::new(&text, &text);
     writer.push(&text, place, Some(alignment));
-    finish(writer, &shebang, stops, Some(path), component)
+    finish(writer, &shebang, stops, Some(path), execute_command(component, model))
 }
 
 /// Makes a text file of the bundle one of the model's. Gives its path and number.
@@ -231,13 +236,12 @@ pub fn add_file(path: &str, model: &mut Model, input: &Input<'_>) -> Option<(Str
     Some((path.to_owned(), model.files.len() - 1))
 }
 
-fn finish(writer: Writer, shebang: &str, stops: bool, path: Option<String>, component: &Component) -> Option<Script> {
+fn finish(writer: Writer, shebang: &str, stops: bool, path: Option<String>, execute: &str) -> Option<Script> {
     if writer.segments.is_empty() {
         return None;
     }
     let parsed = if is_shell(shebang) { shell::parse(&writer.text) } else { shell::Script::default() };
-    let execute = component.text("execute_command").unwrap_or_default();
-    let by_sudo = execute.split_whitespace().any(|word| matches!(word, "sudo" | "doas" | "su"));
+    let by_sudo = execute.split([' ', ';', '"', '|', '&']).any(|word| matches!(word, "sudo" | "doas" | "su"));
     let stops_on_error = stops || parsed.commands.iter().any(sets_errexit);
     Some(Script {
         text: writer.text,
@@ -258,11 +262,12 @@ fn is_shell(shebang: &str) -> bool {
 
 /// Whether a shell's options hold `-e`.
 fn stops_on_error(line: &str) -> bool {
-    let words: Vec<&str> = line.split_whitespace().collect();
+    let words: Vec<&str> = line.split([' ', ';', '"', '\t']).collect();
     let shell = words.iter().position(|word| is_shell(word));
     let options = shell.map(|at| &words[at + 1..]).unwrap_or_default();
     options.iter().any(|word| {
-        *word == "errexit" || word.strip_prefix('-').is_some_and(|flags| flags.chars().all(char::is_alphabetic) && flags.contains('e'))
+        *word == "errexit"
+            || word.strip_prefix('-').is_some_and(|flags| flags.chars().all(char::is_alphabetic) && flags.contains('e'))
     })
 }
 

@@ -1,7 +1,8 @@
 //! Who gets at the machine and at the image, and with which keys.
 
 use crate::domain::lint::LintLevel;
-use crate::template::lint::context::{Context, Findings};
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 use crate::template::lint::model::{Build, Component, Entry, Kind, Place, Value};
 use crate::template::lint::shell;
 
@@ -85,13 +86,18 @@ const PUBLISHERS: &[(&str, &str)] = &[
 /// The users and the name of the base image's system; nothing for an image of one's own, which may have any user.
 fn base_users(context: &Context<'_>, source: &Component) -> Option<(&'static [&'static str], &'static str)> {
     let (name, owners) = context.base_image(source);
-    let known: Vec<&str> =
-        owners.iter().filter_map(|owner| PUBLISHERS.iter().find(|(id, _)| id == owner)).map(|(_, kind)| *kind).collect();
+    let known: Vec<&str> = owners
+        .iter()
+        .filter_map(|owner| PUBLISHERS.iter().find(|(id, _)| id == owner))
+        .map(|(_, kind)| *kind)
+        .collect();
     if known.len() < owners.len() {
         return None;
     }
     let name = name.unwrap_or_default().to_lowercase();
-    let by = |text: &str| USERS_BY_NAME.iter().find(|(part, ..)| text.contains(part)).map(|(_, users, what)| (*users, *what));
+    let by = |text: &str| {
+        USERS_BY_NAME.iter().find(|(part, ..)| text.contains(part)).map(|(_, users, what)| (*users, *what))
+    };
     by(&name).or_else(|| match known.as_slice() {
         [only] if !only.is_empty() => by(only),
         _ => None,
@@ -115,7 +121,10 @@ fn ssh_user(context: &Context<'_>, source: &Component, findings: &mut Findings) 
     let base = base_users(context, source);
     if user == "root" {
         let what = base.map_or_else(
-            || "Ubuntu's user is ubuntu, Debian's admin, Rocky's rocky, Amazon Linux's and Red Hat's ec2-user".to_owned(),
+            || {
+                "Ubuntu's user is ubuntu, Debian's admin, Rocky's rocky, Amazon Linux's and Red Hat's ec2-user"
+                    .to_owned()
+            },
             |(users, what)| format!("the user of {what} is {}", users.join(" or ")),
         );
         findings.add(
@@ -200,7 +209,9 @@ fn metadata(source: &Component, findings: &mut Findings) {
 
 fn one_zone(source: &Component, findings: &mut Findings) {
     for name in ["availability_zone", "subnet_id"] {
-        let Some(entry) = source.entry(name).filter(|entry| !entry.value.is_empty() && !entry.value.changes()) else { continue };
+        let Some(entry) = source.entry(name).filter(|entry| !entry.value.is_empty() && !entry.value.changes()) else {
+            continue;
+        };
         findings.add(
             "single-az",
             entry.value.place,
@@ -243,10 +254,14 @@ fn keys_on_the_machine(build: &Build, findings: &mut Findings) {
             }
         }
         let env = provisioner.get("env").and_then(Value::entries).unwrap_or_default();
-        places.extend(env.iter().filter(|entry| NAMES.contains(&entry.key.as_str())).map(|entry: &Entry| entry.key_place));
+        places.extend(
+            env.iter().filter(|entry| NAMES.contains(&entry.key.as_str())).map(|entry: &Entry| entry.key_place),
+        );
         if provisioner.kind == "file"
             && let Some(value) = provisioner.get("source")
-            && value.text().is_some_and(|source| source.contains(".aws/credentials") || source.ends_with("aws/credentials"))
+            && value
+                .text()
+                .is_some_and(|source| source.contains(".aws/credentials") || source.ends_with("aws/credentials"))
         {
             places.push(value.place);
         }

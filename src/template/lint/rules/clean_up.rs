@@ -1,7 +1,8 @@
 //! Whether the machine is cleaned, and tested, before its image is made.
 
 use crate::domain::lint::LintLevel;
-use crate::template::lint::context::{Context, Findings};
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 use crate::template::lint::model::Build;
 use crate::template::lint::scripts::Script;
 use crate::template::lint::shell::{self, Command};
@@ -33,7 +34,9 @@ fn is_opaque(build: &Build, scripts: &[&Script]) -> bool {
         let named = ["script", "scripts"].iter().any(|name| provisioner.gives(name));
         provisioner.kind == "shell" && named && !scripts.iter().any(|script| script.provisioner == index)
     });
-    unread || build.dynamic.iter().any(|kind| kind == "provisioner") || build.provisioners.iter().any(|one| !known(&one.kind))
+    unread
+        || build.dynamic.iter().any(|kind| kind == "provisioner")
+        || build.provisioners.iter().any(|one| !known(&one.kind))
 }
 
 fn clean_up(context: &Context<'_>, build: &Build, scripts: &[&Script], findings: &mut Findings) {
@@ -65,17 +68,29 @@ fn clean_up(context: &Context<'_>, build: &Build, scripts: &[&Script], findings:
 
 fn is_cleaners_name(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
-    ["clean", "seal", "sysprep", "generali", "deprovision", "finaliz", "finalis", "minimi"].iter().any(|part| name.contains(part))
+    ["clean", "seal", "sysprep", "generali", "deprovision", "finaliz", "finalis", "minimi"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 const LEFT_OVERS: &[&str] = &[
-    "authorized_keys", "/var/lib/apt/lists", "/var/cache", "_history", "machine-id", "/var/lib/cloud", "ssh_host_", "/var/log", "/var/lib/dhcp",
+    "authorized_keys",
+    "/var/lib/apt/lists",
+    "/var/cache",
+    "_history",
+    "machine-id",
+    "/var/lib/cloud",
+    "ssh_host_",
+    "/var/log",
+    "/var/lib/dhcp",
     ".ssh",
 ];
 
 fn cleans(command: &Command) -> bool {
     let left_over = |word: &str| LEFT_OVERS.iter().any(|part| word.contains(part));
-    if command.redirects.iter().any(|redirect| redirect.operator == ">" && left_over(&redirect.target.text) && !redirect.target.text.contains("/var/log/")) {
+    if command.redirects.iter().any(|redirect| {
+        redirect.operator == ">" && left_over(&redirect.target.text) && !redirect.target.text.contains("/var/log/")
+    }) {
         return true;
     }
     let Some(simple) = shell::simple(command) else { return false };
@@ -95,8 +110,22 @@ fn cleans(command: &Command) -> bool {
 
 fn tests(command: &Command) -> bool {
     let Some(simple) = shell::simple(command) else { return false };
-    matches!(simple.name, "goss" | "inspec" | "cinc-auditor" | "testinfra" | "py.test" | "pytest" | "bats" | "rspec" | "serverspec" | "test" | "[" | "[[" | "nc")
-        || simple.name.contains("test")
+    matches!(
+        simple.name,
+        "goss"
+            | "inspec"
+            | "cinc-auditor"
+            | "testinfra"
+            | "py.test"
+            | "pytest"
+            | "bats"
+            | "rspec"
+            | "serverspec"
+            | "test"
+            | "["
+            | "[["
+            | "nc"
+    ) || simple.name.contains("test")
         || simple.name.contains("verify")
         || (simple.name == "systemctl" && (simple.has("is-active") || simple.has("is-enabled")))
 }

@@ -1,6 +1,9 @@
 //! Downloads that nobody checks.
 
-use crate::template::lint::context::{Context, Findings};
+use std::collections::HashSet;
+
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 use crate::template::lint::scripts::Script;
 use crate::template::lint::shell::{self, Command, Simple, Word};
 
@@ -10,11 +13,12 @@ pub fn check(context: &Context<'_>, findings: &mut Findings) {
             piped(script, index, findings);
         }
         let checks = verifies(script);
+        let executables = executables(script);
         for command in &script.parsed.commands {
             let Some(simple) = shell::simple(command) else { continue };
             insecure(script, &simple, findings);
             if !checks {
-                unverified(script, command, &simple, findings);
+                unverified(script, command, &simple, &executables, findings);
             }
         }
     }
@@ -31,9 +35,11 @@ fn runs_input(simple: &Simple<'_>) -> bool {
     let mut arguments = simple.arguments.iter().map(|word| word.text.as_str());
     if shell {
         // `bash file` and `bash -c …` run something else.
-        return arguments.find(|word| !word.starts_with('-') || matches!(*word, "-" | "-s" | "--") || word.ends_with('c')).is_none_or(|word| {
-            matches!(word, "-" | "-s" | "--" | "/dev/stdin") || (word.starts_with('-') && word.ends_with('s'))
-        });
+        return arguments
+            .find(|word| !word.starts_with('-') || matches!(*word, "-" | "-s" | "--") || word.ends_with('c'))
+            .is_none_or(|word| {
+                matches!(word, "-" | "-s" | "--" | "/dev/stdin") || (word.starts_with('-') && word.ends_with('s'))
+            });
     }
     other && arguments.all(|word| word == "-")
 }
@@ -42,7 +48,8 @@ fn piped(script: &Script, index: usize, findings: &mut Findings) {
     let command = &script.parsed.commands[index];
     let Some(simple) = shell::simple(command) else { return };
     let (pipeline, position) = script.parsed.pipeline(index);
-    let before = pipeline[..position].iter().find(|before| shell::simple(before).is_some_and(|simple| downloads(&simple)));
+    let before =
+        pipeline[..position].iter().find(|before| shell::simple(before).is_some_and(|simple| downloads(&simple)));
     let inner = |word: &Word| {
         let commands = script.parsed.commands.get(word.inner.clone()).unwrap_or_default();
         commands.iter().any(|command| shell::simple(command).is_some_and(|simple| downloads(&simple)))
@@ -71,8 +78,23 @@ fn piped(script: &Script, index: usize, findings: &mut Findings) {
 
 /// Whether something in the script compares what was downloaded.
 fn verifies(script: &Script) -> bool {
-    const TOOLS: &[&str] =
-        &["sha256sum", "sha512sum", "sha1sum", "shasum", "sha384sum", "b2sum", "md5sum", "cosign", "minisign", "gpgv", "gpgv2", "rpmkeys", "debsig-verify", "slsa-verifier", "signify"];
+    const TOOLS: &[&str] = &[
+        "sha256sum",
+        "sha512sum",
+        "sha1sum",
+        "shasum",
+        "sha384sum",
+        "b2sum",
+        "md5sum",
+        "cosign",
+        "minisign",
+        "gpgv",
+        "gpgv2",
+        "rpmkeys",
+        "debsig-verify",
+        "slsa-verifier",
+        "signify",
+    ];
     script.parsed.commands.iter().filter_map(shell::simple).any(|simple| match simple.name {
         "gpg" | "gpg2" => simple.has("--verify"),
         "openssl" => simple.has("dgst"),
@@ -85,8 +107,25 @@ fn verifies(script: &Script) -> bool {
 
 /// Files that are run or unpacked.
 fn is_program(url: &str) -> bool {
-    const ENDINGS: &[&str] =
-        &[".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".zip", ".deb", ".rpm", ".sh", ".run", ".bin", ".jar", ".gz", ".xz", ".whl", ".pkg", ".appimage"];
+    const ENDINGS: &[&str] = &[
+        ".tar.gz",
+        ".tgz",
+        ".tar.xz",
+        ".tar.bz2",
+        ".tar.zst",
+        ".zip",
+        ".deb",
+        ".rpm",
+        ".sh",
+        ".run",
+        ".bin",
+        ".jar",
+        ".gz",
+        ".xz",
+        ".whl",
+        ".pkg",
+        ".appimage",
+    ];
     let path = url.split(['?', '#']).next().unwrap_or_default().to_lowercase();
     ENDINGS.iter().any(|ending| path.ends_with(ending))
 }
@@ -94,27 +133,52 @@ fn is_program(url: &str) -> bool {
 fn is_local(url: &str) -> bool {
     let host = url.split("://").nth(1).unwrap_or_default();
     let host = host.split(['/', ':', '?']).next().unwrap_or_default();
-    host.is_empty() || !host.contains('.') || host.starts_with("127.") || host.starts_with("169.254.") || host.contains(['$', '{', shell::HOLE])
+    host.is_empty()
+        || !host.contains('.')
+        || host.starts_with("127.")
+        || host.starts_with("169.254.")
+        || host.contains(['$', '{', shell::HOLE])
 }
 
-fn unverified(script: &Script, command: &Command, simple: &Simple<'_>, findings: &mut Findings) {
+/// Names of files that `chmod` makes programs of.
+fn executables(script: &Script) -> HashSet<&str> {
+    let commands = script.parsed.commands.iter().filter_map(shell::simple).filter(|simple| simple.name == "chmod");
+    let adds = |simple: &Simple<'_>| {
+        simple
+            .arguments
+            .iter()
+            .any(|word| word.text.contains("+x") || word.text.contains("rx") || word.text.starts_with(['7', '0']))
+    };
+    let names = commands
+        .filter(adds)
+        .flat_map(|simple| simple.arguments)
+        .map(|word| word.text.rsplit('/').next().unwrap_or_default());
+    names.filter(|name| name.len() > 2).collect()
+}
+
+fn unverified(
+    script: &Script,
+    command: &Command,
+    simple: &Simple<'_>,
+    executables: &HashSet<&str>,
+    findings: &mut Findings,
+) {
     if !downloads(simple) || command.nested {
         return;
     }
     let url = simple.arguments.iter().find(|word| word.text.contains("://") && !word.text.starts_with('-'));
     let Some(url) = url.filter(|url| !is_local(&url.text)) else { return };
     let name = url.text.rsplit('/').next().unwrap_or_default();
-    let target = simple.arguments.iter().skip_while(|word| !matches!(word.text.as_str(), "-o" | "--output" | "-O" | "--output-document")).nth(1);
+    let target = simple
+        .arguments
+        .iter()
+        .skip_while(|word| !matches!(word.text.as_str(), "-o" | "--output" | "-O" | "--output-document"))
+        .nth(1);
     let target = target.map(|word| word.text.as_str()).or_else(|| {
         command.redirects.iter().find(|redirect| redirect.writes()).map(|redirect| redirect.target.text.as_str())
     });
-    let made_executable = script.parsed.commands.iter().filter_map(shell::simple).any(|other| {
-        let files = || other.operands().map(|word| word.text.rsplit('/').next().unwrap_or_default());
-        let target = target.map(|target| target.rsplit('/').next().unwrap_or_default());
-        other.name == "chmod"
-            && other.arguments.iter().any(|word| word.text.contains('x') || word.text.starts_with(['7', '0']))
-            && files().any(|file| file.len() > 2 && (Some(file) == target || file == name))
-    });
+    let target = target.map(|target| target.rsplit('/').next().unwrap_or_default());
+    let made_executable = executables.contains(name) || target.is_some_and(|target| executables.contains(target));
     if is_program(&url.text) || made_executable {
         findings.add(
             "download-unverified",
@@ -128,9 +192,13 @@ fn unverified(script: &Script, command: &Command, simple: &Simple<'_>, findings:
 
 fn insecure(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
     let option = |names: &[&str]| simple.arguments.iter().find(|word| names.contains(&word.text.as_str()));
-    let short_k = || simple.arguments.iter().find(|word| {
-        word.text.strip_prefix('-').is_some_and(|flags| flags.chars().all(char::is_alphabetic) && flags.contains('k') && !flags.contains('o'))
-    });
+    let short_k = || {
+        simple.arguments.iter().find(|word| {
+            word.text.strip_prefix('-').is_some_and(|flags| {
+                flags.chars().all(char::is_alphabetic) && flags.contains('k') && !flags.contains('o')
+            })
+        })
+    };
     let off = match simple.name {
         "curl" => option(&["--insecure"]).or_else(short_k),
         "wget" => option(&["--no-check-certificate"]),
@@ -150,7 +218,8 @@ fn insecure(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
              the option.",
         );
     }
-    let fetches = downloads(simple) || matches!(simple.name, "yum" | "dnf" | "rpm" | "git" | "pip" | "pip3" | "zypper" | "npm");
+    let fetches =
+        downloads(simple) || matches!(simple.name, "yum" | "dnf" | "rpm" | "git" | "pip" | "pip3" | "zypper" | "npm");
     let plain = simple.arguments.iter().find(|word| word.text.starts_with("http://") && !is_local(&word.text));
     if let Some(word) = plain.filter(|_| fetches) {
         findings.add(

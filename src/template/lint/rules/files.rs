@@ -1,9 +1,11 @@
 //! The file provisioner: files go over as the SSH user.
 
-use crate::template::lint::context::{Context, Findings};
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 
 /// Folders that only root writes to.
-const ROOTS_OWN: &[&str] = &["/etc", "/usr", "/opt", "/root", "/var", "/lib", "/lib64", "/bin", "/sbin", "/srv", "/boot"];
+const ROOTS_OWN: &[&str] =
+    &["/etc", "/usr", "/opt", "/root", "/var", "/lib", "/lib64", "/bin", "/sbin", "/srv", "/boot"];
 const ANYBODYS: &[&str] = &["/var/tmp"];
 
 pub fn check(context: &Context<'_>, findings: &mut Findings) {
@@ -16,7 +18,9 @@ pub fn check(context: &Context<'_>, findings: &mut Findings) {
             let Some(value) = provisioner.get("destination").filter(|_| upload) else { continue };
             let Some(path) = value.text() else { continue };
             let below = |folders: &[&str]| {
-                folders.iter().any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+                folders.iter().any(|folder| {
+                    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                })
             };
             if below(ROOTS_OWN) && !below(ANYBODYS) {
                 findings.add(

@@ -1,6 +1,7 @@
 //! Which image a build starts from, and what the one it makes is called.
 
-use crate::template::lint::context::{Context, Findings};
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 use crate::template::lint::model::{self, Component, Entry, Kind, Language, Piece, Place, Value};
 use crate::template::lint::names;
 
@@ -46,7 +47,7 @@ pub fn check(context: &Context<'_>, findings: &mut Findings) {
 
 fn name(source: &Component, findings: &mut Findings) {
     let Some(entry) = source.entry("ami_name") else { return };
-    let same_name_wanted = ["force_deregister", "skip_create_ami"].iter().any(|name| source.text(name).as_deref() == Some("true"));
+    let same_name_wanted = source.text("force_deregister").as_deref() == Some("true");
     if entry.value.changes() || entry.value.is_empty() || same_name_wanted || has_version_variable(&entry.value) {
         return;
     }
@@ -61,18 +62,33 @@ fn name(source: &Component, findings: &mut Findings) {
 
 /// A variable for a version has a default for people who try the template out; pipelines give it.
 fn has_version_variable(value: &Value) -> bool {
-    const VERSION: &[&str] =
-        &["version", "sha", "commit", "revision", "rev", "tag", "release", "timestamp", "date", "time", "suffix", "number", "id", "stamp", "ref"];
+    const VERSION: &[&str] = &[
+        "version",
+        "sha",
+        "commit",
+        "revision",
+        "rev",
+        "tag",
+        "release",
+        "timestamp",
+        "date",
+        "time",
+        "suffix",
+        "number",
+        "id",
+        "stamp",
+        "ref",
+    ];
     let versioned = |name: &str| names::words(name).iter().any(|word| VERSION.contains(&word.as_str()));
     match &value.kind {
-        Kind::Unknown(hole) => hole.variables.iter().any(|name| versioned(name)) || hole.parts.iter().any(has_version_variable),
+        Kind::Unknown(hole) => {
+            hole.variables.iter().any(|name| versioned(name)) || hole.parts.iter().any(has_version_variable)
+        }
         Kind::Text(text) => text.pieces.iter().any(|piece| match piece {
             Piece::Hole(_, hole) => {
                 hole.variables.iter().any(|name| versioned(name)) || hole.parts.iter().any(has_version_variable)
             }
-            Piece::Literal { via, .. } => {
-                via.as_ref().is_some_and(|via| via.variable.as_deref().is_some_and(versioned))
-            }
+            Piece::Literal { via, .. } => via.as_ref().is_some_and(|via| versioned(&via.variable)),
         }),
         Kind::List(items) => items.iter().any(has_version_variable),
         _ => false,
@@ -102,9 +118,9 @@ fn base(source: &Component, findings: &mut Findings) {
 }
 
 fn is_ami_id(text: &str) -> bool {
-    text.trim().strip_prefix("ami-").is_some_and(|rest| {
-        (1..=32).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    })
+    text.trim()
+        .strip_prefix("ami-")
+        .is_some_and(|rest| (1..=32).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 fn filter(entry: Option<&Entry>, findings: &mut Findings) {
@@ -142,12 +158,19 @@ fn filter(entry: Option<&Entry>, findings: &mut Findings) {
 fn encryption(source: &Component, findings: &mut Findings) {
     let encrypts = |value: &Value| value.text().is_none_or(|text| text == "true");
     let boot = source.get("encrypt_boot");
-    let devices = ["launch_block_device_mappings", "ami_block_device_mappings", "ami_root_device", "launch_volumes", "ebs_volumes"];
+    let devices = [
+        "launch_block_device_mappings",
+        "ami_block_device_mappings",
+        "ami_root_device",
+        "launch_volumes",
+        "ebs_volumes",
+    ];
     let device = devices.iter().flat_map(|name| source.all(name)).any(|device| match &device.value.kind {
         Kind::Map(entries) => model::entry(entries, "encrypted").is_some_and(|entry| encrypts(&entry.value)),
-        Kind::List(items) => items.iter().filter_map(Value::entries).any(|entries| {
-            model::entry(entries, "encrypted").is_some_and(|entry| encrypts(&entry.value))
-        }),
+        Kind::List(items) => items
+            .iter()
+            .filter_map(Value::entries)
+            .any(|entries| model::entry(entries, "encrypted").is_some_and(|entry| encrypts(&entry.value))),
         _ => true,
     });
     if source.makes_ami() && !boot.is_some_and(encrypts) && !device {

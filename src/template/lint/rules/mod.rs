@@ -11,9 +11,10 @@ mod secrets;
 mod shell_habits;
 mod tags;
 
-use super::context::{Context, Findings};
+use super::context::Context;
+use super::findings::Findings;
 
-pub use secrets::{add_uploads, mask};
+pub use secrets::add_uploads;
 
 type Check = fn(&Context<'_>, &mut Findings);
 

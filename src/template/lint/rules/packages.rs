@@ -1,6 +1,7 @@
 //! Package managers that would ask a question nobody answers.
 
-use crate::template::lint::context::{Context, Findings};
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 use crate::template::lint::scripts::Script;
 use crate::template::lint::shell::{self, Simple};
 
@@ -54,25 +55,61 @@ pub fn missing_flag(simple: &Simple<'_>) -> Option<&'static str> {
         "apt-get" | "apt" | "aptitude" => {
             let changes = matches!(
                 verb,
-                "install" | "upgrade" | "dist-upgrade" | "full-upgrade" | "safe-upgrade" | "remove" | "purge" | "autoremove" | "build-dep" | "reinstall"
+                "install"
+                    | "upgrade"
+                    | "dist-upgrade"
+                    | "full-upgrade"
+                    | "safe-upgrade"
+                    | "remove"
+                    | "purge"
+                    | "autoremove"
+                    | "build-dep"
+                    | "reinstall"
             );
             let quiet_twice = simple.arguments.iter().any(|word| {
-                word.text.strip_prefix('-').is_some_and(|flags| flags.matches('q').count() >= 2 && !flags.starts_with('-'))
+                word.text
+                    .strip_prefix('-')
+                    .is_some_and(|flags| flags.matches('q').count() >= 2 && !flags.starts_with('-'))
             });
             let quiet = quiet_twice || has_long(&["-q=2"]);
             let yes = quiet
                 || simple.has_short('y')
                 || simple.has_short('s')
-                || has_long(&["--yes", "--assume-yes", "--dry-run", "--simulate", "--just-print", "--no-act", "--download-only", "--help"]);
+                || has_long(&[
+                    "--yes",
+                    "--assume-yes",
+                    "--dry-run",
+                    "--simulate",
+                    "--just-print",
+                    "--no-act",
+                    "--download-only",
+                    "--help",
+                ]);
             (changes && !yes).then_some("-y")
         }
         "yum" | "dnf" | "dnf5" | "microdnf" | "tdnf" => {
             let changes = matches!(
                 verb,
-                "install" | "update" | "upgrade" | "remove" | "erase" | "localinstall" | "groupinstall" | "group" | "reinstall" | "autoremove"
-                    | "downgrade" | "distro-sync" | "swap" | "module" | "update-minimal" | "upgrade-minimal" | "groupupdate"
+                "install"
+                    | "update"
+                    | "upgrade"
+                    | "remove"
+                    | "erase"
+                    | "localinstall"
+                    | "groupinstall"
+                    | "group"
+                    | "reinstall"
+                    | "autoremove"
+                    | "downgrade"
+                    | "distro-sync"
+                    | "swap"
+                    | "module"
+                    | "update-minimal"
+                    | "upgrade-minimal"
+                    | "groupupdate"
             );
-            let harmless = matches!(verb, "module" | "group") && !(has_long(&["install", "enable", "remove", "update", "reset"]));
+            let harmless =
+                matches!(verb, "module" | "group") && !(has_long(&["install", "enable", "remove", "update", "reset"]));
             let yes = simple.has_short('y') || has_long(&["--assumeyes", "--assumeno", "--downloadonly"]);
             (changes && !harmless && !yes).then_some("-y")
         }
@@ -80,14 +117,29 @@ pub fn missing_flag(simple: &Simple<'_>) -> Option<&'static str> {
         "zypper" => {
             let changes = matches!(
                 verb,
-                "install" | "in" | "update" | "up" | "remove" | "rm" | "dup" | "dist-upgrade" | "patch" | "install-new-recommends" | "source-install" | "si"
+                "install"
+                    | "in"
+                    | "update"
+                    | "up"
+                    | "remove"
+                    | "rm"
+                    | "dup"
+                    | "dist-upgrade"
+                    | "patch"
+                    | "install-new-recommends"
+                    | "source-install"
+                    | "si"
             );
-            let yes = simple.has_short('n') || simple.has_short('y') || has_long(&["--non-interactive", "--no-confirm", "--quiet-install"]);
+            let yes = simple.has_short('n')
+                || simple.has_short('y')
+                || has_long(&["--non-interactive", "--no-confirm", "--quiet-install"]);
             (changes && !yes).then_some("--non-interactive before the command, as in zypper --non-interactive install")
         }
         "pacman" => {
             let first = simple.arguments.first().map_or("", |word| word.text.as_str());
-            let changes = ["-S", "-R", "-U"].iter().any(|flag| first.starts_with(flag)) && !first.starts_with("-Ss") && !first.starts_with("-Si");
+            let changes = ["-S", "-R", "-U"].iter().any(|flag| first.starts_with(flag))
+                && !first.starts_with("-Ss")
+                && !first.starts_with("-Si");
             (changes && !has_long(&["--noconfirm", "--noask"])).then_some("--noconfirm")
         }
         "add-apt-repository" | "apt-add-repository" => {

@@ -1,17 +1,21 @@
 //! Versions that are not said: what is installed is whatever is newest on the day.
 
 use super::packages::verb;
-use crate::template::lint::context::{Context, Findings};
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 use crate::template::lint::scripts::Script;
 use crate::template::lint::shell::{self, Simple, Word};
 
 pub fn check(context: &Context<'_>, findings: &mut Findings) {
     for script in &context.scripts {
+        let checks_out = script.parsed.commands.iter().filter_map(shell::simple).any(|simple| checks_out(&simple));
         for command in &script.parsed.commands {
             let Some(simple) = shell::simple(command) else { continue };
             system_packages(script, &simple, findings);
             language_packages(script, &simple, findings);
-            git(script, &simple, findings);
+            if !checks_out {
+                git(script, &simple, findings);
+            }
             images(script, &simple, findings);
             urls(script, &simple, findings);
         }
@@ -45,7 +49,8 @@ fn is_no_name(word: &str) -> bool {
 }
 
 fn system_packages(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
-    let dash_version = |name: &str| name.rsplit('-').any(|part| part.starts_with(|c: char| c.is_ascii_digit()) && part.contains('.'));
+    let dash_version =
+        |name: &str| name.rsplit('-').any(|part| part.starts_with(|c: char| c.is_ascii_digit()) && part.contains('.'));
     let (verbs, pinned): (&[&str], &dyn Fn(&str) -> bool) = match simple.name {
         "apt-get" | "apt" | "aptitude" => (&["install"], &|name| name.contains('=')),
         "yum" | "dnf" | "microdnf" | "tdnf" => (&["install", "localinstall"], &dash_version),
@@ -95,31 +100,77 @@ fn language_packages(script: &Script, simple: &Simple<'_>, findings: &mut Findin
     let (verbs, with_value, fix): (&[&str], &[&str], &str) = match simple.name {
         "pip" | "pip3" | "pipx" => (
             &["install"],
-            &["-r", "--requirement", "-c", "--constraint", "-e", "--editable", "-t", "--target", "-i", "--index-url", "--extra-index-url", "--prefix", "--root", "-f", "--find-links", "--trusted-host", "--python"],
+            &[
+                "-r",
+                "--requirement",
+                "-c",
+                "--constraint",
+                "-e",
+                "--editable",
+                "-t",
+                "--target",
+                "-i",
+                "--index-url",
+                "--extra-index-url",
+                "--prefix",
+                "--root",
+                "-f",
+                "--find-links",
+                "--trusted-host",
+                "--python",
+            ],
             "Write name==version, or a requirements file with versions and hashes.",
         ),
-        "npm" | "pnpm" => (&["install", "i", "add"], &["--prefix", "--registry"], "Write name@version, or use npm ci with a lock file."),
+        "npm" | "pnpm" => (
+            &["install", "i", "add"],
+            &["--prefix", "--registry"],
+            "Write name@version, or use npm ci with a lock file.",
+        ),
         "yarn" => (&["add"], &["--registry"], "Write name@version."),
         "gem" => (&["install"], &["-v", "--version", "-i", "--source"], "Add -v VERSION."),
         "go" => (&["install"], &[], "Write module@v1.2.3."),
-        "cargo" => (&["install"], &["--version", "--git", "--rev", "--tag", "--branch", "--root", "--features", "--path"], "Add --version VERSION and --locked."),
-        "ansible-galaxy" => (&["install"], &["-r", "-p", "--requirements-file", "--role-file", "--roles-path", "-s"], "Write collection:==version or role,version, in requirements.yml too."),
+        "cargo" => (
+            &["install"],
+            &["--version", "--git", "--rev", "--tag", "--branch", "--root", "--features", "--path"],
+            "Add --version VERSION and --locked.",
+        ),
+        "ansible-galaxy" => (
+            &["install"],
+            &["-r", "-p", "--requirements-file", "--role-file", "--roles-path", "-s"],
+            "Write collection:==version or role,version, in requirements.yml too.",
+        ),
         _ => return,
     };
     let versions = ["-v", "--version", "--rev", "--tag", "--constraint", "-c"];
-    if simple.arguments.iter().any(|word| versions.iter().any(|flag| word.text == *flag || word.text.starts_with(&format!("{flag}=")))) {
+    if simple
+        .arguments
+        .iter()
+        .any(|word| versions.iter().any(|flag| word.text == *flag || word.text.starts_with(&format!("{flag}="))))
+    {
         return;
     }
     let latest = |word: &str| word.ends_with("@latest") || word.ends_with("@next");
     let pinned = |word: &str| match simple.name {
-        "pip" | "pip3" | "pipx" => word.contains("==") || word.contains('@') || word.contains(">=") && word.contains('<') || word.contains("~="),
+        "pip" | "pip3" | "pipx" => {
+            word.contains("==")
+                || word.contains('@')
+                || word.contains(">=") && word.contains('<')
+                || word.contains("~=")
+        }
         "npm" | "pnpm" | "yarn" => word.trim_start_matches('@').contains('@') && !latest(word),
         "gem" => word.contains(':'),
         "go" => word.contains('@') && !latest(word),
         "cargo" => word.contains('@'),
         _ => word.contains([',', ':', '=']),
     };
-    let local = |word: &str| word.starts_with(['.', '/', '~']) || word.contains("://") || word.starts_with("git+") || word.ends_with(".whl") || word.ends_with(".tgz") || word.ends_with(".gz");
+    let local = |word: &str| {
+        word.starts_with(['.', '/', '~'])
+            || word.contains("://")
+            || word.starts_with("git+")
+            || word.ends_with(".whl")
+            || word.ends_with(".tgz")
+            || word.ends_with(".gz")
+    };
     // pip itself and its build tools are brought up to date first by nearly everybody.
     let tool = |word: &str| matches!(word, "pip" | "setuptools" | "wheel") && simple.name.starts_with("pip");
     let names = names(&simple, verbs, with_value);
@@ -128,19 +179,30 @@ fn language_packages(script: &Script, simple: &Simple<'_>, findings: &mut Findin
     }
 }
 
+/// Whether git goes to a commit that is named.
+fn checks_out(simple: &Simple<'_>) -> bool {
+    simple.name == "git"
+        && simple.arguments.iter().any(|word| matches!(word.text.as_str(), "checkout" | "reset" | "switch"))
+}
+
 fn git(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
     if simple.name != "git" || verb(simple) != Some("clone") {
         return;
     }
     let says = simple.arguments.iter().any(|word| {
-        matches!(word.text.as_str(), "-b" | "--branch" | "--revision") || word.text.starts_with("--branch=") || word.text.starts_with("--revision=")
+        matches!(word.text.as_str(), "-b" | "--branch" | "--revision")
+            || word.text.starts_with("--branch=")
+            || word.text.starts_with("--revision=")
     });
-    let later = script.parsed.commands.iter().filter_map(shell::simple).any(|other| {
-        other.name == "git" && other.arguments.iter().any(|word| matches!(word.text.as_str(), "checkout" | "reset" | "switch"))
-    });
-    if !says && !later {
+    if !says {
         let word = simple.operands().nth(1).unwrap_or(simple.name_word);
-        report(script, word, "git clone takes the newest commit".to_owned(), "Add --branch TAG, or check out a commit afterwards.", findings);
+        report(
+            script,
+            word,
+            "git clone takes the newest commit".to_owned(),
+            "Add --branch TAG, or check out a commit afterwards.",
+            findings,
+        );
     }
 }
 
@@ -151,7 +213,13 @@ fn images(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
     for word in names(simple, &["pull"], &["--platform"]) {
         let last = word.text.rsplit('/').next().unwrap_or_default();
         if !word.text.contains("@sha256:") && (!last.contains(':') || last.ends_with(":latest")) {
-            report(script, word, format!("{} is pulled in no certain version", word.text), "Add a tag, or better the digest: name@sha256:….", findings);
+            report(
+                script,
+                word,
+                format!("{} is pulled in no certain version", word.text),
+                "Add a tag, or better the digest: name@sha256:….",
+                findings,
+            );
         }
     }
 }
@@ -169,7 +237,13 @@ fn urls(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
                 || part.split(['-', '_', '.']).any(|word| word == "latest")
         });
         if changing {
-            report(script, word, "this address always gives the newest version".to_owned(), "Take the address of one release, and check its checksum.", findings);
+            report(
+                script,
+                word,
+                "this address always gives the newest version".to_owned(),
+                "Take the address of one release, and check its checksum.",
+                findings,
+            );
         }
     }
 }
@@ -177,6 +251,13 @@ fn urls(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
 /// Keys are renewed under the same address, and that is wanted.
 fn is_key(url: &str) -> bool {
     let url = url.to_lowercase();
-    url.ends_with(".asc") || url.ends_with(".gpg") || url.ends_with(".key") || url.ends_with("/gpg") || url.contains("gpg-key") || url.contains("gpg.key")
-        || url.ends_with(".repo") || url.ends_with(".list") || url.contains("169.254.169.254")
+    url.ends_with(".asc")
+        || url.ends_with(".gpg")
+        || url.ends_with(".key")
+        || url.ends_with("/gpg")
+        || url.contains("gpg-key")
+        || url.contains("gpg.key")
+        || url.ends_with(".repo")
+        || url.ends_with(".list")
+        || url.contains("169.254.169.254")
 }

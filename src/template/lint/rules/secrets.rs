@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::template::lint::context::{Context, Findings};
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 use crate::template::lint::model::{Component, Entry, Kind, Model, Piece, Place, Text, Value};
 use crate::template::lint::scripts::Script;
 use crate::template::lint::secret_forms::{self, Form};
@@ -36,20 +37,8 @@ pub fn check(context: &Context<'_>, findings: &mut Findings) {
     }
 }
 
-/// Hides secrets in a line that is shown: each character becomes a `*`, so that columns stay.
-#[must_use]
-pub fn mask(line: &str, line_start: usize, file: usize, secrets: &[Place]) -> String {
-    let hidden = |at: usize| {
-        let offset = line_start + at;
-        secrets.iter().any(|place| place.file == file && place.start <= offset && offset < place.end)
-    };
-    line.char_indices().map(|(at, character)| if hidden(at) { '*' } else { character }).collect()
-}
-
 fn report(rule: &'static str, secret: Place, what: &str, findings: &mut Findings) {
-    let known = findings.secrets.iter().any(|known| known.file == secret.file && known.start < secret.end && secret.start < known.end);
-    findings.secrets.push(secret);
-    if known {
+    if !findings.secrets.add(secret) {
         return;
     }
     let (summary, detail) = match rule {
@@ -79,15 +68,18 @@ fn report(rule: &'static str, secret: Place, what: &str, findings: &mut Findings
 }
 
 fn in_script(script: &Script, findings: &mut Findings) {
-    let comment = |at: usize| {
-        let line_start = script.text[..at].rfind('\n').map_or(0, |found| found + 1);
-        script.text[line_start..].trim_start().starts_with('#')
-    };
     for Form { range, what } in secret_forms::tokens(&script.text) {
         report(RULE_PROVISIONER, script.place(&range), what, findings);
     }
+    // Matches come in the order of the text, so its lines are gone through once.
+    let (mut line_end, mut comment) = (0, false);
     for (name, range) in secret_forms::assignments(&script.text) {
-        if !comment(range.start) {
+        while range.start >= line_end && line_end < script.text.len() {
+            let line = script.text[line_end..].split_inclusive('\n').next().unwrap_or_default();
+            comment = line.trim_start().starts_with('#');
+            line_end += line.len();
+        }
+        if !comment {
             report(RULE_PROVISIONER, script.place(&range), &format!("the value of {name}"), findings);
         }
     }
@@ -108,7 +100,8 @@ fn in_arguments(simple: &Simple<'_>) -> Vec<Range<usize>> {
         let [option, value] = pair else { continue };
         let name = option.text.trim_start_matches('-');
         let by_name = option.text.starts_with("--") && names::is_secret(name);
-        let short = option.text == "-p" && matches!(simple.name, "sshpass" | "docker" | "podman" | "htpasswd" | "usermod" | "useradd" | "az");
+        let short = option.text == "-p"
+            && matches!(simple.name, "sshpass" | "docker" | "podman" | "htpasswd" | "usermod" | "useradd" | "az");
         if (by_name || short) && !value.text.starts_with('-') && good(value, &value.text) {
             found.push(value.span.clone());
         }
@@ -131,12 +124,14 @@ fn baked(script: &Script, index: usize, findings: &mut Findings) {
     let command = &script.parsed.commands[index];
     let (pipeline, position) = script.parsed.pipeline(index);
     let kept = |path: &str| {
-        !["/tmp", "/dev", "/run", "/proc", "/var/tmp"].iter().any(|folder| path.starts_with(folder)) && !path.starts_with(['&', '$'])
+        !["/tmp", "/dev", "/run", "/proc", "/var/tmp"].iter().any(|folder| path.starts_with(folder))
+            && !path.starts_with(['&', '$'])
     };
     let to_file = command.redirects.iter().any(|redirect| redirect.writes() && kept(&redirect.target.text));
-    let to_tee = pipeline[position + 1..].iter().filter_map(shell::simple).any(|simple| {
-        simple.name == "tee" && simple.operands().any(|word| kept(&word.text))
-    });
+    let to_tee = pipeline[position + 1..]
+        .iter()
+        .filter_map(shell::simple)
+        .any(|simple| simple.name == "tee" && simple.operands().any(|word| kept(&word.text)));
     if !to_file && !to_tee {
         return;
     }
@@ -186,7 +181,12 @@ fn environment_entry(model: &Model, item: &Value, findings: &mut Findings) {
         let value = value.trim_matches(['\'', '"']);
         if names::is_secret(name) && secret_forms::is_value(value) {
             let start = first.len() - first.split_once('=').map_or(0, |(_, rest)| rest.len());
-            report(RULE_ENVIRONMENT, sub_place(model, first, *place, &(start..first.len())), &format!("the value of {name}"), findings);
+            report(
+                RULE_ENVIRONMENT,
+                sub_place(model, first, *place, &(start..first.len())),
+                &format!("the value of {name}"),
+                findings,
+            );
         }
     }
     in_text(model, text, RULE_ENVIRONMENT, false, findings);
@@ -196,7 +196,9 @@ fn environment_entry(model: &Model, item: &Value, findings: &mut Findings) {
 fn named_value(model: &Model, entry: &Entry, rule: &'static str, findings: &mut Findings) {
     match &entry.value.kind {
         Kind::Text(text) => {
-            let known = text.known().filter(|_| !text.pieces.iter().any(|piece| matches!(piece, Piece::Literal { via: Some(_), .. })));
+            let known = text
+                .known()
+                .filter(|_| !text.pieces.iter().any(|piece| matches!(piece, Piece::Literal { via: Some(_), .. })));
             if names::is_secret(&entry.key) && known.is_some_and(|known| secret_forms::is_value(&known)) {
                 report(rule, inside(model, entry.value.place), &format!("the value of {}", entry.key), findings);
             }
@@ -242,7 +244,11 @@ fn in_text(model: &Model, text: &Text, rule: &'static str, named: bool, findings
 /// The place of a part of a literal.
 fn sub_place(model: &Model, text: &str, place: Place, range: &Range<usize>) -> Place {
     let alignment = Alignment::new(model.raw(place), text);
-    Place { file: place.file, start: place.start + alignment.raw(range.start), end: place.start + alignment.raw(range.end) }
+    Place {
+        file: place.file,
+        start: place.start + alignment.raw(range.start),
+        end: place.start + alignment.raw(range.end),
+    }
 }
 
 /// A string's place without its quotes.
@@ -274,10 +280,16 @@ fn uploaded_or_template(context: &Context<'_>, index: usize, text: &str, finding
     for Form { range, what } in secret_forms::tokens(text) {
         report(rule, Place { file: index, start: range.start, end: range.end }, what, findings);
     }
-    let script = context.scripts.iter().any(|script| script.path.as_deref() == Some(context.model.files[index].path.as_str()));
+    let script =
+        context.scripts.iter().any(|script| script.path.as_deref() == Some(context.model.files[index].path.as_str()));
     if rule == RULE_PROVISIONER && !script {
         for (name, range) in secret_forms::assignments(text) {
-            report(rule, Place { file: index, start: range.start, end: range.end }, &format!("the value of {name}"), findings);
+            report(
+                rule,
+                Place { file: index, start: range.start, end: range.end },
+                &format!("the value of {name}"),
+                findings,
+            );
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Habits of scripts that cost builds: going on after failures, fixed sleeps, forgotten sudo.
 
 use super::packages;
-use crate::template::lint::context::{Context, Findings};
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 use crate::template::lint::model::Place;
 use crate::template::lint::scripts::Script;
-use crate::template::lint::shell::{self, Simple};
+use crate::template::lint::shell::{self, Command, Simple};
 
+/// Shells with sudo that are looked at, so that a script with thousands takes no time.
+const MAX_OUTER: usize = 100;
 /// Seconds from which a sleep is more than a pause for breath.
 const LONG_SLEEP: u32 = 5;
 
@@ -38,12 +41,13 @@ fn goes_on(script: &Script, findings: &mut Findings) {
 
 fn sleeps(script: &Script, findings: &mut Findings) {
     let first = script.parsed.commands.iter().filter(|command| !command.words.is_empty()).filter_map(shell::simple);
-    let Some(first) = first.into_iter().find(|simple| !matches!(simple.name, "set" | "echo" | "export")) else { return };
-    if first.name == "sleep"
-        && let [time] = first.arguments
-        && time.text.trim_end_matches('s').parse::<u32>().is_ok_and(|seconds| seconds >= LONG_SLEEP)
-        || first.name == "sleep" && first.arguments.first().is_some_and(|time| time.text.ends_with('m'))
-    {
+    let Some(first) = first.into_iter().find(|simple| !matches!(simple.name, "set" | "echo" | "export")) else {
+        return;
+    };
+    let long = |time: &str| {
+        time.ends_with('m') || time.trim_end_matches('s').parse::<u32>().is_ok_and(|seconds| seconds >= LONG_SLEEP)
+    };
+    if first.name == "sleep" && first.arguments.first().is_some_and(|time| long(&time.text)) {
         findings.add(
             "sleep-as-wait",
             script.place(&first.command.span),
@@ -57,18 +61,27 @@ fn sleeps(script: &Script, findings: &mut Findings) {
 /// The first command of a script that only root can do.
 fn without_sudo(script: &Script, findings: &mut Findings) {
     // It asks who it is, or becomes root by itself.
-    let own_way = ["EUID", "id -u", "whoami", "sudo -i", "sudo su", "sudo -s"].iter().any(|part| script.text.contains(part));
+    let own_way =
+        ["EUID", "id -u", "whoami", "sudo -i", "sudo su", "sudo -s"].iter().any(|part| script.text.contains(part));
     if own_way {
         return;
     }
     let text = &script.text;
+    // `sudo sh -c '…'` and `sudo bash <<EOF`: the outer command has it.
+    let outer = script.parsed.commands.iter().filter(|command| {
+        shell::simple(command).is_some_and(|simple| {
+            simple.name == "su" || (simple.sudo && matches!(simple.name, "sh" | "bash" | "dash" | "zsh" | "ksh"))
+        })
+    });
+    let outer: Vec<&Command> = outer.take(MAX_OUTER).collect();
     let inside_sudo = |simple: &Simple<'_>| {
-        // `sudo sh -c '…'` and `sudo bash <<EOF`: the outer command has it.
         let span = &simple.command.span;
-        script.parsed.commands.iter().any(|outer| {
-            let here = outer.redirects.iter().any(|redirect| redirect.body.start <= span.start && span.end <= redirect.body.end);
-            let within = (outer.span.start < span.start && span.end <= outer.span.end) || here;
-            within && shell::simple(outer).is_some_and(|simple| simple.sudo || simple.name == "su")
+        outer.iter().any(|outer| {
+            let here = outer
+                .redirects
+                .iter()
+                .any(|redirect| redirect.body.start <= span.start && span.end <= redirect.body.end);
+            (outer.span.start < span.start && span.end <= outer.span.end) || here
         })
     };
     for simple in script.parsed.commands.iter().filter_map(shell::simple) {
@@ -95,7 +108,15 @@ fn needs_root(simple: &Simple<'_>) -> bool {
     match simple.name {
         "apt-get" | "apt" | "aptitude" => matches!(
             verb,
-            "install" | "update" | "upgrade" | "dist-upgrade" | "full-upgrade" | "remove" | "purge" | "autoremove" | "clean"
+            "install"
+                | "update"
+                | "upgrade"
+                | "dist-upgrade"
+                | "full-upgrade"
+                | "remove"
+                | "purge"
+                | "autoremove"
+                | "clean"
         ),
         "yum" | "dnf" | "tdnf" | "microdnf" => {
             matches!(verb, "install" | "update" | "upgrade" | "remove" | "erase" | "localinstall" | "groupinstall")
@@ -103,7 +124,8 @@ fn needs_root(simple: &Simple<'_>) -> bool {
         "zypper" => matches!(verb, "install" | "in" | "update" | "up" | "remove" | "rm" | "dup" | "refresh"),
         "amazon-linux-extras" => matches!(verb, "install" | "enable"),
         "systemctl" => {
-            matches!(verb, "enable" | "disable" | "start" | "stop" | "restart" | "mask" | "daemon-reload") && !simple.has("--user")
+            matches!(verb, "enable" | "disable" | "start" | "stop" | "restart" | "mask" | "daemon-reload")
+                && !simple.has("--user")
         }
         _ => false,
     }

@@ -1,19 +1,19 @@
 //! Whether the image's tags tell where it comes from: commit, time, base and builder ("STOB": SHA, time, OS, builder).
 
-use crate::template::lint::context::{Context, Findings};
+use crate::template::lint::context::Context;
+use crate::template::lint::findings::Findings;
 use crate::template::lint::model::{Component, Entry, Kind, Model, Value};
 use crate::template::lint::names;
 
 pub fn check(context: &Context<'_>, findings: &mut Findings) {
     for source in context.model.sources.iter().filter(|source| source.makes_ami()) {
         let mut tags = Tags::default();
-        match context.evaluated(source) {
-            Some(evaluated) => {
-                for (key, value) in &evaluated.tags {
-                    tags.add(key, &value.0, false);
-                }
+        written(&context.model, source, &mut tags);
+        if let Some(evaluated) = context.evaluated(source).filter(|_| tags.unknown) {
+            tags.unknown = false;
+            for (key, value) in &evaluated.tags {
+                tags.add(key, &value.0, false);
             }
-            None => written(&context.model, source, &mut tags),
         }
         let missing = tags.missing();
         if tags.unknown || missing.is_empty() {
@@ -56,13 +56,25 @@ impl Tags {
         let joined = words.join("");
         let value_words = names::words(value);
         let says = |list: &[&str]| value_words.iter().any(|word| list.contains(&word.as_str()));
-        self.commit |= has(&["sha", "sha1", "git", "commit", "revision", "rev", "githash", "gitsha", "gitcommit", "vcs", "ref"]) || joined.contains("gitsha");
+        self.commit |=
+            has(&["sha", "sha1", "git", "commit", "revision", "rev", "githash", "gitsha", "gitcommit", "vcs", "ref"])
+                || joined.contains("gitsha");
         self.time |= has(&["time", "date", "timestamp", "created", "built", "buildtime", "builddate", "createdat"])
             && !has(&["by"])
             || says(&["timestamp", "isotime"])
             || (changes && has(&["build", "release"]));
-        self.base |= has(&["os", "base", "distro", "distribution", "sourceami", "platform", "ubuntu", "debian", "rhel", "centos"])
-            || joined.contains("sourceami")
+        self.base |= has(&[
+            "os",
+            "base",
+            "distro",
+            "distribution",
+            "sourceami",
+            "platform",
+            "ubuntu",
+            "debian",
+            "rhel",
+            "centos",
+        ]) || joined.contains("sourceami")
             || joined.contains("baseami")
             || value.contains("SourceAMI");
         self.builder |= has(&["builder", "tool", "packer", "creator", "owner", "pipeline", "job", "managed", "ci"])
@@ -74,7 +86,12 @@ impl Tags {
     }
 
     fn missing(&self) -> Vec<&'static str> {
-        let all = [(self.commit, "the commit"), (self.time, "the time"), (self.base, "the base image"), (self.builder, "the builder")];
+        let all = [
+            (self.commit, "the commit"),
+            (self.time, "the time"),
+            (self.base, "the base image"),
+            (self.builder, "the builder"),
+        ];
         all.into_iter().filter(|(there, _)| !there).map(|(_, name)| name).collect()
     }
 }

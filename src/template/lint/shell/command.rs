@@ -30,31 +30,35 @@ impl<'c> Simple<'c> {
     #[must_use]
     pub fn has_short(&self, flag: char) -> bool {
         self.arguments.iter().any(|word| {
-            word.text.strip_prefix('-').is_some_and(|flags| {
-                flags.contains(flag) && flags.chars().all(|c| c.is_ascii_alphabetic())
-            })
+            word.text
+                .strip_prefix('-')
+                .is_some_and(|flags| flags.contains(flag) && flags.chars().all(|c| c.is_ascii_alphabetic()))
         })
     }
 
     /// Whether an argument may hold more arguments that are not known yet: `$OPTIONS`, `${var.flags}`.
     #[must_use]
     pub fn may_hold_options(&self) -> bool {
-        self.arguments.iter().any(|word| {
-            word.expands && (word.text.starts_with('$') || word.text.starts_with(super::HOLE))
-        })
+        self.arguments
+            .iter()
+            .any(|word| word.expands && (word.text.starts_with('$') || word.text.starts_with(super::HOLE)))
     }
 }
 
 /// Options of wrappers that take the next word as their value.
 fn takes_value(wrapper: &str, option: &str) -> bool {
     match wrapper {
-        "sudo" => matches!(option, "-u" | "-g" | "-C" | "-D" | "-h" | "-p" | "-r" | "-t" | "-T" | "-U" | "--user" | "--group"),
+        "sudo" => {
+            matches!(option, "-u" | "-g" | "-C" | "-D" | "-h" | "-p" | "-r" | "-t" | "-T" | "-U" | "--user" | "--group")
+        }
         "doas" => matches!(option, "-u" | "-C"),
         "env" => matches!(option, "-u" | "-C" | "-S" | "--unset" | "--chdir"),
         "nice" => matches!(option, "-n" | "--adjustment"),
         "ionice" => matches!(option, "-c" | "-n" | "-p"),
         "timeout" => matches!(option, "-k" | "-s" | "--kill-after" | "--signal"),
-        "xargs" => matches!(option, "-n" | "-I" | "-P" | "-L" | "-d" | "-a" | "-s" | "-E" | "--max-args" | "--max-procs"),
+        "xargs" => {
+            matches!(option, "-n" | "-I" | "-P" | "-L" | "-d" | "-a" | "-s" | "-E" | "--max-args" | "--max-procs")
+        }
         _ => false,
     }
 }
@@ -69,7 +73,20 @@ pub fn simple(command: &Command) -> Option<Simple<'_>> {
         let name = first.text.rsplit('/').next().unwrap_or_default();
         let wraps = matches!(
             name,
-            "sudo" | "doas" | "env" | "nohup" | "time" | "exec" | "command" | "nice" | "ionice" | "timeout" | "xargs" | "eatmydata" | "builtin" | "chroot"
+            "sudo"
+                | "doas"
+                | "env"
+                | "nohup"
+                | "time"
+                | "exec"
+                | "command"
+                | "nice"
+                | "ionice"
+                | "timeout"
+                | "xargs"
+                | "eatmydata"
+                | "builtin"
+                | "chroot"
         );
         if !wraps {
             return Some(Simple { command, name, name_word: first, arguments: rest, sudo });
@@ -82,7 +99,8 @@ pub fn simple(command: &Command) -> Option<Simple<'_>> {
                 if takes_value(name, &word.text) {
                     words = words.get(1..).unwrap_or_default();
                 }
-            } else if matches!(name, "sudo" | "doas" | "env") && word.text.contains('=') && !word.text.starts_with('=') {
+            } else if matches!(name, "sudo" | "doas" | "env") && word.text.contains('=') && !word.text.starts_with('=')
+            {
                 words = rest;
             } else {
                 break;

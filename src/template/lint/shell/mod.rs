@@ -12,6 +12,9 @@ use std::ops::Range;
 pub use command::{Simple, simple};
 pub use parse::parse;
 
+/// Commands of a pipeline that are looked at before and after one.
+const MAX_PIPELINE: usize = 64;
+
 /// Stands in a script's text for a value that is only known when the template is evaluated.
 pub const HOLE: char = '\u{fffc}';
 
@@ -79,8 +82,8 @@ impl Script {
     pub fn pipeline(&self, index: usize) -> (&[Command], usize) {
         let number = self.commands[index].pipeline;
         let same = |command: &&Command| command.pipeline == number;
-        let before = self.commands[..index].iter().rev().take_while(same).count();
-        let after = self.commands[index..].iter().take_while(same).count();
+        let before = self.commands[..index].iter().rev().take(MAX_PIPELINE).take_while(same).count();
+        let after = self.commands[index..].iter().take(MAX_PIPELINE).take_while(same).count();
         (&self.commands[index - before..index + after], before)
     }
 }

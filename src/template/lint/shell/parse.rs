@@ -1,5 +1,6 @@
 //! From a script's text to its commands.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::{Assignment, Command, HOLE, Redirect, Script, Word};
@@ -15,8 +16,9 @@ pub fn parse(text: &str) -> Script {
     let mut reader = Reader::new(text, 0, text.len());
     reader.list(None);
     let mut script = Script { commands: reader.commands };
+    let mut read = HashSet::new();
     for _ in 0..MAX_SCRIPTS {
-        if !inner_scripts(text, &mut script) {
+        if !inner_scripts(text, &mut script, &mut read) {
             break;
         }
     }
@@ -24,7 +26,7 @@ pub fn parse(text: &str) -> Script {
 }
 
 /// Reads the scripts that are given to a shell as `-c '…'` or as here document, once. Says whether there were new ones.
-fn inner_scripts(text: &str, script: &mut Script) -> bool {
+fn inner_scripts(text: &str, script: &mut Script, read: &mut HashSet<usize>) -> bool {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     for command in &script.commands {
         let Some(simple) = super::simple(command) else { continue };
@@ -35,12 +37,13 @@ fn inner_scripts(text: &str, script: &mut Script) -> bool {
         ranges.extend(after_c.and_then(|word| literal_inside(text, word)));
         ranges.extend(command.redirects.iter().filter(|redirect| redirect.operator == "<<").map(|r| r.body.clone()));
     }
-    ranges.retain(|range| !range.is_empty() && !script.commands.iter().any(|c| range.start <= c.span.start && c.span.end <= range.end));
+    ranges.retain(|range| !range.is_empty() && read.insert(range.start));
+    let mut next = script.commands.iter().map(|command| command.pipeline + 1).max().unwrap_or(0);
     for range in &ranges {
-        let next = script.commands.iter().map(|command| command.pipeline + 1).max().unwrap_or(0);
         let mut reader = Reader::new(text, range.start, range.end);
         reader.pipeline = next;
         reader.list(None);
+        next = reader.commands.iter().map(|command| command.pipeline + 1).max().unwrap_or(0).max(next);
         let base = script.commands.len();
         script.commands.extend(reader.commands.into_iter().map(|mut command| {
             let words = command.words.iter_mut().chain(command.assignments.iter_mut().map(|a| &mut a.value));
@@ -55,9 +58,8 @@ fn inner_scripts(text: &str, script: &mut Script) -> bool {
 
 /// `-c`, also among other short options: `-ec`.
 fn is_command_flag(word: &str) -> bool {
-    word.strip_prefix('-').is_some_and(|flags| {
-        flags.ends_with('c') && flags.bytes().all(|byte| byte.is_ascii_alphabetic())
-    })
+    word.strip_prefix('-')
+        .is_some_and(|flags| flags.ends_with('c') && flags.bytes().all(|byte| byte.is_ascii_alphabetic()))
 }
 
 /// The inside of a word that is one quoted string and means what is written.
@@ -65,7 +67,9 @@ fn literal_inside(text: &str, word: &Word) -> Option<Range<usize>> {
     let raw = text.get(word.span.clone())?;
     let quote = raw.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
     let inside = raw.strip_prefix(quote)?.strip_suffix(quote)?;
-    (!inside.contains(quote)).then(|| word.span.start + 1..word.span.end - 1)
+    // What a substitution alone gives was read with it.
+    let substituted = quote == '"' && inside.trim_start().starts_with(['$', '`']);
+    (!inside.contains(quote) && !substituted).then(|| word.span.start + 1..word.span.end - 1)
 }
 
 /// What ends a list of commands.
@@ -261,9 +265,12 @@ impl<'t> Reader<'t> {
             return;
         };
         // `2>` : the number is no word.
-        if self.current.words.last().is_some_and(|word| {
-            word.span.end == start && word.text.bytes().all(|byte| byte.is_ascii_digit())
-        }) {
+        if self
+            .current
+            .words
+            .last()
+            .is_some_and(|word| word.span.end == start && word.text.bytes().all(|byte| byte.is_ascii_digit()))
+        {
             self.current.words.pop();
         }
         self.at += operator.len();
@@ -497,8 +504,9 @@ impl<'t> Reader<'t> {
 fn assigned_name(raw: &str) -> Option<&str> {
     let (name, _) = raw.split_once('=')?;
     let name = name.strip_suffix('+').unwrap_or(name);
-    let good = name.bytes().enumerate().all(|(at, byte)| {
-        byte == b'_' || byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit())
-    });
+    let good = name
+        .bytes()
+        .enumerate()
+        .all(|(at, byte)| byte == b'_' || byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit()));
     (good && !name.is_empty()).then_some(name)
 }
