@@ -1,5 +1,6 @@
 //! The rules, on templates of both languages.
 
+mod commands;
 mod corpus;
 mod docs;
 mod footguns;
