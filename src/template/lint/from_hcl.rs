@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::model::{Build, Component, Entry, Hole, Kind, Model, Piece, Place, Text, Value, Variable};
-use super::{names, text};
-use crate::template::hcl::syntax::ast::{
-    Attribute, Block, Body, Expr, ExprKind, Item, ObjectItem, ObjectKey, Part, Span, Template,
-};
+use super::model::{Build, Component, Entry, Hole, Kind, Model, Place, Value, Variable};
+use crate::template::hcl::syntax::ast::{Attribute, Block, Body, Expr, ExprKind, Item, Span};
 use crate::template::source::SourceFile;
 
 /// Expressions looked at for one model. Locals that use each other twice over and over would be endless work.

@@ -1,10 +1,5 @@
 //! The files of a bundle that are its template, read as far as they can be read.
 
-#![expect(
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "Packer knows its files by lower-case endings only"
-)]
-
 use super::model::Model;
 use super::rules::add_uploads;
 use super::{Input, from_hcl, from_json};

@@ -10,12 +10,11 @@ impl Reader<'_> {
         let mut word = Word::default();
         while let Some(next) = self.peek() {
             match next {
-                ' ' | '\t' | '\r' | '\n' | ';' | '|' | '&' | '(' | ')' => break,
                 '<' | '>' if self.is_process_substitution() => {
                     self.at += 2;
                     self.substitution(&mut word);
                 }
-                '<' | '>' => break,
+                ' ' | '\t' | '\r' | '\n' | ';' | '|' | '&' | '(' | ')' | '<' | '>' => break,
                 '\'' => {
                     self.at += 1;
                     let rest = self.rest();

@@ -9,7 +9,12 @@ fn commands(rule: &'static str, bad: &[&str], good: &[&str]) -> Case {
     Case { rule, bad: both(bad), good: both(good) }
 }
 
+/// All of them, by rule.
 pub(super) fn all() -> Vec<Case> {
+    [packages_and_pipes(), checked_and_pinned(), habits()].into_iter().flatten().collect()
+}
+
+fn packages_and_pipes() -> Vec<Case> {
     vec![
         commands(
             "package-prompt",
@@ -105,6 +110,11 @@ pub(super) fn all() -> Vec<Case> {
                 "curl -s http://localhost:8080/x.zip",
             ],
         ),
+    ]
+}
+
+fn checked_and_pinned() -> Vec<Case> {
+    vec![
         commands(
             "download-insecure",
             &[
@@ -160,6 +170,11 @@ pub(super) fn all() -> Vec<Case> {
                 "curl http://169.254.169.254/latest/meta-data/",
             ],
         ),
+    ]
+}
+
+fn habits() -> Vec<Case> {
+    vec![
         commands(
             "sudo-missing",
             &["apt-get install -y x", "apt update", "systemctl enable nginx"],
