@@ -72,7 +72,11 @@ impl Given {
     }
 
     fn text(&self) -> String {
-        self.bundle.iter().map(|(path, file)| format!("--- {path}\n{}", String::from_utf8_lossy(&file.bytes))).collect()
+        let files = self.bundle.iter();
+        files
+            .map(|(path, file)| format!("--- {path}\n{}", String::from_utf8_lossy(&file.bytes)))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn found(&self) -> Vec<Diagnostic> {

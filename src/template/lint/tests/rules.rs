@@ -74,6 +74,11 @@ fn image() -> Vec<Case> {
                 json("a-{{timestamp}}", "web-{{user `version`}}"),
             ],
         ),
+    ]
+}
+
+fn sources_and_images() -> Vec<Case> {
+    vec![
         case(
             "source-filter-most-recent",
             vec![
@@ -203,6 +208,11 @@ fn access() -> Vec<Case> {
             ],
             vec![source("ami_users = [\"123456789012\"]"), source("ami_groups = []"), Given::json(GOOD_JSON)],
         ),
+    ]
+}
+
+fn machines() -> Vec<Case> {
+    vec![
         case(
             "imds-v1-allowed",
             vec![
@@ -250,7 +260,7 @@ fn access() -> Vec<Case> {
     ]
 }
 
-fn other() -> Vec<Case> {
+fn secrets() -> Vec<Case> {
     let secret_variable = "variable \"db_password\" {\n  default = \"hunter2\"\n  sensitive = true\n}\n";
     let script = |text: &str| build("provisioner \"shell\" {\n    script = \"x.sh\"\n  }").and("x.sh", text);
     let json_script =
@@ -260,8 +270,6 @@ fn other() -> Vec<Case> {
     let file = |to: &str| {
         build(&format!("provisioner \"file\" {{\n    source = \"x\"\n    destination = \"{to}\"\n  }}")).and("x", "y")
     };
-    let first = |text: &str| instead("\"sudo apt-get update\"", text);
-    let bare = || instead("      \"sudo apt-get clean\",\n", "");
     vec![
         case(
             "secret-in-variable",
@@ -311,16 +319,38 @@ fn other() -> Vec<Case> {
                 file("/tmp/x").with_file("x", "db.password = hunter2\n"),
                 json_script("#!/usr/bin/python3\nTOKEN = 'abcdefgh'\n"),
             ],
-            vec![script("#!/bin/sh -e\n# DB_PASSWORD=hunter2 is an example\n"), file("/tmp/x"), json_script("#!/usr/bin/python3\nTOKEN = os.environ['X']\n")],
+            vec![
+                script("#!/bin/sh -e\n# DB_PASSWORD=hunter2 is an example\n"),
+                file("/tmp/x"),
+                json_script("#!/usr/bin/python3\nTOKEN = os.environ['X']\n"),
+            ],
         ),
         case(
             "variable-not-sensitive",
-            vec![Given::hcl(&format!("variable \"db_password\" {{\n}}\n{GOOD}")), json("\"version\": null", "\"db_password\": null")],
+            vec![
+                Given::hcl(&format!("variable \"db_password\" {{\n}}\n{GOOD}")),
+                json("\"version\": null", "\"db_password\": null"),
+            ],
             vec![
                 Given::hcl(&format!("{secret_variable}{GOOD}")),
                 json("\"version\": null },", "\"db_password\": null }, \"sensitive-variables\": [\"db_password\"],"),
             ],
         ),
+    ]
+}
+
+fn habits() -> Vec<Case> {
+    let script = |text: &str| build("provisioner \"shell\" {\n    script = \"x.sh\"\n  }").and("x.sh", text);
+    let json_script =
+        |text: &str| json("\"inline\": [\"sudo apt-get clean\"]", "\"scripts\": [\"x.sh\"]").and("x.sh", text);
+    let environment =
+        |text: &str| build(&format!("provisioner \"shell\" {{\n    inline = [\"true\"]\n    {text}\n  }}"));
+    let file = |to: &str| {
+        build(&format!("provisioner \"file\" {{\n    source = \"x\"\n    destination = \"{to}\"\n  }}")).and("x", "y")
+    };
+    let first = |text: &str| instead("\"sudo apt-get update\"", text);
+    let bare = || instead("      \"sudo apt-get clean\",\n", "");
+    vec![
         case(
             "script-without-set-e",
             vec![script("#!/bin/bash\nset -x\na\nb\n"), environment("inline_shebang = \"/bin/bash\"").with("[\"true\"]", "[\"a\", \"b\"]"), json_script("a\nb\n")],
@@ -378,7 +408,10 @@ fn other() -> Vec<Case> {
 
 #[test]
 fn every_rule_finds_what_is_bad_and_leaves_the_good_alone() {
-    let cases: Vec<Case> = [image(), access(), commands::all(), other()].into_iter().flatten().collect();
+    let cases: Vec<Case> = [image(), sources_and_images(), access(), machines(), commands::all(), secrets(), habits()]
+        .into_iter()
+        .flatten()
+        .collect();
     let mut wrong = Vec::new();
     for Case { rule, bad, good } in &cases {
         for given in bad.iter().filter(|given| given.count(rule) != 1) {
