@@ -2,6 +2,7 @@
 //! [`Server`] is put together from configuration, database, clouds, engine and API.
 
 mod first_token;
+mod secret_keys;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,8 +20,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, ApiState, Limits};
 use crate::auth::{Authenticator, PlainToken};
+use crate::cli::complaint::{Complaint, Sources, count};
 use crate::cli::exit::Exit;
-use crate::cli::problem::{Complaint, Sources};
+use crate::cli::render::{Renderer, color_of_complaints};
 use crate::cli::server::{ConfigAction, ConfigFile, ServeArgs, ServerCommand};
 use crate::cli::token::CreateArgs;
 use crate::cli::{self, ClientCommand, Command, Output};
@@ -78,6 +80,7 @@ fn server_command(command: ServerCommand) -> Exit {
             ConfigAction::Check(file) => with_config(&file, |_| printed("The configuration is valid.\n")),
             ConfigAction::Show(file) => with_config(&file, |config| printed(&config.describe())),
         },
+        ServerCommand::Secrets(args) => secret_keys::command(args.action),
         ServerCommand::Openapi => printed(&api::openapi_yaml()),
     }
 }
@@ -95,10 +98,10 @@ fn with_config(file: &ConfigFile, then: impl FnOnce(Config) -> Exit) -> Exit {
             {
                 sources.insert(path.display().to_string(), text);
             }
-            eprintln!("error: The configuration is not valid.");
-            for mistake in &mistakes {
-                eprint!("\n{}", Complaint::from(mistake).render(&sources));
-            }
+            let mistakes: Vec<Complaint> = mistakes.iter().map(Complaint::from).collect();
+            let renderer = Renderer { sources: &sources, color: color_of_complaints() };
+            let closing = format!("The configuration is not valid: {}", count(&mistakes));
+            eprint!("{}{}", renderer.all(&mistakes), renderer.closing(&closing));
             Exit::Failed
         }
     }
@@ -224,8 +227,7 @@ impl Database {
     }
 
     async fn connect(config: &Config, url: &SecretString) -> Result<Store> {
-        let key_file = config.secrets.key_file.clone().unwrap_or_else(|| config.data_dir.join("secret.key"));
-        let sealer = Sealer::from_file_or_create(&key_file)?;
+        let sealer = Sealer::from_file_or_create(&config.key_file())?;
         let store = Store::connect(url, config.database.max_connections, sealer, Arc::new(SystemClock)).await?;
         store.migrate().await?;
         Ok(store)

@@ -14,7 +14,7 @@ use super::{content, source_ami};
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::{BuildConfig, BuilderConfig};
+use crate::domain::config::BuildConfig;
 use crate::domain::content_key::Content;
 use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
@@ -76,6 +76,8 @@ pub struct AcceptRequest {
     pub priority: i32,
     pub labels: IndexMap<String, String>,
     pub clean_image: bool,
+    /// Packer's `-force`: images that have a new image's name go before it is made, as with `force_deregister`.
+    pub force: bool,
     /// Whether a run that makes the same will do; `None`: nothing was said, and none is looked for.
     pub dedupe: Option<Dedupe>,
 }
@@ -247,14 +249,7 @@ pub async fn dry_run(
 ) -> Result<DryRun> {
     let at = clock.now();
     let prepared = prepare(store, settings, request, at, new_id(at, &settings.random)).await?;
-    let variables = prepared.shown_variables();
-    let options = prepared.request.options.clone();
-    let Prepared { account, evaluation, .. } = prepared;
-    let builds = evaluation.builds.into_iter().map(|build| {
-        let plan = Plan::for_build(&build, &options);
-        (build, plan)
-    });
-    Ok(DryRun { account, builds: builds.collect(), variables, warnings: evaluation.warnings })
+    Ok(prepared.into_dry_run())
 }
 
 /// Reads a template without evaluating it: its files, variables and builds, as they are stored beside it and shown.
@@ -311,12 +306,19 @@ pub fn policy<'s>(settings: &'s AcceptSettings, account: &str) -> Result<&'s Pol
     })
 }
 
-enum Resolved {
+pub(super) enum Resolved {
     Stored { name: String, template: TemplateId, version: TemplateVersionId, bundle: Bundle },
     Inline { name: String, bundle: Bundle },
 }
 
-struct Prepared {
+impl Resolved {
+    pub(super) fn bundle(&self) -> &Bundle {
+        let (Self::Stored { bundle, .. } | Self::Inline { bundle, .. }) = self;
+        bundle
+    }
+}
+
+pub(super) struct Prepared {
     request: Arc<AcceptRequest>,
     template: Resolved,
     account: String,
@@ -325,6 +327,18 @@ struct Prepared {
 }
 
 impl Prepared {
+    /// What the run would be.
+    pub(super) fn into_dry_run(self) -> DryRun {
+        let variables = self.shown_variables();
+        let options = self.request.options.clone();
+        let Self { account, evaluation, .. } = self;
+        let builds = evaluation.builds.into_iter().map(|build| {
+            let plan = Plan::for_build(&build, &options);
+            (build, plan)
+        });
+        DryRun { account, builds: builds.collect(), variables, warnings: evaluation.warnings }
+    }
+
     /// The image family.
     fn family(&self) -> &str {
         let (Resolved::Stored { name, .. } | Resolved::Inline { name, .. }) = &self.template;
@@ -389,14 +403,39 @@ async fn prepare(
     at: DateTime<Utc>,
     run_id: Uuid,
 ) -> Result<Prepared> {
-    check_request(&request)?;
+    let (template, account) = locate(store, settings, &request).await?;
+    evaluated(settings, request, template, account, at, run_id).await
+}
+
+/// The template and the account that a request means, when nothing else is wrong with it.
+pub(super) async fn locate(
+    store: &Store,
+    settings: &AcceptSettings,
+    request: &AcceptRequest,
+) -> Result<(Resolved, String)> {
+    check_request(request)?;
     let (template, template_account) = resolve(store, &request.template).await?;
     let account = request.account.clone().or(template_account).unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
+    policy(settings, &account)?;
+    Ok((template, account))
+}
+
+/// Evaluates what was located, and checks it against what the account allows.
+pub(super) async fn evaluated(
+    settings: &AcceptSettings,
+    request: AcceptRequest,
+    template: Resolved,
+    account: String,
+    at: DateTime<Utc>,
+    run_id: Uuid,
+) -> Result<Prepared> {
     let policy = policy(settings, &account)?;
-    let (Resolved::Stored { bundle, .. } | Resolved::Inline { bundle, .. }) = &template;
-    let bundle = Arc::new(bundle.clone());
+    let bundle = Arc::new(template.bundle().clone());
     let request = Arc::new(request);
-    let evaluation = evaluate(settings, bundle.clone(), request.clone(), at, run_id).await?;
+    let mut evaluation = evaluate(settings, bundle.clone(), request.clone(), at, run_id).await?;
+    if request.force {
+        evaluation.builds.iter_mut().for_each(|build| build.builder.force());
+    }
     if evaluation.builds.is_empty() {
         return Err(Error::unprocessable(
             "no-builds",
@@ -404,10 +443,10 @@ async fn prepare(
         ));
     }
     let violations: Vec<Diagnostic> = evaluation.builds.iter().flat_map(|build| policy.check(build)).collect();
-    if !violations.is_empty() {
-        let public =
-            format!("The template asks for what account {account:?} does not allow: {}.", violations[0].summary);
-        return Err(Error::unprocessable("policy-violation", public).with_diagnostics(violations));
+    if let Some(first) = violations.first() {
+        let public = format!("The template asks for what account {account:?} does not allow: {}.", first.summary);
+        let diagnostics = violations.into_iter().chain(evaluation.warnings).collect();
+        return Err(Error::unprocessable("policy-violation", public).with_diagnostics(diagnostics));
     }
     Ok(Prepared { request, template, account, bundle, evaluation })
 }
@@ -488,7 +527,7 @@ async fn evaluate(
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(format!("evaluation ended: {error}")))
 }
 
@@ -513,12 +552,11 @@ fn new_build<'b>(
     at: DateTime<Utc>,
     settings: &AcceptSettings,
 ) -> NewBuild<'b> {
-    let BuilderConfig::AmazonEbs(ebs) = &build.builder;
     NewBuild {
         id: BuildId(new_id(at, &settings.random)),
         name: build.name.clone(),
         builder_type: build.builder.builder_type().to_owned(),
-        region: ebs.region.clone(),
+        region: build.builder.ebs().map(|ebs| ebs.region.clone()).unwrap_or_default(),
         plan: Plan::for_build(build, options),
         config: build,
         sensitive,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::accept::AcceptRequest;
 use crate::domain::bundle::Bundle;
-use crate::domain::config::{BuildConfig, BuilderConfig};
+use crate::domain::config::BuildConfig;
 use crate::domain::content_key::{Content, ContentHasher};
 use crate::domain::plan::PLAN_FORMAT;
 use crate::template::{self, Evaluated};
@@ -84,8 +84,7 @@ fn add_build(mut build: BuildConfig, parts: &mut Vec<(String, Value)>) -> Result
     for post_processor in build.post_processors.iter_mut().flatten() {
         post_processor.at = None;
     }
-    let BuilderConfig::AmazonEbs(ebs) = &mut build.builder;
-    ebs.locations.clear();
+    build.builder.locations_mut().clear();
     let name = &build.name;
     parts.push((format!("build:{name}"), json!(build.source)));
     parts.push((format!("build:{name}:provisioners"), serde_json::to_value(&build.provisioners)?));
@@ -159,6 +158,7 @@ mod tests {
                 priority: 0,
                 labels: [("a".to_owned(), "1".to_owned())].into(),
                 clean_image: true,
+                force: false,
                 dedupe: None,
             },
             setting: Setting { account: "default".into(), family: "web".into() },

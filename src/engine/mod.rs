@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod build_journal;
 pub mod content;
+pub mod data_sources;
 pub mod database_time;
 pub mod executor;
 pub mod failures;
@@ -20,6 +21,7 @@ pub mod session;
 pub mod source_ami;
 pub mod stage_tagger;
 pub mod step;
+pub mod validate;
 pub mod watcher;
 pub mod worker;
 

@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 
 use crate::cloud::{Accounts, Cloud, CloudErrorClass, Filter, Image, ImageQuery, ImageState};
 use crate::domain::config::amazon_ebs::{SourceAmi, SourceAmiFilter};
-use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
+use crate::domain::config::{AmazonEbs, BuildConfig};
 use crate::domain::dedupe::Sources;
 use crate::domain::failure::Failure;
 
@@ -159,7 +159,8 @@ async fn resolve_one(
     build: &BuildConfig,
 ) -> Result<(String, String), String> {
     let cloud = cloud_of(accounts, account)?;
-    let BuilderConfig::AmazonEbs(ebs) = &build.builder;
+    // What a build of another kind does is not in an image that could be used again.
+    let ebs = build.builder.ebs().ok_or_else(|| format!("build `{}` starts from no AMI", build.name))?;
     let found = find(&*cloud, &ebs.region, &query(ebs)).await;
     let found =
         found.map_err(|code| format!("the source AMI of build `{}` could not be looked up ({code})", build.name))?;

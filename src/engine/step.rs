@@ -20,7 +20,7 @@ use super::watcher::Watcher;
 use crate::cloud::{Cloud, CloudError};
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
+use crate::domain::config::{AmazonEbs, BuildConfig};
 use crate::domain::failure::Failure;
 use crate::domain::hold::HeldMachine;
 use crate::domain::ids::{Attempt, StepName};
@@ -257,13 +257,18 @@ impl StepContext {
             .ok_or_else(|| Failure::ours("secrets-gone", "the build's configuration is deleted already"))
     }
 
-    /// The configuration of the `amazon-ebs` builder.
+    /// What the amazon builders' configurations share.
     ///
     /// # Errors
-    /// As [`StepContext::config`].
+    /// As [`StepContext::config`], and when the build has another builder.
     pub fn ebs(&self) -> Result<&AmazonEbs, Failure> {
-        let BuilderConfig::AmazonEbs(ebs) = &self.config()?.builder;
-        Ok(ebs)
+        let builder = &self.config()?.builder;
+        builder.ebs().ok_or_else(|| {
+            Failure::ours(
+                "plan-order",
+                format!("step {} is for amazon builders, this is {}", self.step, builder.builder_type()),
+            )
+        })
     }
 
     #[must_use]

@@ -1,6 +1,6 @@
 //! Packer templates, HCL2 and JSON, to evaluated and checked builds, with file, line and column for every complaint.
 //! Uses `domain` only: no clock, no server environment, no files but the bundle's. The way of a template is
-//! [`evaluate`] → `files` → `hcl::config` or `json::template` → `assemble` → `decode`.
+//! [`evaluate`] → `files` → `hcl::config` or `json::evaluate` → `assemble` → `decode`.
 
 pub mod assemble;
 pub mod decimal;
@@ -18,6 +18,7 @@ pub mod select;
 pub mod source;
 mod stack;
 pub mod types;
+pub mod upgrade;
 pub mod value;
 mod var_files;
 
@@ -127,7 +128,7 @@ fn evaluate_here(request: &Request<'_>) -> Result<Evaluated, Vec<Diagnostic>> {
     let mut complaints = Vec::new();
     let mut evaluated = match &template {
         Template::Hcl2(files) => hcl::config::evaluate(files, request, &runtime, &selection, &mut complaints),
-        Template::Json(source) => json::template::evaluate(source, request, &runtime, &selection, &mut complaints)?,
+        Template::Json(source) => json::evaluate::evaluate(source, request, &runtime, &selection, &mut complaints)?,
     };
     let mut complaints = tidy(complaints);
     hide(&mut complaints, &evaluated.sensitive_values);
@@ -166,7 +167,7 @@ fn outline_here(bundle: &Bundle) -> Result<Outline, Vec<Diagnostic>> {
     let mut complaints = Vec::new();
     let outline = match &template {
         Template::Hcl2(files) => hcl::config::outline(files, &runtime, &mut complaints),
-        Template::Json(source) => json::template::outline(source, &runtime, &mut complaints)?,
+        Template::Json(source) => json::evaluate::outline(source, &runtime, &mut complaints)?,
     };
     let complaints = tidy(complaints);
     if complaints.iter().any(Diagnostic::is_error) { Err(complaints) } else { Ok(outline) }

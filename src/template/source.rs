@@ -52,6 +52,12 @@ impl SourceFile {
         }
     }
 
+    /// Where a line begins, counted from 1; `None` when there is no such line.
+    #[must_use]
+    pub fn line_offset(&self, line: u32) -> Option<usize> {
+        self.line_starts.get(usize::try_from(line).ok()?.checked_sub(1)?).copied()
+    }
+
     /// The line that holds an offset, without its line ending.
     #[must_use]
     pub fn line_at(&self, offset: usize) -> &str {

@@ -16,6 +16,7 @@ mod kill_matrix;
 mod one_call;
 mod pipeline;
 mod private_cluster;
+mod secret_keys;
 mod seeds;
 mod split_brain;
 mod support;

@@ -20,7 +20,7 @@ use crate::communicator::ssh::SshTarget;
 use crate::communicator::{CommunicatorError, ExitStatus};
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::{BuildConfig, BuilderConfig};
+use crate::domain::config::BuildConfig;
 use crate::domain::hold::{Hold, Resume, ResumeAction, RunOptions};
 use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId, StepName};
 use crate::domain::journal::{JournalEntry, JournalEvent};
@@ -237,7 +237,7 @@ impl TestWorld {
     /// Another build of the same run in the same world, with a machine of its own.
     pub fn sibling(&self, id: u128, name: &str) -> Self {
         let mut config = self.config.clone();
-        let BuilderConfig::AmazonEbs(ebs) = &mut config.builder;
+        let ebs = config.builder.ebs_mut().unwrap();
         ebs.ami_name.push_str(name);
         let other = Self::new(PLAIN);
         let build = BuildId(Uuid::from_u128(id));

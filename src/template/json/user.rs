@@ -3,13 +3,14 @@
 use indexmap::IndexMap;
 
 use super::template::JsonTemplate;
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Diagnostic, Hint};
 use crate::template::hcl::variables::add_sensitive;
+use crate::template::legacy::ast;
 use crate::template::legacy::early::{self, Early, VARIABLE};
-use crate::template::legacy::parse::{Operand, Part, Pipeline, parse};
+use crate::template::legacy::parse::parse;
 use crate::template::options::Content;
 use crate::template::runtime::Runtime;
-use crate::template::source::did_you_mean;
+use crate::template::source::{SourceFile, did_you_mean};
 use crate::template::value::Value;
 use crate::template::{Request, VariableValue, var_files};
 
@@ -24,12 +25,13 @@ pub struct UserVariables {
 /// Evaluates a template's variables: default, then files, then the request.
 pub fn evaluate(
     template: &JsonTemplate,
+    source: &SourceFile,
     request: &Request<'_>,
     runtime: &Runtime<'_>,
     complaints: &mut Vec<Diagnostic>,
 ) -> UserVariables {
     let (raw, given) = raw_values(template, request, runtime, complaints);
-    let values = resolve(template, &raw, runtime, complaints);
+    let values = resolve(template, source, &raw, runtime, complaints);
     let mut result = UserVariables::default();
     for name in template.variables.iter().map(|entry| &entry.key) {
         let Some(value) = values.get(name) else { continue };
@@ -60,15 +62,11 @@ fn raw_values(
     let mut raw = IndexMap::new();
     let mut given = Vec::new();
     for entry in &template.variables {
-        match (&entry.node.content, entry.node.scalar()) {
-            (Content::Null, _) => {}
-            (_, Some(text)) => drop(raw.insert(entry.key.clone(), text)),
-            _ => {
-                let summary =
-                    format!("the variable {:?} must be a string, this is {}", entry.key, entry.node.type_name());
-                complaints.push(Diagnostic::error(summary).at(Some(entry.node.at.clone())));
-                raw.insert(entry.key.clone(), String::new());
-            }
+        match &entry.node.content {
+            Content::Null => {}
+            Content::String(text) => drop(raw.insert(entry.key.clone(), text.clone())),
+            // Its fault was already reported.
+            _ => drop(raw.insert(entry.key.clone(), String::new())),
         }
     }
     let mut set = |name: &str, value: Option<String>, at, complaints: &mut Vec<Diagnostic>| {
@@ -109,24 +107,23 @@ fn raw_values(
 /// Renders variables until none is left, each once those it names are done.
 fn resolve(
     template: &JsonTemplate,
+    source: &SourceFile,
     raw: &IndexMap<String, String>,
     runtime: &Runtime<'_>,
     complaints: &mut Vec<Diagnostic>,
 ) -> IndexMap<String, String> {
     let mut done: IndexMap<String, String> = IndexMap::new();
+    let named: IndexMap<&String, Vec<String>> = raw.iter().map(|(name, text)| (name, references(text))).collect();
     let mut left: Vec<&String> = raw.keys().collect();
-    loop {
-        let (ready, waiting): (Vec<&String>, Vec<&String>) = left.iter().copied().partition(|name| {
-            references(&raw[*name]).iter().all(|other| done.contains_key(other) || !raw.contains_key(other))
-        });
+    while !left.is_empty() {
+        let is_ready =
+            |name: &&String| named[*name].iter().all(|other| done.contains_key(other) || !raw.contains_key(other));
+        let (ready, waiting): (Vec<&String>, Vec<&String>) = left.iter().copied().partition(is_ready);
         if ready.is_empty() {
             for name in waiting {
-                complain(
-                    template,
-                    name,
-                    "it refers to itself, directly or through other variables".to_owned(),
-                    complaints,
-                );
+                let chain = chain(name, &named);
+                let message = "it refers to itself, directly or through other variables";
+                complaints.push(cannot(template, name, message, chain));
                 done.insert(name.clone(), String::new());
             }
             return done;
@@ -135,18 +132,29 @@ fn resolve(
             let mut early = Early::new(runtime, "", "");
             early.user = Some(&done);
             early.in_variables = true;
-            let rendered = match references(&raw[name]).iter().find(|other| !raw.contains_key(*other)) {
+            let rendered = match named[name].iter().find(|other| !raw.contains_key(*other)) {
                 Some(missing) => {
                     let hint = did_you_mean(missing, raw.keys().map(String::as_str));
-                    Err(format!("it uses the variable {missing:?}, which is not declared; {}", hint.text)
-                        .trim_end_matches("; ")
-                        .to_owned())
+                    let message = format!("it uses the variable {missing:?}, which is not declared");
+                    Err(cannot(template, name, &message, hint))
                 }
-                None => early::render(&raw[name], &early, VARIABLE).map_err(|fault| fault.message),
+                None => early::render(&raw[name], &early, VARIABLE).map_err(|fault| {
+                    let written = template.variables.iter().find(|entry| entry.key == *name);
+                    // A value from outside stands elsewhere.
+                    let written = written
+                        .filter(|entry| matches!(&entry.node.content, Content::String(text) if *text == raw[name]));
+                    early.source = Some(source);
+                    let place = written.map(|entry| early.place(&entry.node.at, &fault));
+                    let mut diagnostic = cannot(template, name, &fault.message, fault.hint);
+                    if let Some((at, end)) = place {
+                        diagnostic = diagnostic.at(Some(at)).until(end);
+                    }
+                    diagnostic
+                }),
             };
             let warnings = early.warnings.take();
-            let value = rendered.unwrap_or_else(|message| {
-                complain(template, name, message, complaints);
+            let value = rendered.unwrap_or_else(|diagnostic| {
+                complaints.push(diagnostic);
                 String::new()
             });
             let at = template.variables.iter().find(|entry| entry.key == *name).map(|entry| entry.node.at.clone());
@@ -154,38 +162,32 @@ fn resolve(
             done.insert(name.clone(), value);
         }
         left = waiting;
-        if left.is_empty() {
-            return done;
-        }
     }
+    done
 }
 
-fn complain(template: &JsonTemplate, name: &str, message: String, complaints: &mut Vec<Diagnostic>) {
+/// `a → b → a`, for a variable that waits for itself.
+fn chain(name: &str, named: &IndexMap<&String, Vec<String>>) -> String {
+    let mut chain = vec![name];
+    while let Some(next) = chain.last().and_then(|last| named.iter().find(|(known, _)| known.as_str() == *last)) {
+        let Some(next) = next.1.iter().find(|other| named.contains_key(*other)) else { break };
+        let closed = chain.contains(&next.as_str());
+        chain.push(next);
+        if closed {
+            break;
+        }
+    }
+    chain.join(" → ")
+}
+
+fn cannot(template: &JsonTemplate, name: &str, message: &str, hint: impl Into<Hint>) -> Diagnostic {
     let at = template.variables.iter().find(|entry| entry.key == name).map(|entry| entry.node.at.clone());
-    complaints.push(Diagnostic::error(format!("the variable {name:?} can't be evaluated")).with_detail(message).at(at));
+    let mut hint: Hint = hint.into();
+    hint.text = if hint.text.is_empty() { message.to_owned() } else { format!("{message}; {}", hint.text) };
+    Diagnostic::error(format!("the variable {name:?} can't be evaluated")).with_detail(hint).at(at)
 }
 
 /// The variables that a text names with `{{ user }}`.
 fn references(text: &str) -> Vec<String> {
-    fn walk(pipeline: &Pipeline, into: &mut Vec<String>) {
-        for command in &pipeline.0 {
-            if let [Operand::Name(name), Operand::Text(variable)] = command.operands.as_slice()
-                && name == "user"
-            {
-                into.push(variable.clone());
-            }
-            for operand in &command.operands {
-                if let Operand::Group(inner) = operand {
-                    walk(inner, into);
-                }
-            }
-        }
-    }
-    let mut found = Vec::new();
-    for part in parse(text).unwrap_or_default() {
-        if let Part::Action { pipeline, .. } = part {
-            walk(&pipeline, &mut found);
-        }
-    }
-    found
+    parse(text).map(|nodes| ast::user_references(&nodes)).unwrap_or_default()
 }

@@ -1,17 +1,21 @@
 //! Whole templates: the ones that must evaluate, the complaints that must come, and a corpus where there is one.
 
+mod amazon_ebs;
+mod amazon_ebs_rules;
 mod complaints;
 mod corpus;
 mod functions;
+mod json;
 mod language;
 mod templates;
+mod upgrade;
 
 use indexmap::IndexMap;
 use uuid::Uuid;
 
 use super::{Evaluated, Request, evaluate};
 use crate::domain::bundle::Bundle;
-use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
+use crate::domain::config::{AmazonEbs, BuildConfig};
 use crate::domain::diagnostic::Diagnostic;
 
 /// A request that a test changes to its needs.
@@ -100,8 +104,7 @@ fn lines(complaints: &[Diagnostic]) -> String {
 }
 
 fn ebs(build: &BuildConfig) -> &AmazonEbs {
-    let BuilderConfig::AmazonEbs(ebs) = &build.builder;
-    ebs
+    build.builder.ebs().expect("an amazon builder")
 }
 
 /// A source and build with extra options, for tests of single options.
