@@ -172,6 +172,7 @@ fn access() -> Vec<Case> {
                     .with("099720109477", "amazon"),
                 instead("ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-*", "debian-12-*")
                     .with("099720109477", "136693071363"),
+                source("source_ami = data.amazon-ami.base.id").with("build {", "data \"amazon-ami\" \"base\" {\n  most_recent = true\n  owners = [\"amazon\"]\n  filters = { name = \"al2023-ami-*\" }\n}\nbuild {"),
                 json("\"ssh_username\": \"ubuntu\"", "\"ssh_username\": \"ec2-user\""),
             ],
             vec![
