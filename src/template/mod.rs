@@ -11,6 +11,7 @@ pub mod hcl;
 pub mod inspect;
 pub mod json;
 pub mod legacy;
+pub mod lint;
 pub mod number;
 mod number_text;
 pub mod options;
