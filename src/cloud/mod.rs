@@ -9,6 +9,7 @@ pub mod aws;
 pub mod budget;
 pub mod denial;
 pub mod fake;
+mod images;
 mod machine;
 mod spot;
 mod types;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 
 use budget::AccountBudget;
 use denial::Denial;
+pub use images::*;
 pub use machine::*;
 pub use spot::*;
 pub use types::*;
@@ -84,9 +86,10 @@ pub struct CloudError {
 
 pub type CloudResult<T> = Result<T, CloudError>;
 
-/// One account. Ids and filters are EC2's. What only some steps need stands in traits of its own ([`Spot`]).
+/// One account. Ids and filters are EC2's. What only some steps need stands in traits of its own ([`ImageRules`],
+/// [`Spot`]).
 #[async_trait]
-pub trait Cloud: Spot + Send + Sync {
+pub trait Cloud: ImageRules + Spot + Send + Sync {
     /// The account's number, as STS tells it.
     async fn account_id(&self) -> CloudResult<String>;
 
@@ -105,6 +108,7 @@ pub trait Cloud: Spot + Send + Sync {
     async fn find_subnets(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Subnet>>;
     /// The default VPC's id.
     async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>>;
+    async fn find_vpcs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Vpc>>;
     async fn find_security_groups(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<SecurityGroup>>;
     async fn find_key_pairs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<KeyPair>>;
     async fn find_snapshots(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Snapshot>>;
@@ -112,6 +116,8 @@ pub trait Cloud: Spot + Send + Sync {
     async fn find_network_interfaces(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<NetworkInterface>>;
     /// What is known of an instance type, `None` when the region has no such type.
     async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>>;
+    /// The availability zones of the region that have an instance type.
+    async fn zones_offering(&self, region: &str, instance_type: &str) -> CloudResult<Vec<String>>;
     /// The end of the instance's console output, as text; empty when there is none yet.
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String>;
     /// Decodes the encoded part of a refusal ([`denial::encoded_part`]), where the role may.
@@ -132,6 +138,8 @@ pub trait Cloud: Spot + Send + Sync {
     async fn stop_instance(&self, region: &str, instance_id: &str) -> CloudResult<()>;
     async fn terminate_instance(&self, region: &str, instance_id: &str) -> CloudResult<()>;
     async fn set_ena_support(&self, region: &str, instance_id: &str, enabled: bool) -> CloudResult<()>;
+    /// Intel's older enhanced networking; it can't be taken back.
+    async fn set_sriov_support(&self, region: &str, instance_id: &str) -> CloudResult<()>;
     async fn delete_volume(&self, region: &str, volume_id: &str) -> CloudResult<()>;
     async fn delete_network_interface(&self, region: &str, interface_id: &str) -> CloudResult<()>;
     /// Returns the new image's id. A used name is `Duplicate`.
@@ -140,12 +148,6 @@ pub trait Cloud: Spot + Send + Sync {
     async fn copy_image(&self, region: &str, request: &NewImageCopy) -> CloudResult<String>;
     async fn deregister_image(&self, region: &str, image_id: &str) -> CloudResult<()>;
     async fn delete_snapshot(&self, region: &str, snapshot_id: &str) -> CloudResult<()>;
-    async fn share_image(&self, region: &str, image_id: &str, account_ids: &[String]) -> CloudResult<()>;
-    /// Lets the accounts make volumes of a snapshot.
-    async fn share_snapshot(&self, region: &str, snapshot_id: &str, account_ids: &[String]) -> CloudResult<()>;
-    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()>;
-    /// `ImdsSupport: v2.0`; it can't be taken back.
-    async fn require_imds_v2(&self, region: &str, image_id: &str) -> CloudResult<()>;
     async fn create_tags(&self, region: &str, resource_ids: &[String], tags: &Tags) -> CloudResult<()>;
     async fn delete_tags(&self, region: &str, resource_ids: &[String], keys: &[String]) -> CloudResult<()>;
 }

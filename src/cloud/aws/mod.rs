@@ -1,12 +1,13 @@
 //! EC2 and STS behind [`Cloud`]: the only place with AWS types. `account` holds the calls, `call` the one way that every
 //! request takes (time limits, repeats, metrics), `errors` what a code means, `convert` and `launch` the translation,
-//! `credentials` the identities; what stands in traits of its own has its file, such as `spot`. Start reading at [`AwsAccounts::from_config`].
+//! `credentials` the identities; what stands in traits of its own has its file: `images`, `spot`. Start reading at [`AwsAccounts::from_config`].
 
 mod account;
 mod call;
 mod convert;
 mod credentials;
 mod errors;
+mod images;
 mod launch;
 mod paging;
 mod spot;

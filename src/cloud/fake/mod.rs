@@ -1,13 +1,15 @@
 //! An EC2 world that remembers, for tests of what uses the cloud: several accounts and regions in memory, ids from a
 //! counter, states that take time (virtual under a paused tokio clock, or counted in looks), client tokens that outlive
 //! their instance, names that are taken, and faults on demand. Start reading at [`FakeCloud`]; `world` holds what there
-//! is, `api` answers the calls, `instances`, `images`, `network` and `spot` know EC2's
-//! rules.
+//! is, `api` answers the calls, and the others know EC2's rules, such as
+//! `instances` and `disks`.
 
 mod api;
 mod base;
 mod calls;
+mod disks;
 mod filters;
+mod image_rules;
 mod images;
 mod instances;
 mod network;
@@ -25,7 +27,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::denial::Denial;
-use super::{Accounts, Cloud, Image, Instance, Tags};
+use super::{Accounts, Cloud, Grantee, Image, Instance, Tags};
 use crate::domain::tags;
 
 pub use base::BaseImage;
@@ -128,6 +130,11 @@ impl FakeCloud {
         self.world().full_zones.insert(zone.to_owned());
     }
 
+    /// A zone has no instances of a type.
+    pub fn take_type_from(&self, zone: &str, instance_type: &str) {
+        self.world().lacking.insert((zone.to_owned(), instance_type.to_owned()));
+    }
+
     /// The next instance goes from pending to terminated, for this reason (`Client.InvalidKMSKey.InvalidState: …`).
     pub fn fail_next_boot(&self, reason: &str) {
         self.world().failing_boots.push(reason.to_owned());
@@ -182,6 +189,7 @@ impl FakeCloud {
         let mut world = self.world();
         let region = world.region(&account, region);
         if let Some(vpc) = region.default_vpc.take() {
+            region.vpcs.remove(&vpc);
             region.subnets.retain(|_, subnet| subnet.shown.vpc_id != vpc);
         }
     }
@@ -262,13 +270,8 @@ impl FakeCloud {
     /// Accounts that may launch an image.
     #[must_use]
     pub fn image_shared_with(&self, image_id: &str) -> Vec<String> {
-        self.world().images.get(image_id).map(|image| image.shared_with.iter().cloned().collect()).unwrap_or_default()
-    }
-
-    /// Accounts that may make volumes of a snapshot.
-    #[must_use]
-    pub fn snapshot_shared_with(&self, snapshot_id: &str) -> Vec<String> {
-        self.world().snapshot_shared_with(snapshot_id)
+        let account = |grantee: Grantee| if let Grantee::Account(id) = grantee { Some(id) } else { None };
+        self.image_grants(image_id).into_iter().filter_map(account).collect()
     }
 
     /// Whether instances of an image need the metadata service's version 2.

@@ -188,6 +188,14 @@ impl FakeCloud {
         found.map(|instance| instance.request.clone())
     }
 
+    /// Whether an instance has Intel's older enhanced networking.
+    #[must_use]
+    pub fn has_sriov_support(&self, instance_id: &str) -> bool {
+        let world = self.world();
+        let found = world.regions.values().find_map(|region| region.instances.get(instance_id));
+        found.is_some_and(|instance| instance.sriov_support)
+    }
+
     /// Launch templates of all accounts and regions, as they were asked for.
     #[must_use]
     pub fn launch_templates(&self) -> Vec<NewLaunchTemplate> {

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use super::disks::Disk;
 use super::filters::{Listed, one, optional};
 use super::timing::{Change, FakeTimings};
 use crate::cloud::denial::Denial;
 use crate::cloud::{
-    CloudResult, FleetInstance, Image, ImageState, Instance, InstanceState, KeyPair, LaunchTemplate, NetworkInterface,
-    NewFleet, NewImageCopy, NewInstance, NewLaunchTemplate, SecurityGroup, Snapshot, Subnet, Tags, Volume,
+    CloudResult, FastLaunchState, FastLaunchStatus, FleetInstance, Grantee, Image, ImageState, Instance, InstanceState,
+    KeyPair, LaunchTemplate, NetworkInterface, NewFastLaunch, NewFleet, NewImage, NewImageCopy, NewInstance,
+    NewLaunchTemplate, SecurityGroup, Snapshot, Subnet, Tags, Volume, Vpc,
 };
 
 #[derive(Default)]
@@ -27,12 +29,16 @@ pub(super) struct World {
     pub timings: FakeTimings,
     pub invisible_for: u32,
     pub full_zones: BTreeSet<String>,
+    /// Zones and the instance types that they don't have.
+    pub lacking: BTreeSet<(String, String)>,
     /// Instance types without spot capacity.
     pub no_spot: BTreeSet<String>,
     /// USD an hour; none: below any limit.
     pub spot_price: Option<f64>,
     pub failing_boots: Vec<String>,
     pub failing_images: Vec<String>,
+    pub failing_fast_launches: Vec<String>,
+    pub image_requests: Vec<NewImage>,
     pub console: String,
     /// By their encoded form.
     pub denials: BTreeMap<String, Denial>,
@@ -41,6 +47,7 @@ pub(super) struct World {
 #[derive(Default)]
 pub(super) struct Region {
     pub default_vpc: Option<String>,
+    pub vpcs: BTreeMap<String, FakeVpc>,
     pub subnets: BTreeMap<String, FakeSubnet>,
     pub groups: BTreeMap<String, FakeGroup>,
     pub keys: BTreeMap<String, FakeKey>,
@@ -54,6 +61,11 @@ pub(super) struct Region {
     pub templates: BTreeMap<String, FakeLaunchTemplate>,
     /// By their tokens, with what was answered.
     pub fleets: BTreeMap<String, (NewFleet, CloudResult<FleetInstance>)>,
+}
+
+pub(super) struct FakeVpc {
+    pub shown: Vpc,
+    pub hidden: u32,
 }
 
 pub(super) struct FakeSubnet {
@@ -83,6 +95,7 @@ pub(super) struct FakeInstance {
     pub groups: Vec<String>,
     pub change: Option<Change<InstanceState>>,
     pub ena_support: bool,
+    pub sriov_support: bool,
     pub hidden: u32,
 }
 
@@ -96,7 +109,7 @@ pub(super) struct FakeVolume {
     pub shown: Volume,
     pub zone: String,
     pub instance: Option<String>,
-    pub delete_on_termination: bool,
+    pub disk: Disk,
     pub hidden: u32,
 }
 
@@ -110,28 +123,80 @@ pub(super) struct FakeInterface {
 
 pub(super) struct FakeSnapshot {
     pub shown: Snapshot,
-    /// The image that was made with it.
-    pub image: String,
-    pub shared_with: BTreeSet<String>,
+    /// None: its image's state is its own.
+    pub change: Option<Change<()>>,
+    pub grants: Vec<Grantee>,
     pub hidden: u32,
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "facts of an image that do not depend on each other")]
 pub(super) struct FakeImage {
     pub shown: Image,
     pub region: String,
-    pub public: bool,
+    pub disks: Vec<Disk>,
     pub base: bool,
     pub deprecated: bool,
     pub imds_v2: bool,
-    pub shared_with: BTreeSet<String>,
+    pub grants: Vec<Grantee>,
+    pub product_codes: Vec<String>,
+    pub protection: Protection,
+    pub fast_launch: Option<FakeFastLaunch>,
     pub change: Option<Change<ImageState>>,
     pub hidden: u32,
 }
 
+/// Whether an image can be deregistered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protection {
+    Off,
+    On {
+        with_cooldown: bool,
+    },
+    /// Switched off, and still there for 24 hours.
+    Cooldown,
+}
+
+pub(super) struct FakeFastLaunch {
+    pub shown: FastLaunchStatus,
+    pub request: NewFastLaunch,
+    pub change: Change<FastLaunchState>,
+}
+
 impl FakeImage {
+    /// As it is when it was just made.
+    pub(super) fn new(shown: Image, region: &str, disks: Vec<Disk>) -> Self {
+        let mut image = Self {
+            shown,
+            region: region.to_owned(),
+            disks,
+            base: false,
+            deprecated: false,
+            imds_v2: false,
+            grants: Vec::new(),
+            product_codes: Vec::new(),
+            protection: Protection::Off,
+            fast_launch: None,
+            change: None,
+            hidden: 0,
+        };
+        image.shown.devices = image.disks.iter().map(Disk::shown).collect();
+        image.shown.snapshot_ids = image.disks.iter().filter_map(|disk| disk.snapshot_id.clone()).collect();
+        image.shown.deprecation_time = None;
+        image.shown.deregistration_protection = false;
+        image
+    }
+
     pub(super) fn visible_to(&self, account: &str) -> bool {
-        self.public || self.shown.owner_id == account || self.shared_with.contains(account)
+        let has_it = |grantee: &Grantee| matches!(grantee, Grantee::Account(id) if id == account);
+        self.shown.public || self.shown.owner_id == account || self.grants.iter().any(has_it)
+    }
+
+    pub(super) fn is_deprecated(&self, now: Option<DateTime<Utc>>) -> bool {
+        self.deprecated || self.shown.deprecation_time.zip(now).is_some_and(|(at, now)| at <= now)
+    }
+
+    pub(super) fn protect(&mut self, protection: Protection) {
+        self.protection = protection;
+        self.shown.deregistration_protection = protection != Protection::Off;
     }
 }
 
@@ -171,9 +236,19 @@ impl World {
             let Some(region) = self.regions.get_mut(&(image.shown.owner_id.clone(), image.region.clone())) else {
                 continue;
             };
-            for snapshot in region.snapshots.values_mut().filter(|snapshot| snapshot.image == image.shown.id) {
-                state.clone_into(&mut snapshot.shown.state);
-                snapshot.shown.progress = Some("100%".to_owned());
+            for snapshot in region.snapshots.values_mut() {
+                if image.shown.snapshot_ids.contains(&snapshot.shown.id) && snapshot.shown.state == "pending" {
+                    snapshot.end(state);
+                }
+            }
+        }
+        self.settle_fast_launches(now);
+    }
+
+    fn settle_fast_launches(&mut self, now: Instant) {
+        for fast in self.images.values_mut().filter_map(|image| image.fast_launch.as_mut()) {
+            if fast.shown.state == FastLaunchState::Enabling && fast.change.due(now) {
+                fast.shown = FastLaunchStatus { state: fast.change.to, reason: fast.change.reason.clone() };
             }
         }
     }
@@ -184,11 +259,6 @@ impl World {
         regions
             .flat_map(|((_, name), region)| region.instances.values().map(|i| (name.clone(), i.shown.clone())))
             .collect()
-    }
-
-    pub(super) fn snapshot_shared_with(&self, id: &str) -> Vec<String> {
-        let found = self.regions.values().find_map(|region| region.snapshots.get(id));
-        found.map(|snapshot| snapshot.shared_with.iter().cloned().collect()).unwrap_or_default()
     }
 
     pub(super) fn ingress_of(&self, id: &str) -> Vec<(u16, String)> {
@@ -212,7 +282,7 @@ impl World {
             for volume in region
                 .volumes
                 .values()
-                .filter(|volume| !(volume.delete_on_termination && region.ends(volume.instance.as_ref())))
+                .filter(|volume| !(volume.disk.delete_on_termination && region.ends(volume.instance.as_ref())))
             {
                 add(name, "volume", &volume.shown.id, &volume.shown.tags);
             }
@@ -243,6 +313,13 @@ impl Region {
     /// Whether what belongs to the instance goes with it.
     fn ends(&self, instance: Option<&String>) -> bool {
         instance.and_then(|id| self.instances.get(id)).is_some_and(FakeInstance::ends)
+    }
+}
+
+impl FakeSnapshot {
+    pub(super) fn end(&mut self, state: &str) {
+        state.clone_into(&mut self.shown.state);
+        self.shown.progress = Some("100%".to_owned());
     }
 }
 
@@ -317,6 +394,14 @@ listed!(FakeSubnet, Subnet, |one| &one.tags, |one| &mut one.tags, |_| {}, |subne
     _ => None,
 });
 
+listed!(FakeVpc, Vpc, |vpc, filter| match filter {
+    "vpc-id" => one(&vpc.shown.id),
+    "is-default" => one(vpc.shown.is_default),
+    "cidr" | "cidr-block-association.cidr-block" => one(&vpc.shown.cidr),
+    "state" => one("available"),
+    _ => None,
+});
+
 listed!(FakeGroup, SecurityGroup, |group, filter| match filter {
     "group-id" => one(&group.shown.id),
     "group-name" => one(&group.shown.name),
@@ -355,7 +440,7 @@ listed!(FakeLaunchTemplate, LaunchTemplate, |template, filter| match filter {
     _ => None,
 });
 
-listed!(FakeSnapshot, Snapshot, |snapshot, filter| match filter {
+listed!(changing FakeSnapshot, Snapshot, |snapshot, filter| match filter {
     "snapshot-id" => one(&snapshot.shown.id),
     "status" => one(&snapshot.shown.state),
     _ => None,
@@ -400,7 +485,7 @@ listed!(changing FakeImage, Image, |image, filter| match filter {
     "ena-support" => one(image.shown.ena_support),
     "hypervisor" => one("xen"),
     "image-type" => one("machine"),
-    "is-public" => one(image.public),
+    "is-public" => one(image.shown.public),
     "platform" => optional(image.shown.platform.as_ref()),
     "platform-details" => optional(image.shown.platform_details.as_ref()),
     "root-device-name" => optional(image.shown.root_device_name.as_ref()),
