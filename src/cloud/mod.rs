@@ -8,23 +8,31 @@
 pub mod aws;
 pub mod budget;
 pub mod denial;
+mod disks;
 pub mod fake;
+mod identities;
 mod images;
 mod machine;
 mod spot;
 mod types;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::domain::config::launch::AssumeRole;
+
 use budget::AccountBudget;
 use denial::Denial;
+pub use disks::*;
+pub use identities::*;
 pub use images::*;
 pub use machine::*;
 pub use spot::*;
 pub use types::*;
+pub use values::*;
 
 /// Time limit of a call that changes the cloud, retries included.
 pub const MUTATION_LIMIT: Duration = Duration::from_secs(15);
@@ -86,10 +94,10 @@ pub struct CloudError {
 
 pub type CloudResult<T> = Result<T, CloudError>;
 
-/// One account. Ids and filters are EC2's. What only some steps need stands in traits of its own ([`ImageRules`],
-/// [`Spot`]).
+/// One account. Ids and filters are EC2's. What only some steps need stands in traits of its own: [`Disks`],
+/// [`Identities`], [`ImageRules`], [`Spot`], [`Values`].
 #[async_trait]
-pub trait Cloud: ImageRules + Spot + Send + Sync {
+pub trait Cloud: Disks + Identities + ImageRules + Spot + Values + Send + Sync {
     /// The account's number, as STS tells it.
     async fn account_id(&self) -> CloudResult<String>;
 
@@ -156,6 +164,9 @@ pub trait Cloud: ImageRules + Spot + Send + Sync {
 pub trait Accounts: Send + Sync {
     /// `None` when no account of this name is configured.
     fn account(&self, name: &str) -> Option<Arc<dyn Cloud>>;
+    /// What a role sees that the account's identity assumes for a template: an account of its own, maybe another one, which
+    /// draws on this one's rate budget. Nothing is sent before the first call. `None` when no account of this name is configured.
+    fn account_with_role(&self, name: &str, role: &AssumeRole) -> Option<Arc<dyn Cloud>>;
     /// The names of all configured accounts.
     fn names(&self) -> Vec<String>;
     /// The regions that builds of an account may use, as far as the configuration names them (where the janitor looks).

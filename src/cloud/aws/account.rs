@@ -52,6 +52,15 @@ impl AwsAccount {
         Self { name: name.to_owned(), expected_id, config, own_region, clients, id: OnceCell::new(), budget }
     }
 
+    /// The same account's clients and budget with another identity.
+    pub(super) fn with_identity(&self, identity: impl FnOnce(&SdkConfig) -> SdkConfig) -> Self {
+        Self::new(&self.name, None, identity(&self.config), self.own_region.clone(), self.budget.clone())
+    }
+
+    pub(super) fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
     pub(super) fn client(&self, region: &str) -> Client {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {

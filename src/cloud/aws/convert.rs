@@ -44,7 +44,7 @@ fn text(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
 }
 
-fn time(time: Option<&primitives::DateTime>) -> Option<DateTime<Utc>> {
+pub(super) fn time(time: Option<&primitives::DateTime>) -> Option<DateTime<Utc>> {
     time.and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()))
 }
 

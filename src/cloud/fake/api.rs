@@ -64,6 +64,7 @@ impl FakeCloud {
             if !REGIONS.contains(&region) {
                 return Err(refuse(CloudErrorClass::Unavailable, "unreachable", format!("no region {region}")));
             }
+            self.check_identity()?;
             let mut world = self.world();
             world.settle();
             effect(&mut world, Place { account: &account, region })

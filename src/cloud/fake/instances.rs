@@ -47,6 +47,9 @@ impl World {
             );
             return Err(invalid("InvalidParameterValue", message));
         }
+        if let Some(profile) = &request.machine.iam_instance_profile {
+            self.iam(account).launches_with(profile)?;
+        }
         let subnet = self.region(account, region).subnet_for(request)?;
         let groups = self.region(account, region).groups_for(request, &subnet)?;
         self.check_room(&subnet, &request.instance_type)?;

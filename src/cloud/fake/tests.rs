@@ -372,6 +372,11 @@ async fn subnets_zones_and_room() {
     let in_b = NewInstance { availability_zone: Some("us-east-1b".into()), ..request(&cloud, "b") };
     assert!(cloud.run_instance(EAST, &in_b).await.unwrap().public_ip.is_some());
     let private = cloud.add_subnet(EAST, "vpc-private", "us-east-1c", false);
+    let vpcs = cloud.find_vpcs(EAST, &[Filter::new("is-default", ["false"])]).await.unwrap();
+    assert_eq!(vpcs.iter().map(|vpc| vpc.id.as_str()).collect::<Vec<_>>(), ["vpc-private"]);
+    cloud.take_type_from("us-east-1c", "t3.nano");
+    assert_eq!(cloud.zones_offering(EAST, "t3.nano").await.unwrap(), ["us-east-1a", "us-east-1b"]);
+    assert!(cloud.zones_offering(EAST, "x9.huge").await.unwrap().is_empty());
     let launch = |token: &str| NewInstance { subnet_id: Some(private.clone()), ..request(&cloud, token) };
     cloud.set_free_addresses(EAST, &private, 1);
     let instance = cloud.run_instance(EAST, &launch("c")).await.unwrap();

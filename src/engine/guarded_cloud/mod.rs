@@ -2,8 +2,11 @@
 //! lease allows it. In this order: the wait for the budget can be long, so the lease is asked after it, right before the
 //! call is sent, and the time limit of a call begins then too.
 
+mod disks;
+mod identities;
 mod images;
 mod spot;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,7 @@ use crate::cloud::{
     KeyPair, MUTATION_LIMIT, NetworkInterface, NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup,
     Snapshot, Subnet, Tags, Volume, Vpc,
 };
+use crate::domain::config::launch::AssumeRole;
 
 /// Nobody waits longer than this for the reason of a refusal.
 const EXPLANATION_LIMIT: Duration = Duration::from_secs(5);
@@ -38,6 +42,11 @@ impl BudgetedAccounts {
 impl Accounts for BudgetedAccounts {
     fn account(&self, name: &str) -> Option<Arc<dyn Cloud>> {
         let inner = self.inner.account(name)?;
+        Some(Arc::new(GuardedCloud { inner, budget: Some(self.budgets.account(name)), lease: None }))
+    }
+
+    fn account_with_role(&self, name: &str, role: &AssumeRole) -> Option<Arc<dyn Cloud>> {
+        let inner = self.inner.account_with_role(name, role)?;
         Some(Arc::new(GuardedCloud { inner, budget: Some(self.budgets.account(name)), lease: None }))
     }
 
