@@ -143,5 +143,5 @@ async fn what_builds_ask_once_is_asked_as_often_for_twenty_as_for_one() {
     assert_eq!(asked(1).await, [1; 5]);
     let many = asked(20).await;
     // They are not in step.
-    assert!(many.iter().all(|count| *count <= 6), "{many:?}");
+    assert!(many.iter().all(|count| *count <= 8), "{many:?}");
 }
