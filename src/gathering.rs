@@ -138,7 +138,7 @@ mod tests {
         let (oracle, gathering) = (Oracle::default(), Gathering::new(PAUSE));
         oracle.ask(&gathering, 1).await;
         // In its pause, and in the middle of being asked.
-        for patience in [Duration::from_millis(10), PAUSE - Duration::from_millis(60)] {
+        for patience in [Duration::from_millis(10), PAUSE.saturating_sub(Duration::from_millis(60))] {
             tokio::time::timeout(patience, oracle.ask(&gathering, 2)).await.unwrap_err();
         }
         assert_eq!(oracle.ask(&gathering, 3).await, 3);

@@ -53,11 +53,11 @@ struct Kinds {
     interfaces: Looks<(Place, String), Vec<NetworkInterface>>,
 }
 
-/// What is asked of the cloud, with the filter's values of all who ask.
-type Look<A> = CloudResult<Arc<A>>;
+/// Looks of which each asks for some values of a filter; none, where all ask the very same.
+type Together<A> = Gathering<Vec<String>, CloudResult<Arc<A>>>;
 
 /// By what their questions have in common.
-struct Looks<K, A>(Mutex<HashMap<K, Arc<Gathering<Vec<String>, Look<A>>>>>);
+struct Looks<K, A>(Mutex<HashMap<K, Arc<Together<A>>>>);
 
 impl<K, A> Default for Looks<K, A> {
     fn default() -> Self {

@@ -136,7 +136,9 @@ async fn what_builds_ask_once_is_asked_as_often_for_twenty_as_for_one() {
             world.looks = Some(looks.clone());
         }
         join_all(worlds.iter().map(|world| world.serve_once(CancellationToken::new()))).await;
-        worlds.iter().for_each(|world| world.check_own_promise(1, &builds.to_string()));
+        for world in &worlds {
+            world.check_own_promise(1, &builds.to_string());
+        }
         let kinds = ["InstanceTypes", "Subnets", "Snapshots", "Volumes", "NetworkInterfaces"];
         kinds.map(|kind| worlds[0].cloud.count_of(&format!("Describe{kind}")))
     };
