@@ -7,6 +7,7 @@ use super::Context;
 use super::complaint::{Complaint, Sources, count};
 use super::error::CliResult;
 use super::exit::Exit;
+use super::git;
 use super::inputs::{Inputs, TemplateArgs};
 use super::missing_file::missing_file;
 use super::voice::{Voice, VoiceArgs};
@@ -19,6 +20,9 @@ pub struct ValidateArgs {
     /// Only whether the files can be parsed and have the right structure.
     #[arg(long)]
     syntax_only: bool,
+    /// Say nothing of values in variable files that the template declares no variable for.
+    #[arg(long)]
+    no_warn_undeclared_var: bool,
     #[command(flatten)]
     pub voice: VoiceArgs,
 }
@@ -40,15 +44,16 @@ impl ValidateArgs {
     }
 
     fn whole(&self, inputs: &Inputs, context: &Context) -> CliResult<Verdict> {
-        // Asking git takes longer than everything else together, so only templates that want to know make us ask.
         let given = &self.template.given;
-        let git_sha = if mentions_git_sha(inputs) { self.template.commit(inputs) } else { given.git_sha.clone() };
+        let of_git = || mentions_git_sha(inputs).then(|| git::commit(&inputs.packed.root)).flatten();
+        let git_sha = given.git_sha.clone().or_else(of_git);
         let checked = given.check(inputs, git_sha.as_deref(), &*context.clock)?;
         let (diagnostics, builds) = match &checked.outcome {
             Ok(evaluated) => (&evaluated.warnings, builds(evaluated)),
             Err(diagnostics) => (diagnostics, Vec::new()),
         };
-        let complaints = checked.complaints(diagnostics);
+        let mut complaints = checked.complaints(diagnostics);
+        complaints.retain(|complaint| !self.no_warn_undeclared_var || !complaint.is_undeclared_variable());
         Ok(Verdict { words: "The configuration is valid.", complaints, builds, sources: checked.sources })
     }
 }
