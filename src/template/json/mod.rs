@@ -2,6 +2,7 @@
 //! evaluates the variables, and [`evaluate`] makes builds of it all.
 
 pub mod evaluate;
+pub mod hcl;
 pub mod parse;
 pub mod ranges;
 mod renamed;

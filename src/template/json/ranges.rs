@@ -83,10 +83,17 @@ pub fn position(source: &SourceFile, offset: usize) -> Position {
 }
 
 /// The byte offset of a place, when it is in this file.
-fn offset(source: &SourceFile, at: &SourceLocation) -> Option<usize> {
+#[must_use]
+pub fn offset(source: &SourceFile, at: &SourceLocation) -> Option<usize> {
     if at.file != source.path {
         return None;
     }
+    offset_of(source, Position { line: at.line, column: at.column })
+}
+
+/// The byte offset of a line and column.
+#[must_use]
+pub fn offset_of(source: &SourceFile, at: Position) -> Option<usize> {
     let line = source.line_offset(at.line)?;
     let column = usize::try_from(at.column).ok()?.checked_sub(1)?;
     let text = &source.text[line..];
@@ -115,8 +122,47 @@ fn token_end(text: &str, offset: usize) -> usize {
     offset + first.len_utf8()
 }
 
+/// The way from the bytes of a string's value to where they are written.
+pub struct StringMap {
+    /// Where the value begins in the file.
+    base: usize,
+    /// For each byte of the value, and for its end, its offset from `base`; empty where nothing is escaped.
+    offsets: Vec<usize>,
+}
+
+impl StringMap {
+    /// The map of the string whose quote is at an offset. The first `skipped` bytes of its value don't count.
+    #[must_use]
+    pub fn new(text: &str, quote: usize, skipped: usize) -> Self {
+        let base = quote + 1;
+        let body = text.get(base..).unwrap_or_default();
+        let end = token_end(text, quote).saturating_sub(base + 1);
+        if !body.get(..end).unwrap_or_default().contains('\\') {
+            return Self { base: base + skipped, offsets: Vec::new() };
+        }
+        let mut offsets = Vec::new();
+        let mut at = 0;
+        while at < end {
+            let Some(character) = body[at..].chars().next() else { break };
+            let (length, bytes) =
+                if character == '\\' { escape(&body[at..]) } else { (character.len_utf8(), character.len_utf8()) };
+            offsets.extend(std::iter::repeat_n(at, bytes));
+            at += length;
+        }
+        offsets.push(at);
+        Self { base, offsets: offsets.split_off(skipped.min(offsets.len())) }
+    }
+
+    /// Where a byte of the value is written.
+    #[must_use]
+    pub fn offset(&self, value: usize) -> usize {
+        let last = self.offsets.last().copied().unwrap_or(value);
+        self.base + self.offsets.get(value).copied().unwrap_or(last)
+    }
+}
+
 /// Where in a string's source (after its quote) the byte `wanted` of its value is.
-pub fn source_offset(body: &str, wanted: usize) -> usize {
+fn source_offset(body: &str, wanted: usize) -> usize {
     let mut value = 0;
     let mut at = 0;
     while value < wanted {

@@ -19,7 +19,6 @@ struct Old {
 const OLD: &[Old] = &[
     old(Kind::Builder, "", "ssh_key_path", "ssh_private_key_file", ""),
     old(Kind::Builder, "", "ssh_disable_agent", "ssh_disable_agent_forwarding", ""),
-    old(Kind::Builder, "", "ssh_wait_timeout", "ssh_timeout", ""),
     old(Kind::Builder, "amazon-", "shutdown_behaviour", "shutdown_behavior", ""),
     old(Kind::Builder, "amazon-", "enhanced_networking", "ena_support", ""),
     old(
@@ -36,7 +35,6 @@ const OLD: &[Old] = &[
         "temporary_security_group_source_cidrs",
         "write \"temporary_security_group_source_cidrs\": [\"…\"]",
     ),
-    old(Kind::Builder, "amazon-", "spot_price_auto_product", "", "take it out; it is not needed any more"),
     old(Kind::Provisioner, "ansible-local", "galaxycommand", "galaxy_command", ""),
     old(Kind::PostProcessor, "manifest", "filename", "output", ""),
     old(Kind::PostProcessor, "docker-login", "login_email", "", "take it out; registries ask for none any more"),

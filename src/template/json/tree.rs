@@ -31,7 +31,8 @@ pub struct Tree {
 pub enum TreeKind {
     Null,
     Bool(bool),
-    Number(Decimal),
+    /// As it is written; a [`Decimal`] holds it.
+    Number(String),
     String(String),
     List(Vec<Tree>),
     /// In the order of the text; a key can come twice when that was asked for.
@@ -285,13 +286,12 @@ impl Parser<'_> {
         let end = rest.find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')).unwrap_or(rest.len());
         let span = Span { start: self.at, end: self.at + end };
         self.at += end;
-        match Decimal::parse(&rest[..end]).filter(|_| is_number(&rest[..end])) {
-            Some(number) => TreeKind::Number(number),
-            None => {
-                self.fault_of(span, "this is no number, or has too many digits", "text with digits stands in \"");
-                TreeKind::Unknown
-            }
+        let text = &rest[..end];
+        if is_number(text) && Decimal::parse(text).is_some() {
+            return TreeKind::Number(text.to_owned());
         }
+        self.fault_of(span, "this is no number, or has too many digits", "text with digits stands in \"");
+        TreeKind::Unknown
     }
 
     fn string(&mut self) -> Result<String, Unreadable> {

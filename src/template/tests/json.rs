@@ -51,13 +51,12 @@ fn components_are_checked_as_packer_does() {
     let root = ",\n  \"provisioners\": [{\"type\": \"shell\", \"inline\": \"x\", \"_comment\": \"x\", \"name\": \"n\"},\n  \
                 {\"inline\": \"x\"}, \"shell\", {\"type\": \"shell\", \"inline\": \"x\", \"only\": 1, \"override\": {\"amazon-esb\": {}}}],\n  \
                 \"post-processors\": [\"manifest\", [\"manifest\", [\"manifest\"]], {\"type\": \"manifest\", \"filename\": \"x\"}]";
-    let options = ",\n  \"enhanced_networking\": true, \"ssh_private_ip\": true, \"ssh_wait_timeout\": \"5m\", \"_comment\": \"x\", \"only\": []";
+    let options = ",\n  \"enhanced_networking\": true, \"ssh_private_ip\": true, \"_comment\": \"x\", \"only\": []";
     insta::assert_snapshot!(template(options, root).bad(), @r#"
     t.json:4:3: enhanced_networking is called ena_support now: write "ena_support"
     t.json:4:32: ssh_private_ip is called ssh_interface now: write "ssh_interface": "private_ip" for true
-    t.json:4:56: ssh_wait_timeout is called ssh_timeout now: write "ssh_timeout"
-    t.json:4:82: a builder has no comments such as "_comment": move it to the root, beside "builders", or take it out
-    t.json:4:99: a builder has no only: choose builders with only and except of the run
+    t.json:4:56: a builder has no comments such as "_comment": move it to the root, beside "builders", or take it out
+    t.json:4:73: a builder has no only: choose builders with only and except of the run
     t.json:5:53: a provisioner has no comments such as "_comment": move it to the root, beside "builders", or take it out
     t.json:5:70: a provisioner of a JSON template has no name: take it out, or move to HCL2
     t.json:6:3: a provisioner needs a type: add "type": "…"
