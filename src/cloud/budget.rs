@@ -41,7 +41,7 @@ pub struct RateLimits {
     pub describe: Rate,
     /// Everything that changes something, but launches.
     pub change: Rate,
-    /// `RunInstances`, which EC2 limits most.
+    /// `RunInstances` and `CreateFleet`, which EC2 limits most.
     pub launch: Rate,
 }
 
@@ -58,7 +58,7 @@ impl Default for RateLimits {
 impl RateLimits {
     fn of(&self, operation: &str) -> Rate {
         match operation {
-            "RunInstances" => self.launch,
+            "RunInstances" | "CreateFleet" => self.launch,
             // One a second is all that EC2 gives.
             "CopyImage" => Rate { per_second: self.change.per_second.min(0.8), ..self.change },
             _ if ["Describe", "Get", "Decode"].iter().any(|verb| operation.starts_with(verb)) => self.describe,
@@ -311,6 +311,8 @@ mod tests {
         assert_eq!(LIMITS.of("DescribeInstances"), LIMITS.describe);
         assert_eq!(LIMITS.of("GetConsoleOutput"), LIMITS.describe);
         assert_eq!(LIMITS.of("RunInstances"), LIMITS.launch);
+        assert_eq!(LIMITS.of("CreateFleet"), LIMITS.launch);
+        assert_eq!(LIMITS.of("CreateLaunchTemplate"), LIMITS.change);
         assert_eq!(LIMITS.of("TerminateInstances"), LIMITS.change);
         assert!(LIMITS.of("CopyImage").per_second < 1.0);
     }

@@ -9,6 +9,8 @@ pub mod aws;
 pub mod budget;
 pub mod denial;
 pub mod fake;
+mod machine;
+mod spot;
 mod types;
 
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use async_trait::async_trait;
 
 use budget::AccountBudget;
 use denial::Denial;
+pub use machine::*;
+pub use spot::*;
 pub use types::*;
 
 /// Time limit of a call that changes the cloud, retries included.
@@ -80,9 +84,9 @@ pub struct CloudError {
 
 pub type CloudResult<T> = Result<T, CloudError>;
 
-/// One account. Ids and filters are EC2's.
+/// One account. Ids and filters are EC2's. What only some steps need stands in traits of its own ([`Spot`]).
 #[async_trait]
-pub trait Cloud: Send + Sync {
+pub trait Cloud: Spot + Send + Sync {
     /// The account's number, as STS tells it.
     async fn account_id(&self) -> CloudResult<String>;
 

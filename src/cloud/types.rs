@@ -2,8 +2,6 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
-
 /// Tag keys and values, in order.
 pub type Tags = Vec<(String, String)>;
 
@@ -89,6 +87,8 @@ pub struct Instance {
     pub instance_type: String,
     /// The key pair that it was launched with.
     pub key_name: Option<String>,
+    /// A spot instance, which EC2 may end at any time and does not stop.
+    pub spot: bool,
     /// When it was last started.
     pub launched_at: Option<DateTime<Utc>>,
     pub tags: Tags,
@@ -185,30 +185,6 @@ pub struct NewSecurityGroup {
     pub description: String,
     pub vpc_id: Option<String>,
     pub tags: Tags,
-}
-
-/// One `RunInstances` request for one instance. A function of the frozen plan, so that repeating it is the same request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewInstance {
-    /// At most 64 ASCII characters.
-    pub client_token: String,
-    pub image_id: String,
-    pub instance_type: String,
-    pub key_name: Option<String>,
-    pub security_group_ids: Vec<String>,
-    pub subnet_id: Option<String>,
-    pub availability_zone: Option<String>,
-    pub associate_public_ip_address: Option<bool>,
-    pub iam_instance_profile: Option<String>,
-    /// Not yet base64.
-    pub user_data: Option<String>,
-    pub block_devices: Vec<BlockDevice>,
-    pub ebs_optimized: bool,
-    pub shutdown_behavior: ShutdownBehavior,
-    pub metadata_options: MetadataOptions,
-    pub instance_tags: Tags,
-    pub volume_tags: Tags,
-    pub interface_tags: Tags,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

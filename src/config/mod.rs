@@ -107,6 +107,8 @@ impl Config {
             ssh_hosts: self.policy.ssh_hosts.clone(),
             share_accounts: self.policy.share_accounts.clone(),
             instance_profiles: account.instance_profiles.clone(),
+            temporary_instance_profiles: account.temporary_instance_profiles,
+            allowed_roles: account.allowed_roles.clone(),
             instance_types: account.limits.instance_types.clone(),
             max_volume_size: account.limits.max_volume_size,
             regions: account.regions.clone(),

@@ -16,6 +16,7 @@ use super::call::Call;
 use super::convert::{self, filters, tag_specifications};
 use super::errors::{self, incomplete};
 use super::launch;
+use super::paging::all_pages;
 use crate::cloud::budget::AccountBudget;
 use crate::cloud::denial::Denial;
 use crate::cloud::{
@@ -25,7 +26,7 @@ use crate::cloud::{
 };
 
 /// The most that EC2 puts on a page of most lists.
-const PAGE: i32 = 1000;
+pub(super) const PAGE: i32 = 1000;
 
 /// Clients of one account. A client holds the connections to one region's endpoint and is shared by all builds there.
 pub(super) struct AwsAccount {
@@ -37,26 +38,6 @@ pub(super) struct AwsAccount {
     clients: Mutex<HashMap<String, Client>>,
     id: OnceCell<String>,
     budget: AccountBudget,
-}
-
-/// Asks for page after page.
-macro_rules! all_pages {
-    ($call:expr, $request:expr, $items:ident, $convert:expr) => {{
-        let (call, request) = ($call, $request);
-        let mut found = Vec::new();
-        let mut token: Option<String> = None;
-        loop {
-            if token.is_some() {
-                call.count();
-            }
-            let page = call.read(|| request.clone().set_next_token(token.clone()).send()).await?;
-            found.extend(page.$items().iter().map($convert));
-            token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if token.is_none() {
-                break Ok(found);
-            }
-        }
-    }};
 }
 
 impl AwsAccount {
@@ -71,7 +52,7 @@ impl AwsAccount {
         Self { name: name.to_owned(), expected_id, config, own_region, clients, id: OnceCell::new(), budget }
     }
 
-    fn client(&self, region: &str) -> Client {
+    pub(super) fn client(&self, region: &str) -> Client {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
             let config = aws_sdk_ec2::config::Builder::from(&self.config)
@@ -84,7 +65,7 @@ impl AwsAccount {
         clients.entry(region.to_owned()).or_insert_with(make).clone()
     }
 
-    fn call<'c>(&'c self, operation: &'static str, region: &'c str) -> Call<'c> {
+    pub(super) fn call<'c>(&'c self, operation: &'static str, region: &'c str) -> Call<'c> {
         Call { operation, account: &self.name, region, budget: &self.budget }
     }
 
@@ -446,7 +427,10 @@ impl Cloud for AwsAccount {
 
 /// A role whose rights depend on the tags of things is refused the removal of one that is gone, for it has no tags any more;
 /// EC2 then does not say that there is no such thing. So what is refused is looked for: not there, it counts as not found.
-async fn unless_gone<T>(removed: CloudResult<()>, look: impl Future<Output = CloudResult<Vec<T>>>) -> CloudResult<()> {
+pub(super) async fn unless_gone<T>(
+    removed: CloudResult<()>,
+    look: impl Future<Output = CloudResult<Vec<T>>>,
+) -> CloudResult<()> {
     match removed {
         Err(error) if error.class == CloudErrorClass::Unauthorized && look.await.is_ok_and(|left| left.is_empty()) => {
             Err(CloudError { class: CloudErrorClass::NotFound, ..error })

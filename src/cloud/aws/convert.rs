@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 
 use crate::cloud::{
-    Filter, Image, ImageState, Instance, InstanceState, InstanceType, KeyPair, NetworkInterface, SecurityGroup,
-    Snapshot, Subnet, Tags, Volume,
+    Filter, Image, ImageState, Instance, InstanceState, InstanceType, KeyPair, LaunchTemplate, NetworkInterface,
+    SecurityGroup, Snapshot, Subnet, Tags, Volume,
 };
 
 /// What is kept of a console's output, in bytes (as much as EC2 keeps).
@@ -121,8 +121,18 @@ pub(super) fn instance(instance: &ec2::Instance) -> Instance {
         interface_ids: interfaces.iter().filter_map(|interface| some(interface.network_interface_id())).collect(),
         instance_type: text(instance.instance_type().map(ec2::InstanceType::as_str)),
         key_name: some(instance.key_name()),
+        spot: instance.instance_lifecycle() == Some(&ec2::InstanceLifecycleType::Spot),
         launched_at: time(instance.launch_time()),
         tags: from_tags(instance.tags()),
+    }
+}
+
+pub(super) fn launch_template(template: &ec2::LaunchTemplate) -> LaunchTemplate {
+    LaunchTemplate {
+        id: text(template.launch_template_id()),
+        name: text(template.launch_template_name()),
+        created_at: time(template.create_time()),
+        tags: from_tags(template.tags()),
     }
 }
 

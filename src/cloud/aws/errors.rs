@@ -69,6 +69,10 @@ const CODES: &[(CloudErrorClass, &[&str])] = &[
             "SecurityGroupLimitExceeded",
             "NetworkInterfaceLimitExceeded",
             "PrivateIpAddressLimitExceeded",
+            "MaxSpotInstanceCountExceeded",
+            "MaxSpotFleetRequestCountExceeded",
+            // The price of the moment is higher.
+            "SpotMaxPriceTooLow",
         ],
     ),
     (
@@ -122,7 +126,7 @@ const BROKE: &[&str] = &["InternalError", "InternalFailure", "ServiceUnavailable
 
 /// The class of an answer that is an error. `changes`: the call changes the cloud, so that a server that broke half
 /// way leaves the outcome unknown.
-fn class_of(code: &str, message: &str, status: u16, changes: bool) -> CloudErrorClass {
+pub(super) fn class_of(code: &str, message: &str, status: u16, changes: bool) -> CloudErrorClass {
     // Some services put `Client.` or `Server.` in front.
     let code = code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code);
     if let Some((class, _)) = CODES.iter().find(|(_, codes)| codes.contains(&code)) {
@@ -133,8 +137,8 @@ fn class_of(code: &str, message: &str, status: u16, changes: bool) -> CloudError
         return Capacity;
     }
     match code.rsplit('.').next().unwrap_or(code) {
-        "NotFound" => return NotFound,
-        "Duplicate" => return Duplicate,
+        "NotFound" | "NotFoundException" => return NotFound,
+        "Duplicate" | "AlreadyExistsException" => return Duplicate,
         "InUse" => return Busy,
         _ => {}
     }
@@ -261,6 +265,9 @@ mod tests {
             ("InvalidPermission.Duplicate", 400, Duplicate),
             ("InvalidAMIName.Duplicate", 400, Duplicate),
             ("IdempotentParameterMismatch", 400, Duplicate),
+            ("InvalidLaunchTemplateId.NotFound", 400, NotFound),
+            ("InvalidLaunchTemplateName.NotFoundException", 400, NotFound),
+            ("InvalidLaunchTemplateName.AlreadyExistsException", 400, Duplicate),
             ("RequestLimitExceeded", 503, Throttled),
             ("Client.RequestLimitExceeded", 503, Throttled),
             ("Throttling", 400, Throttled),
@@ -268,6 +275,8 @@ mod tests {
             ("InsufficientFreeAddressesInSubnet", 400, Capacity),
             ("VcpuLimitExceeded", 400, Capacity),
             ("InstanceLimitExceeded", 400, Capacity),
+            ("MaxSpotInstanceCountExceeded", 400, Capacity),
+            ("SpotMaxPriceTooLow", 400, Capacity),
             ("UnauthorizedOperation", 403, Unauthorized),
             ("AuthFailure", 401, Unauthorized),
             ("ExpiredToken", 400, Unauthorized),

@@ -1,6 +1,6 @@
 //! EC2 and STS behind [`Cloud`]: the only place with AWS types. `account` holds the calls, `call` the one way that every
 //! request takes (time limits, repeats, metrics), `errors` what a code means, `convert` and `launch` the translation,
-//! `credentials` the identities. Start reading at [`AwsAccounts::from_config`].
+//! `credentials` the identities; what stands in traits of its own has its file, such as `spot`. Start reading at [`AwsAccounts::from_config`].
 
 mod account;
 mod call;
@@ -8,6 +8,8 @@ mod convert;
 mod credentials;
 mod errors;
 mod launch;
+mod paging;
+mod spot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -17,13 +17,13 @@ use crate::cloud::{
 
 /// Where a call happens: the account's number and the region.
 #[derive(Clone, Copy)]
-struct Place<'p> {
-    account: &'p str,
-    region: &'p str,
+pub(super) struct Place<'p> {
+    pub account: &'p str,
+    pub region: &'p str,
 }
 
 impl FakeCloud {
-    async fn look<T: Send>(
+    pub(super) async fn look<T: Send>(
         &self,
         operation: &'static str,
         region: &str,
@@ -33,7 +33,7 @@ impl FakeCloud {
         self.pass(operation, region, subject, false, effect).await
     }
 
-    async fn change<T: Send>(
+    pub(super) async fn change<T: Send>(
         &self,
         operation: &'static str,
         region: &str,
@@ -75,7 +75,7 @@ impl FakeCloud {
     }
 }
 
-fn text(filters: &[Filter]) -> String {
+pub(super) fn text(filters: &[Filter]) -> String {
     let texts: Vec<String> =
         filters.iter().map(|filter| format!("{}={}", filter.name, filter.values.join(","))).collect();
     texts.join(" ")
@@ -378,6 +378,7 @@ fn tags_of<'w>(world: &'w mut World, at: Place<'_>, id: &str) -> CloudResult<&'w
         "snap" => within(&mut region.snapshots, id, "InvalidSnapshot"),
         "vol" => within(&mut region.volumes, id, "InvalidVolume"),
         "eni" => within(&mut region.interfaces, id, "InvalidNetworkInterfaceID"),
+        "lt" => within(&mut region.templates, id, "InvalidLaunchTemplateId"),
         "sg" => within(&mut region.groups, id, "InvalidGroup"),
         "key" => within(&mut region.keys, id, "InvalidKeyPair"),
         "subnet" => within(&mut region.subnets, id, "InvalidSubnetID"),

@@ -32,7 +32,7 @@ impl World {
         if !matches!(instance.shown.state, InstanceState::Running | InstanceState::Stopped) {
             return Err(wrong_state(&request.instance_id, "imaged"));
         }
-        let (source, ena_support) = (instance.request.image_id.clone(), instance.ena_support);
+        let (source, ena_support) = (instance.request.machine.image_id.clone(), instance.ena_support);
         let snapshots = instance.shown.volume_ids.len();
         let template = self.images.get(&source).map(|image| image.shown.clone());
         let template = template.ok_or_else(|| not_found("InvalidAMIID", &source))?;

@@ -29,7 +29,15 @@ impl World {
             let found = self.region(account, region).instances.get(&id).map(|instance| instance.shown.clone());
             return found.ok_or_else(|| not_found("InvalidInstanceID", &id));
         }
-        let image = self.launchable_image(account, region, &request.image_id)?;
+        let launched = self.launch_new(account, region, request)?;
+        let launches = &mut self.region(account, region).launches;
+        launches.insert(request.client_token.clone(), (request.clone(), launched.id.clone()));
+        Ok(launched)
+    }
+
+    /// Launches whatever the token.
+    pub(super) fn launch_new(&mut self, account: &str, region: &str, request: &NewInstance) -> CloudResult<Instance> {
+        let image = self.launchable_image(account, region, &request.machine.image_id)?;
         let kind = base::instance_type(&request.instance_type).ok_or_else(|| {
             invalid("InvalidParameterValue", format!("Invalid value '{}' for InstanceType.", request.instance_type))
         })?;
@@ -95,7 +103,7 @@ impl World {
                     iops: None,
                     created_at: now,
                     instance_ids: vec![id.clone()],
-                    tags: request.volume_tags.clone(),
+                    tags: request.machine.volume_tags.clone(),
                 },
                 zone: subnet.availability_zone.clone(),
                 instance: Some(id.clone()),
@@ -105,7 +113,7 @@ impl World {
             .collect();
         let number = self.next();
         let (high, low) = (number / 250 % 250, number % 250 + 4);
-        let public = request.associate_public_ip_address.unwrap_or(subnet.maps_public_ip);
+        let public = request.machine.associate_public_ip_address.unwrap_or(subnet.maps_public_ip);
         let shown = Instance {
             id: id.clone(),
             state: InstanceState::Pending,
@@ -120,9 +128,10 @@ impl World {
             volume_ids: volumes.iter().map(|volume| volume.shown.id.clone()).collect(),
             interface_ids: vec![interface_id.clone()],
             instance_type: request.instance_type.clone(),
-            key_name: request.key_name.clone(),
+            key_name: request.machine.key_name.clone(),
+            spot: false,
             launched_at: now,
-            tags: request.instance_tags.clone(),
+            tags: request.machine.instance_tags.clone(),
         };
         let change = if self.failing_boots.is_empty() {
             Change::begin(InstanceState::Running, self.timings.boot)
@@ -135,7 +144,7 @@ impl World {
                 state: "in-use".to_owned(),
                 instance_id: Some(id.clone()),
                 group_ids: groups.clone(),
-                tags: request.interface_tags.clone(),
+                tags: request.machine.interface_tags.clone(),
             },
             subnet_id: subnet.id.clone(),
             groups: groups.clone(),
@@ -148,7 +157,6 @@ impl World {
         }
         region.volumes.extend(volumes.into_iter().map(|volume| (volume.shown.id.clone(), volume)));
         region.interfaces.insert(interface_id, interface);
-        region.launches.insert(request.client_token.clone(), (request.clone(), id.clone()));
         let instance = FakeInstance {
             shown: shown.clone(),
             request: request.clone(),
@@ -166,6 +174,12 @@ impl World {
     pub(super) fn stop_instance(&mut self, account: &str, region: &str, id: &str) -> CloudResult<()> {
         let stop = self.timings.stop;
         let instance = self.region(account, region).instance(id)?;
+        if instance.shown.spot {
+            let message = format!(
+                "You can't stop the Spot Instance '{id}' because it is associated with a one-time Spot Instance request. You can only stop Spot Instances associated with persistent Spot Instance requests."
+            );
+            return Err(invalid("UnsupportedOperation", message));
+        }
         match instance.shown.state {
             InstanceState::Running => {
                 instance.shown.state = InstanceState::Stopping;
@@ -190,10 +204,12 @@ impl World {
 
     pub(super) fn guest_shutdown(&mut self, account: &str, region: &str, id: &str) {
         self.settle();
-        let behavior =
-            self.region(account, region).instances.get(id).map(|instance| instance.request.shutdown_behavior);
-        let done = match behavior {
-            Some(ShutdownBehavior::Stop) => self.stop_instance(account, region, id),
+        // A spot instance is never stopped.
+        let stays = |instance: &&FakeInstance| {
+            !instance.shown.spot && instance.request.machine.shutdown_behavior == ShutdownBehavior::Stop
+        };
+        let done = match self.region(account, region).instances.get(id).filter(stays) {
+            Some(_) => self.stop_instance(account, region, id),
             _ => self.terminate_instance(account, region, id),
         };
         // A machine that does not run can't shut itself down either.
@@ -225,24 +241,24 @@ impl Region {
     }
 
     fn groups_for(&self, request: &NewInstance, subnet: &Subnet) -> CloudResult<Vec<String>> {
-        if let Some(name) = &request.key_name
+        if let Some(name) = &request.machine.key_name
             && !self.keys.values().any(|key| key.shown.name == *name)
         {
             return Err(not_found("InvalidKeyPair", name));
         }
-        if request.security_group_ids.is_empty() {
+        if request.machine.security_group_ids.is_empty() {
             let base =
                 self.groups.values().filter(|group| group.base && group.shown.vpc_id.as_ref() == Some(&subnet.vpc_id));
             return Ok(base.map(|group| group.shown.id.clone()).collect());
         }
-        for id in &request.security_group_ids {
+        for id in &request.machine.security_group_ids {
             let group = self.groups.get(id).ok_or_else(|| not_found("InvalidGroup", id))?;
             if group.shown.vpc_id.as_ref() != Some(&subnet.vpc_id) {
                 let message = format!("Security group {id} and subnet {} belong to different networks.", subnet.id);
                 return Err(invalid("InvalidParameter", message));
             }
         }
-        Ok(request.security_group_ids.clone())
+        Ok(request.machine.security_group_ids.clone())
     }
 
     pub(super) fn set_ena_support(&mut self, id: &str, enabled: bool) -> CloudResult<()> {
@@ -328,7 +344,8 @@ impl Device {
 
 /// The instance's volumes, the root first.
 fn devices(request: &NewInstance, root: &str) -> Vec<Device> {
-    let volumes = || request.block_devices.iter().filter(|device| !device.no_device && device.virtual_name.is_none());
+    let volumes =
+        || request.machine.block_devices.iter().filter(|device| !device.no_device && device.virtual_name.is_none());
     let root_device = volumes().find(|device| device.device_name == root);
     let others = volumes().filter(|device| device.device_name != root).map(|device| Device::of(Some(device)));
     std::iter::once(Device::of(root_device)).chain(others).collect()

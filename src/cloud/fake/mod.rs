@@ -1,7 +1,8 @@
 //! An EC2 world that remembers, for tests of what uses the cloud: several accounts and regions in memory, ids from a
 //! counter, states that take time (virtual under a paused tokio clock, or counted in looks), client tokens that outlive
 //! their instance, names that are taken, and faults on demand. Start reading at [`FakeCloud`]; `world` holds what there
-//! is, `api` answers the calls, `instances`, `images` and `network` know EC2's rules.
+//! is, `api` answers the calls, `instances`, `images`, `network` and `spot` know EC2's
+//! rules.
 
 mod api;
 mod base;
@@ -10,6 +11,7 @@ mod filters;
 mod images;
 mod instances;
 mod network;
+mod spot;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -282,7 +284,7 @@ impl FakeCloud {
     }
 
     /// Everything in all accounts and regions that was not there at first and stays: instances that neither are nor get
-    /// terminated, volumes, interfaces, key pairs, groups, images and snapshots. Each as `region kind id {tags}`.
+    /// terminated, volumes, interfaces, key pairs, groups, launch templates, images and snapshots. Each as `region kind id {tags}`.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         self.world().leftovers(|_| true)

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::cloud::{
-    CloudErrorClass, CloudResult, Filter, ImageQuery, ImageState, InstanceState, NewImage, NewImageCopy, NewInstance,
-    NewSecurityGroup,
+    CloudErrorClass, CloudResult, Filter, ImageQuery, ImageState, InstanceState, Machine, NewImage, NewImageCopy,
+    NewInstance, NewSecurityGroup, Placement,
 };
 use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
 
-const EAST: &str = "us-east-1";
+pub(super) const EAST: &str = "us-east-1";
 const WEST: &str = "us-west-2";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILYdMe8KW0rXnv380NdYYELFVonH++/e7qChT/Rh/+kk ingot";
 
@@ -20,7 +20,7 @@ fn tags(text: &str) -> Tags {
         .collect()
 }
 
-fn request(cloud: &FakeCloud, token: &str) -> NewInstance {
+pub(super) fn request(cloud: &FakeCloud, token: &str) -> NewInstance {
     sample_launch(cloud, EAST, token)
 }
 
@@ -28,23 +28,37 @@ fn request(cloud: &FakeCloud, token: &str) -> NewInstance {
 pub fn sample_launch(cloud: &FakeCloud, region: &str, token: &str) -> NewInstance {
     NewInstance {
         client_token: token.to_owned(),
-        image_id: cloud.base_image(region, "jammy-22.04-amd64").unwrap().id,
         instance_type: "t3.micro".to_owned(),
-        key_name: None,
-        security_group_ids: vec![],
         subnet_id: None,
         availability_zone: None,
-        associate_public_ip_address: None,
-        iam_instance_profile: None,
-        user_data: None,
-        block_devices: vec![],
-        ebs_optimized: false,
-        shutdown_behavior: ShutdownBehavior::Terminate,
-        metadata_options: MetadataOptions::default(),
-        instance_tags: tags("ingot:temporary=true"),
-        volume_tags: tags("ingot:temporary=true"),
-        interface_tags: vec![],
+        machine: Machine {
+            image_id: cloud.base_image(region, "jammy-22.04-amd64").unwrap().id,
+            key_name: None,
+            security_group_ids: vec![],
+            associate_public_ip_address: None,
+            iam_instance_profile: None,
+            user_data: None,
+            block_devices: vec![],
+            ebs_optimized: false,
+            shutdown_behavior: ShutdownBehavior::Terminate,
+            metadata_options: MetadataOptions::default(),
+            placement: Placement::default(),
+            capacity_reservation: None,
+            license_configurations: vec![],
+            unlimited_credits: false,
+            nitro_enclave: false,
+            instance_tags: tags("ingot:temporary=true"),
+            volume_tags: tags("ingot:temporary=true"),
+            interface_tags: vec![],
+        },
     }
+}
+
+/// The same with another machine.
+fn with_machine(cloud: &FakeCloud, token: &str, change: impl FnOnce(&mut Machine)) -> NewInstance {
+    let mut launch = request(cloud, token);
+    change(&mut launch.machine);
+    launch
 }
 
 fn image_of(instance_id: &str, name: &str) -> NewImage {
@@ -76,11 +90,11 @@ fn group(name: &str) -> NewSecurityGroup {
     NewSecurityGroup { name: name.to_owned(), description: "temporary".to_owned(), vpc_id: None, tags: vec![] }
 }
 
-fn code<T: std::fmt::Debug>(result: CloudResult<T>) -> String {
+pub(super) fn code<T: std::fmt::Debug>(result: CloudResult<T>) -> String {
     result.unwrap_err().code
 }
 
-async fn state_of(cloud: &FakeCloud, id: &str) -> InstanceState {
+pub(super) async fn state_of(cloud: &FakeCloud, id: &str) -> InstanceState {
     cloud.find_instances(EAST, &[Filter::new("instance-id", [id])]).await.unwrap()[0].state
 }
 
@@ -95,8 +109,10 @@ async fn a_whole_build_leaves_only_its_image() {
     let key = cloud.import_key_pair(EAST, "packer", KEY, &vec![]).await.unwrap();
     let sg = cloud.create_security_group(EAST, &group("packer")).await.unwrap();
     cloud.authorize_ingress(EAST, &sg, 22, &["198.51.100.1/32".to_owned()]).await.unwrap();
-    let launch =
-        NewInstance { key_name: Some("packer".into()), security_group_ids: vec![sg.clone()], ..request(&cloud, "t") };
+    let launch = with_machine(&cloud, "t", |machine| {
+        machine.key_name = Some("packer".into());
+        machine.security_group_ids = vec![sg.clone()];
+    });
     let instance = cloud.run_instance(EAST, &launch).await.unwrap();
     assert_eq!(instance.state, InstanceState::Pending);
     assert_eq!(state_of(&cloud, &instance.id).await, InstanceState::Running);
@@ -182,7 +198,7 @@ async fn what_is_in_use_is_not_deleted() {
     let cloud = FakeCloud::new();
     cloud.set_timings(FakeTimings { stop: Latency::Observations(1), ..FakeTimings::default() });
     let sg = cloud.create_security_group(EAST, &group("g")).await.unwrap();
-    let launch = NewInstance { security_group_ids: vec![sg.clone()], ..request(&cloud, "t") };
+    let launch = with_machine(&cloud, "t", |machine| machine.security_group_ids = vec![sg.clone()]);
     let instance = cloud.run_instance(EAST, &launch).await.unwrap();
     let violation = cloud.delete_security_group(EAST, &sg).await.unwrap_err();
     assert_eq!((violation.class, violation.code.as_str()), (CloudErrorClass::Busy, "DependencyViolation"));
@@ -367,7 +383,7 @@ async fn subnets_zones_and_room() {
 async fn volumes_that_stay_are_leftovers() {
     let cloud = FakeCloud::new();
     let kept = BlockDevice { device_name: "/dev/sdb".into(), delete_on_termination: false, ..BlockDevice::default() };
-    let launch = NewInstance { block_devices: vec![kept], ..request(&cloud, "t") };
+    let launch = with_machine(&cloud, "t", |machine| machine.block_devices = vec![kept]);
     let instance = cloud.run_instance(EAST, &launch).await.unwrap();
     assert_eq!(instance.volume_ids.len(), 2);
     cloud.terminate_instance(EAST, &instance.id).await.unwrap();
@@ -402,7 +418,7 @@ async fn boots_and_images_can_fail_and_guests_can_shut_down() {
     let reason = cloud.instances().remove(0).1.state_reason.unwrap();
     assert!(reason.contains("InvalidKMSKey"), "{reason}");
 
-    let stays = NewInstance { shutdown_behavior: ShutdownBehavior::Stop, ..request(&cloud, "b") };
+    let stays = with_machine(&cloud, "b", |machine| machine.shutdown_behavior = ShutdownBehavior::Stop);
     let stays = cloud.run_instance(EAST, &stays).await.unwrap();
     cloud.guest_shutdown(EAST, &stays.id);
     assert_eq!(state_of(&cloud, &stays.id).await, InstanceState::Stopped);

@@ -9,8 +9,8 @@ use super::filters::{Listed, one, optional};
 use super::timing::{Change, FakeTimings};
 use crate::cloud::denial::Denial;
 use crate::cloud::{
-    Image, ImageState, Instance, InstanceState, KeyPair, NetworkInterface, NewImageCopy, NewInstance, SecurityGroup,
-    Snapshot, Subnet, Tags, Volume,
+    CloudResult, FleetInstance, Image, ImageState, Instance, InstanceState, KeyPair, LaunchTemplate, NetworkInterface,
+    NewFleet, NewImageCopy, NewInstance, NewLaunchTemplate, SecurityGroup, Snapshot, Subnet, Tags, Volume,
 };
 
 #[derive(Default)]
@@ -27,6 +27,10 @@ pub(super) struct World {
     pub timings: FakeTimings,
     pub invisible_for: u32,
     pub full_zones: BTreeSet<String>,
+    /// Instance types without spot capacity.
+    pub no_spot: BTreeSet<String>,
+    /// USD an hour; none: below any limit.
+    pub spot_price: Option<f64>,
     pub failing_boots: Vec<String>,
     pub failing_images: Vec<String>,
     pub console: String,
@@ -47,6 +51,9 @@ pub(super) struct Region {
     /// Tokens outlive what they made.
     pub launches: BTreeMap<String, (NewInstance, String)>,
     pub copies: BTreeMap<String, (NewImageCopy, String)>,
+    pub templates: BTreeMap<String, FakeLaunchTemplate>,
+    /// By their tokens, with what was answered.
+    pub fleets: BTreeMap<String, (NewFleet, CloudResult<FleetInstance>)>,
 }
 
 pub(super) struct FakeSubnet {
@@ -76,6 +83,12 @@ pub(super) struct FakeInstance {
     pub groups: Vec<String>,
     pub change: Option<Change<InstanceState>>,
     pub ena_support: bool,
+    pub hidden: u32,
+}
+
+pub(super) struct FakeLaunchTemplate {
+    pub shown: LaunchTemplate,
+    pub request: NewLaunchTemplate,
     pub hidden: u32,
 }
 
@@ -212,6 +225,9 @@ impl World {
             for group in region.groups.values().filter(|group| !group.base) {
                 add(name, "security-group", &group.shown.id, &group.shown.tags);
             }
+            for template in region.templates.values() {
+                add(name, "launch-template", &template.shown.id, &template.shown.tags);
+            }
             for snapshot in region.snapshots.values() {
                 add(name, "snapshot", &snapshot.shown.id, &snapshot.shown.tags);
             }
@@ -232,7 +248,7 @@ impl Region {
 
 impl FakeInstance {
     /// It is terminated or on its way there.
-    fn ends(&self) -> bool {
+    pub(super) fn ends(&self) -> bool {
         matches!(self.shown.state, InstanceState::ShuttingDown | InstanceState::Terminated)
     }
 }
@@ -333,6 +349,12 @@ listed!(FakeInterface, NetworkInterface, |interface, filter| match filter {
     _ => None,
 });
 
+listed!(FakeLaunchTemplate, LaunchTemplate, |template, filter| match filter {
+    "launch-template-id" => one(&template.shown.id),
+    "launch-template-name" => one(&template.shown.name),
+    _ => None,
+});
+
 listed!(FakeSnapshot, Snapshot, |snapshot, filter| match filter {
     "snapshot-id" => one(&snapshot.shown.id),
     "status" => one(&snapshot.shown.state),
@@ -350,9 +372,10 @@ listed!(changing FakeInstance, Instance, |instance, filter| match filter {
         InstanceState::Terminated => "terminated",
     }),
     "client-token" => optional(instance.shown.client_token.as_ref()),
-    "image-id" => one(&instance.request.image_id),
+    "image-id" => one(&instance.request.machine.image_id),
     "instance-type" => one(&instance.request.instance_type),
-    "key-name" => optional(instance.request.key_name.as_ref()),
+    "instance-lifecycle" => Some(if instance.shown.spot { vec!["spot".to_owned()] } else { Vec::new() }),
+    "key-name" => optional(instance.request.machine.key_name.as_ref()),
     "vpc-id" => one(&instance.vpc_id),
     "subnet-id" => one(&instance.subnet_id),
     "availability-zone" => optional(instance.shown.availability_zone.as_ref()),

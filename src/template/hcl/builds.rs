@@ -9,6 +9,7 @@ use super::eval::{Evaluator, Globals};
 use crate::domain::diagnostic::{Diagnostic, SourceLocation};
 use crate::template::assemble::{Component, Parts};
 use crate::template::options::{Content, Entry, Node, Options};
+use crate::template::packer;
 use crate::template::runtime::Runtime;
 use crate::template::select::OnlyExcept;
 use crate::template::source::did_you_mean;
@@ -296,7 +297,7 @@ pub fn parts(
         attributes: Vec::new(),
         blocks: Vec::new(),
     };
-    let known = planned.builder_type == "amazon-ebs";
+    let known = packer::BUILT_IN_BUILDERS.contains(&planned.builder_type.as_str());
     if known {
         builder = source_evaluator.options(declared.body, declared.at.clone(), complaints);
     }

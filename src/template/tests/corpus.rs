@@ -32,6 +32,7 @@ fn about_components(complaint: &str) -> bool {
         "the template has no builders",
         "ami_name must have 3 to 128 characters, \"%s\"",
         "ami_name \"%s\" holds",
+        "deprecate_at must be a time such as 2027-01-31T00:00:00Z, this is \"%s\"",
         "source_ami_filter is missing",
     ]
     .iter()

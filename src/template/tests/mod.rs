@@ -1,5 +1,7 @@
 //! Whole templates: the ones that must evaluate, the complaints that must come, and a corpus where there is one.
 
+mod amazon_ebs;
+mod amazon_ebs_rules;
 mod complaints;
 mod corpus;
 mod functions;

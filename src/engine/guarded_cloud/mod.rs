@@ -2,6 +2,8 @@
 //! lease allows it. In this order: the wait for the budget can be long, so the lease is asked after it, right before the
 //! call is sent, and the time limit of a call begins then too.
 
+mod spot;
+
 use std::sync::Arc;
 use std::time::Duration;
 
