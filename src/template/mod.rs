@@ -17,6 +17,7 @@ pub mod select;
 pub mod source;
 mod stack;
 pub mod types;
+pub mod upgrade;
 pub mod value;
 mod var_files;
 

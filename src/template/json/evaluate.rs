@@ -27,6 +27,7 @@ pub fn evaluate(
     complaints: &mut Vec<Diagnostic>,
 ) -> Result<Evaluated, Vec<Diagnostic>> {
     let template = read(source, complaints).map_err(|faults| with_ranges(source, faults))?;
+    template.check_builders(complaints);
     let variables = user::evaluate(&template, source, request, runtime, complaints);
     let mut early = Early::new(runtime, "", "");
     early.user = Some(&variables.values);
@@ -155,6 +156,7 @@ pub fn outline(
     complaints: &mut Vec<Diagnostic>,
 ) -> Result<Outline, Vec<Diagnostic>> {
     let template = read(source, complaints).map_err(|faults| with_ranges(source, faults))?;
+    template.check_builders(complaints);
     let early = Early::new(runtime, "", "");
     // A name that depends on variables is shown as it is written.
     let names: Vec<String> = template

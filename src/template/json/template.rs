@@ -13,6 +13,8 @@ use crate::template::source::{SourceFile, did_you_mean};
 #[derive(Debug, Default)]
 pub struct JsonTemplate {
     pub description: Option<String>,
+    /// Where the template begins.
+    at: Option<SourceLocation>,
     /// `min_packer_version` as written.
     pub min_version: Option<String>,
     pub variables: Vec<Entry>,
@@ -82,15 +84,23 @@ pub fn read(source: &SourceFile, complaints: &mut Vec<Diagnostic>) -> Result<Jso
     let Some(entries) = parse::into_entries(root) else {
         return Err(vec![Diagnostic::error("a template must be a JSON object").at(Some(at))]);
     };
-    let mut template = JsonTemplate::default();
+    let mut template = JsonTemplate { at: Some(at), ..JsonTemplate::default() };
     let mut reader = Reader { complaints };
     for entry in entries {
         reader.root(entry, &mut template);
     }
-    if template.builders.is_empty() && reader.complaints.is_empty() {
-        reader.complain(&at, "the template has no builders", "add \"builders\": [{ \"type\": \"amazon-ebs\", … }]");
-    }
     Ok(template)
+}
+
+impl JsonTemplate {
+    /// The complaint that nothing is built, unless others say why.
+    pub fn check_builders(&self, complaints: &mut Vec<Diagnostic>) {
+        if self.builders.is_empty() && complaints.is_empty() {
+            let diagnostic = Diagnostic::error("the template has no builders")
+                .with_detail("add \"builders\": [{ \"type\": \"amazon-ebs\", … }]");
+            complaints.push(diagnostic.at(self.at.clone()));
+        }
+    }
 }
 
 struct Reader<'c> {

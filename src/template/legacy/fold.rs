@@ -21,7 +21,18 @@ pub fn nodes(nodes: &[Node], names: &dyn Names) -> Result<Vec<Node>, Fault> {
 /// With the first call that fails.
 pub fn node(node: &Node, names: &dyn Names) -> Result<Node, Fault> {
     Ok(match node {
-        Node::Action { span, pipeline } => Node::Action { span: *span, pipeline: self::pipeline(pipeline, names)? },
+        Node::Action { span, pipeline } => {
+            let folded = self::pipeline(pipeline, names)?;
+            match folded.commands.as_slice() {
+                [Command { operands, .. }] if folded.variables.is_empty() && folded != *pipeline => {
+                    match operands.as_slice() {
+                        [Operand::Constant(value)] => return Ok(Node::Text(value.print())),
+                        _ => Node::Action { span: *span, pipeline: folded },
+                    }
+                }
+                _ => Node::Action { span: *span, pipeline: folded },
+            }
+        }
         Node::Block(block) => Node::Block(Box::new(Block {
             kind: block.kind,
             span: block.span,
@@ -160,7 +171,9 @@ pub fn write_pipeline(pipeline: &Pipeline) -> String {
     format!("{} {} {commands}", names.join(", "), if pipeline.assigns { "=" } else { ":=" })
 }
 
-fn write_operand(operand: &Operand) -> String {
+/// An operand as it stands in an action.
+#[must_use]
+pub fn write_operand(operand: &Operand) -> String {
     let path = |path: &[String]| path.iter().map(|name| format!(".{name}")).collect::<String>();
     match operand {
         Operand::Constant(Value::Text(text)) => quote(text),

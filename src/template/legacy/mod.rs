@@ -8,7 +8,7 @@ mod builtins;
 pub mod early;
 mod escape;
 mod execute;
-mod fold;
+pub mod fold;
 pub mod functions;
 pub mod layout;
 mod operands;

@@ -14,7 +14,7 @@ const KNOWN: &[(u64, &str)] = &[
 ];
 
 /// Complaints that say nothing about the language: components and options that are made up or not there yet.
-fn about_components(complaint: &str) -> bool {
+pub(super) fn about_components(complaint: &str) -> bool {
     [
         "not supported yet",
         "there is no provisioner",

@@ -8,6 +8,7 @@ mod functions;
 mod json;
 mod language;
 mod templates;
+mod upgrade;
 
 use indexmap::IndexMap;
 use uuid::Uuid;

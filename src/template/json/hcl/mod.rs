@@ -15,6 +15,7 @@ use crate::domain::diagnostic::{Diagnostic, Hint};
 use crate::template::hcl::syntax::ast::{Attribute, Block, Body, Ident, Item, Label, Span};
 use crate::template::source::SourceFile;
 use expression::Expressions;
+pub use schema::is_component_block;
 use schema::{BlockSchema, Inside};
 
 /// Reads a file. Where there are faults, the body holds what could be read.

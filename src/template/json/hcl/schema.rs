@@ -88,6 +88,12 @@ const COMPONENT_BLOCKS: &[&str] = &[
     "vpc_filter",
 ];
 
+/// Whether components have a block of this name.
+#[must_use]
+pub fn is_component_block(name: &str) -> bool {
+    COMPONENT_BLOCKS.contains(&name)
+}
+
 impl Inside {
     fn schemas(self) -> &'static [BlockSchema] {
         match self {
