@@ -183,6 +183,27 @@ fn fmt_says_shows_and_does_what_packer_does() {
     assert_eq!(within(dir.path(), &["fmt", "other.hcl"]).code, Some(1));
 }
 
+#[test]
+fn hcl2_upgrade_writes_beside_the_template() {
+    let json = r#"{"variables": {"size": "t3.micro"}, "builders": [{"type": "amazon-ebs", "region": "us-east-1",
+        "source_ami": "ami-1", "instance_type": "{{user `size`}}", "ssh_username": "admin", "ami_name": "web-{{timestamp}}"}]}"#;
+    let dir = folder(&[("web.json", json), ("bad.json", "{\"builders\": [}")]);
+    let ended = within(dir.path(), &["hcl2_upgrade", "-with-annotations", "web.json"]);
+    let said = "Successfully created web.json.pkr.hcl. Exit 0\n";
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), said), "{}", ended.complaint);
+    let ended = within(dir.path(), &["validate", "web.json.pkr.hcl"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.complaint);
+    let ended = within(dir.path(), &["hcl2_upgrade", "-output-file=new/x.pkr.hcl", "web.json"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.complaint);
+    let written = fs::read_to_string(dir.path().join("new/x.pkr.hcl")).expect("a file");
+    assert!(written.contains("instance_type = \"${var.size}\""), "{written}");
+    let ended = with_input(json, dir.path(), &["hcl2_upgrade", "-"]);
+    assert_eq!((ended.code, ended.out), (Some(0), written));
+    let ended = within(dir.path(), &["hcl2_upgrade", "bad.json"]);
+    assert!(ended.code == Some(1) && ended.complaint.contains(" --> bad.json:1:15"), "{}", ended.complaint);
+    assert!(!dir.path().join("bad.json.pkr.hcl").exists());
+}
+
 /// Steps that pipelines have and that are nothing here.
 #[test]
 fn init_plugins_version_and_fix_do_no_harm() {
