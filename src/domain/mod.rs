@@ -15,6 +15,7 @@ pub mod ids;
 pub mod image;
 pub mod janitor;
 pub mod journal;
+pub mod lint;
 pub mod plan;
 pub mod policy;
 pub mod recovery;

@@ -10,6 +10,7 @@ mod files;
 pub mod hcl;
 pub mod json;
 pub mod legacy;
+pub mod lint;
 pub mod options;
 pub mod packer;
 pub mod runtime;
