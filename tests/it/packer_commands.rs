@@ -151,6 +151,20 @@ fn undeclared_variables_of_a_file_are_a_warning() {
 }
 
 #[test]
+fn lint_says_what_is_regretted_later() {
+    let text = template().replace("web-{{timestamp}}", "web");
+    let dir = folder(&[("web.pkr.hcl", &text)]);
+    assert_eq!(within(dir.path(), &["validate", "."]).complaint, "");
+    let ended = within(dir.path(), &["validate", "--lint", "."]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "The configuration is valid.\n"), "{}", ended.complaint);
+    assert!(ended.complaint.contains("warning[ami-name-static]: "), "{}", ended.complaint);
+    let bad = text.replace("owners      = [\"136693071363\"]", "");
+    fs::write(dir.path().join("web.pkr.hcl"), bad).expect("a file");
+    let ended = within(dir.path(), &["validate", "-syntax-only", "-lint", "."]);
+    assert!(ended.code == Some(1) && ended.complaint.contains("error[source-filter-owner]: "), "{}", ended.complaint);
+}
+
+#[test]
 fn fmt_says_shows_and_does_what_packer_does() {
     let raw = "variable \"x\" { type=string }\n";
     let formatted = "variable \"x\" { type = string }\n";
