@@ -2,6 +2,7 @@
 //! [`Server`] is put together from configuration, database, clouds, engine and API.
 
 mod first_token;
+mod secret_keys;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -80,6 +81,7 @@ fn server_command(command: ServerCommand) -> Exit {
             ConfigAction::Check(file) => with_config(&file, |_| printed("The configuration is valid.\n")),
             ConfigAction::Show(file) => with_config(&file, |config| printed(&config.describe())),
         },
+        ServerCommand::Secrets(args) => secret_keys::command(args.action),
         ServerCommand::Openapi => printed(&api::openapi_yaml()),
     }
 }
@@ -226,8 +228,7 @@ impl Database {
     }
 
     async fn connect(config: &Config, url: &SecretString) -> Result<Store> {
-        let key_file = config.secrets.key_file.clone().unwrap_or_else(|| config.data_dir.join("secret.key"));
-        let sealer = Sealer::from_file_or_create(&key_file)?;
+        let sealer = Sealer::from_file_or_create(&config.key_file())?;
         let store = Store::connect(url, config.database.max_connections, sealer, Arc::new(SystemClock)).await?;
         store.migrate().await?;
         Ok(store)

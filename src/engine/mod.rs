@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod build_journal;
 pub mod content;
+pub mod data_sources;
 pub mod database_time;
 pub mod executor;
 pub mod failures;

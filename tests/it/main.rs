@@ -17,6 +17,7 @@ mod one_call;
 mod packer_commands;
 mod pipeline;
 mod private_cluster;
+mod secret_keys;
 mod seeds;
 mod split_brain;
 mod support;

@@ -89,7 +89,7 @@ impl Parser<'_> {
                     expand = true;
                     let next = parser.peek();
                     if next.kind != TokenKind::CloseParen {
-                        parser.unexpected(next, "the ) of the call, right after ...,");
+                        parser.unexpected(next, "the ) of the call after ...");
                         return Err(Faulty);
                     }
                 }

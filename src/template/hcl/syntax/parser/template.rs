@@ -135,10 +135,10 @@ impl Parser<'_> {
         let name = word.text(self.text);
         if word.kind != TokenKind::Identifier || !DIRECTIVES.contains(&name) {
             if word.kind == TokenKind::Identifier {
-                let hint = did_you_mean(name, DIRECTIVES);
-                let detail =
-                    format!("there are if, else, endif, for and endfor; a literal %{{ is written %%{{ {}", hint.text);
-                self.faults.report(word.span, format!("there is no directive %{{ {name} }}"), detail.trim_end());
+                let mut hint = did_you_mean(name, DIRECTIVES);
+                let others = "there are if, else, endif, for and endfor; a literal %{ is written %%{";
+                hint.text = format!("{} {others}", hint.text).trim_start().to_owned();
+                self.faults.report(word.span, format!("there is no directive %{{ {name} }}"), hint);
             } else {
                 self.unexpected(word, "if, else, endif, for or endfor after %{");
             }
