@@ -14,6 +14,7 @@ pub mod failures;
 pub mod guarded_cloud;
 pub mod janitor;
 pub mod lease;
+pub mod lint;
 pub mod pipeline_metrics;
 pub mod scheduled_request;
 pub mod scheduler;
