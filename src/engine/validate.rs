@@ -5,7 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::accept::{AcceptRequest, AcceptSettings, blocking, evaluated, locate, new_id};
+use super::accept::{AcceptRequest, AcceptSettings, Data, blocking, evaluated, locate, new_id};
 use super::lint;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
@@ -22,6 +22,8 @@ pub struct Checks {
     pub syntax_only: bool,
     /// What lint rules find, too.
     pub lint: bool,
+    /// Whether data sources are asked; else their results are unknown, and so is what depends on them.
+    pub evaluate_datasources: bool,
 }
 
 /// What there is to say of a template.
@@ -74,7 +76,8 @@ pub async fn validate(
     }
     let at = clock.now();
     let run_id = new_id(at, &settings.random);
-    match evaluated(settings, request, template, account.clone(), at, run_id).await {
+    let data = if checks.evaluate_datasources { Data::Fetched } else { Data::Unknown };
+    match evaluated(settings, request, template, account.clone(), (at, run_id), data).await {
         Ok(prepared) => {
             let findings = if checks.lint { prepared.findings(settings).await? } else { Vec::new() };
             let run = prepared.into_dry_run();

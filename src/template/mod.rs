@@ -23,8 +23,8 @@ pub mod select;
 pub mod source;
 mod stack;
 pub mod types;
-pub mod upgrade;
 pub mod unify;
+pub mod upgrade;
 pub mod value;
 mod var_files;
 

@@ -65,6 +65,7 @@ impl From<ValidatedBuild> for ValidBuild {
     tag = "templates",
     params(
         ("syntax_only" = Option<bool>, Query, description = "Only whether the files can be parsed and have the right structure; variables need no values"),
+        ("evaluate_datasources" = Option<bool>, Query, description = "Data sources are asked; else their results are unknown, and what depends on them is not checked"),
         ("lint" = Option<bool>, Query, description = "What lint rules find, too: habits that work and that people regret, each with its rule"),
     ),
     request_body(
@@ -110,6 +111,7 @@ fn checks(query: &mut Query) -> Result<Checks> {
     Ok(Checks {
         syntax_only: query.parsed("syntax_only")?.unwrap_or(false),
         lint: query.parsed("lint")?.unwrap_or(false),
+        evaluate_datasources: query.parsed("evaluate_datasources")?.unwrap_or(false),
     })
 }
 
