@@ -65,7 +65,7 @@ pub struct Complaint {
     /// The lint rule that complains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// `error` or `warning`.
+    /// `error`, `warning` or `info`.
     pub severity: &'static str,
 }
 

@@ -18,6 +18,7 @@ use crate::auth::{Authenticator, PlainToken};
 use crate::cloud::fake::FakeCloud;
 use crate::domain::clock::Clock as _;
 use crate::domain::ids::TokenId;
+use crate::domain::lint::{LintLevel, LintPolicy};
 use crate::domain::policy::Policy;
 use crate::domain::role::Role;
 use crate::engine::accept::{AcceptSettings, Random};
@@ -98,6 +99,11 @@ impl Answer {
 
 impl TestApi {
     pub async fn new() -> Self {
+        Self::with_lint(&[]).await
+    }
+
+    /// With levels of lint rules.
+    pub async fn with_lint(levels: &[(&str, LintLevel)]) -> Self {
         let database = TestDatabase::new().await;
         let clock = Arc::new(TestClock::new());
         let store = database.store(clock.clone()).await;
@@ -112,6 +118,7 @@ impl TestApi {
         let accept = AcceptSettings {
             policies: BTreeMap::from([("default".to_owned(), Policy::default()), ("prod".to_owned(), prod)]),
             builder_identity: "ingot/test".to_owned(),
+            lint: LintPolicy { levels: levels.iter().map(|(rule, level)| ((*rule).to_owned(), *level)).collect() },
             evaluation_time_limit: Duration::from_secs(10),
             random: random.clone(),
             accounts: Some(Arc::new(cloud.clone())),

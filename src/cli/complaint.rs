@@ -69,14 +69,19 @@ impl Complaint {
     }
 
     #[must_use]
-    pub fn is_warning(&self) -> bool {
-        self.severity == Some(Severity::Warning)
+    pub fn severity(&self) -> Severity {
+        self.severity.unwrap_or(Severity::Error)
+    }
+
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.severity() == Severity::Error
     }
 
     /// Whether it tells of a value in a variable file that the template declares no variable for.
     #[must_use]
     pub fn is_undeclared_variable(&self) -> bool {
-        self.is_warning() && self.message.starts_with("the template declares no variable ")
+        !self.is_error() && self.message.starts_with("the template declares no variable ")
     }
 
     /// As `POST /v1/templates/validate` shows it.
@@ -87,7 +92,7 @@ impl Complaint {
         let end = place(self.end_line, self.end_column).or_else(|| start.clone());
         let range = start.zip(end).map(|(start, end)| json!({"start": start, "end": end}));
         let fields = [
-            ("severity", Some(json!(self.severity.unwrap_or(Severity::Error)))),
+            ("severity", Some(json!(self.severity()))),
             ("summary", Some(json!(self.message))),
             ("detail", self.detail.as_ref().map(|text| json!(text))),
             ("file", self.file.as_ref().map(|text| json!(text))),
@@ -104,13 +109,13 @@ impl Complaint {
 /// `2 errors, 1 warning`; empty when there is nothing to count.
 #[must_use]
 pub fn count(complaints: &[Complaint]) -> String {
-    let warnings = complaints.iter().filter(|complaint| complaint.is_warning()).count();
-    let words = |number: usize, word: &str| match number {
+    let words = |severity: Severity, word: &str| match complaints.iter().filter(|it| it.severity() == severity).count()
+    {
         0 => None,
         1 => Some(format!("1 {word}")),
         number => Some(format!("{number} {word}s")),
     };
-    let parts = [words(complaints.len() - warnings, "error"), words(warnings, "warning")];
+    let parts = [words(Severity::Error, "error"), words(Severity::Warning, "warning"), words(Severity::Info, "remark")];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 

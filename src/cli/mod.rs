@@ -13,6 +13,7 @@ mod fix;
 mod fmt;
 mod follow;
 mod git;
+mod hcl2_upgrade;
 mod image_name;
 mod images;
 mod init;
@@ -134,6 +135,9 @@ pub enum ClientCommand {
     Validate(validate::ValidateArgs),
     /// Bring HCL2 files to their canonical layout.
     Fmt(fmt::FmtArgs),
+    /// Write a JSON template as HCL2.
+    #[command(name = "hcl2_upgrade")]
+    Hcl2Upgrade(hcl2_upgrade::UpgradeArgs),
     /// Look whether the plugins that a template requires are there; there is nothing to install.
     Init(init::InitArgs),
     /// Show the plugins whose components are built in.
@@ -182,6 +186,7 @@ impl ClientCommand {
             Self::Build(args) => args.voice,
             Self::Validate(args) => args.voice,
             Self::Fmt(args) => args.voice,
+            Self::Hcl2Upgrade(args) => args.voice,
             Self::Init(args) => args.voice,
             Self::Plugins(args) => args.voice,
             Self::Fix(args) => args.voice,
@@ -218,6 +223,7 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
         // Without a runtime: these have to be quick.
         ClientCommand::Validate(args) => args.run(&context, &voice),
         ClientCommand::Fmt(args) => args.run(&voice),
+        ClientCommand::Hcl2Upgrade(args) => args.run(&voice),
         ClientCommand::Init(args) => args.run(&voice),
         ClientCommand::Plugins(args) => args.run(&voice),
         ClientCommand::Fix(args) => args.run(&voice),

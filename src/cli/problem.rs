@@ -10,7 +10,7 @@ use super::render::{Renderer, clean};
 
 /// The codes of problems that list what is wrong with a template; the headline of the first repeats the first complaint,
 /// for clients that show nothing else.
-const OF_TEMPLATES: [&str; 2] = ["template-invalid", "policy-violation"];
+const OF_TEMPLATES: [&str; 3] = ["template-invalid", "policy-violation", "lint-blocked"];
 
 /// An RFC 9457 problem document of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]

@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 
 use super::complaint::{Complaint, Sources};
 use super::screen::{ColorChoice, wants_color};
+use crate::domain::diagnostic::Severity;
 
 /// Of a source line, characters shown at most: what is longer is cut around the marked place.
 const WIDTH: usize = 120;
@@ -18,6 +19,7 @@ const TAB: &str = "    ";
 const RED: &str = "1;31";
 const YELLOW: &str = "1;33";
 const BLUE: &str = "1;34";
+const CYAN: &str = "1;36";
 const BOLD: &str = "1";
 
 /// Renders complaints.
@@ -51,8 +53,11 @@ impl Renderer<'_> {
     /// One complaint, with a newline at its end.
     #[must_use]
     pub fn one(&self, complaint: &Complaint) -> String {
-        let color = if complaint.is_warning() { YELLOW } else { RED };
-        let word = if complaint.is_warning() { "warning" } else { "error" };
+        let (word, color) = match complaint.severity() {
+            Severity::Error => ("error", RED),
+            Severity::Warning => ("warning", YELLOW),
+            Severity::Info => ("info", CYAN),
+        };
         let word = match &complaint.rule {
             Some(rule) => format!("{word}[{}]", clean(rule)),
             None => word.to_owned(),
@@ -181,7 +186,6 @@ pub fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::diagnostic::Severity;
 
     fn complaint(message: &str, line: u32, column: u32) -> Complaint {
         Complaint {

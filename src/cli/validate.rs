@@ -7,9 +7,13 @@ use super::Context;
 use super::complaint::{Complaint, Sources, count};
 use super::error::CliResult;
 use super::exit::Exit;
+use super::git;
 use super::inputs::{Inputs, TemplateArgs};
 use super::missing_file::missing_file;
 use super::voice::{Voice, VoiceArgs};
+use crate::domain::diagnostic::Diagnostic;
+use crate::domain::lint::LintPolicy;
+use crate::template::lint::{Input, lint};
 use crate::template::{self, Evaluated, Outline};
 
 #[derive(Debug, Args)]
@@ -19,6 +23,12 @@ pub struct ValidateArgs {
     /// Only whether the files can be parsed and have the right structure.
     #[arg(long)]
     syntax_only: bool,
+    /// Say nothing of values in variable files that the template declares no variable for.
+    #[arg(long)]
+    no_warn_undeclared_var: bool,
+    /// Say what works and is regretted later, too: each rule is explained in docs/lint/.
+    #[arg(long)]
+    lint: bool,
     #[command(flatten)]
     pub voice: VoiceArgs,
 }
@@ -35,27 +45,54 @@ struct Verdict {
 impl ValidateArgs {
     pub(super) fn run(self, context: &Context, voice: &Voice) -> CliResult<Exit> {
         let inputs = self.template.read(std::env::vars_os())?;
-        let verdict = if self.syntax_only { syntax(&inputs) } else { self.whole(&inputs, context)? };
+        let verdict = if self.syntax_only { self.syntax(&inputs) } else { self.whole(&inputs, context)? };
         verdict.tell(&inputs, context, voice)
     }
 
     fn whole(&self, inputs: &Inputs, context: &Context) -> CliResult<Verdict> {
-        // Asking git takes longer than everything else together, so only templates that want to know make us ask.
         let given = &self.template.given;
-        let git_sha = if mentions_git_sha(inputs) { self.template.commit(inputs) } else { given.git_sha.clone() };
+        let of_git = || mentions_git_sha(inputs).then(|| git::commit(&inputs.packed.root)).flatten();
+        let git_sha = given.git_sha.clone().or_else(of_git);
         let checked = given.check(inputs, git_sha.as_deref(), &*context.clock)?;
         let (diagnostics, builds) = match &checked.outcome {
             Ok(evaluated) => (&evaluated.warnings, builds(evaluated)),
             Err(diagnostics) => (diagnostics, Vec::new()),
         };
-        let complaints = checked.complaints(diagnostics);
+        let found = self.lint(inputs, checked.outcome.as_ref().ok());
+        let mut complaints = by_place(checked.complaints(diagnostics), inputs.complaints(&found));
+        complaints.retain(|complaint| !self.no_warn_undeclared_var || !complaint.is_undeclared_variable());
         Ok(Verdict { words: "The configuration is valid.", complaints, builds, sources: checked.sources })
+    }
+
+    fn syntax(&self, inputs: &Inputs) -> Verdict {
+        let (diagnostics, builds) = match template::outline(&inputs.packed.bundle) {
+            Ok(outline) => (Vec::new(), outlined(&outline)),
+            Err(diagnostics) => (diagnostics, Vec::new()),
+        };
+        let found = self.lint(inputs, None);
+        let complaints = by_place(inputs.complaints(&diagnostics), inputs.complaints(&found));
+        let words = "Syntax-only check passed. Everything looks okay.";
+        Verdict { words, complaints, builds, sources: inputs.sources() }
+    }
+
+    fn lint(&self, inputs: &Inputs, evaluated: Option<&Evaluated>) -> Vec<Diagnostic> {
+        if !self.lint {
+            return Vec::new();
+        }
+        let variables = inputs.variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+        lint(&Input {
+            bundle: &inputs.packed.bundle,
+            variables: &variables,
+            evaluated,
+            clean_image: true,
+            policy: &LintPolicy::default(),
+        })
     }
 }
 
 impl Verdict {
     fn tell(mut self, inputs: &Inputs, context: &Context, voice: &Voice) -> CliResult<Exit> {
-        let valid = self.complaints.iter().all(Complaint::is_warning);
+        let valid = !self.complaints.iter().any(Complaint::is_error);
         if !valid && let Some(advice) = missing_file(&self.complaints, inputs) {
             self.complaints.push(advice);
         }
@@ -73,13 +110,11 @@ impl Verdict {
     }
 }
 
-fn syntax(inputs: &Inputs) -> Verdict {
-    let (complaints, builds) = match template::outline(&inputs.packed.bundle) {
-        Ok(outline) => (Vec::new(), outlined(&outline)),
-        Err(diagnostics) => (inputs.complaints(&diagnostics), Vec::new()),
-    };
-    let words = "Syntax-only check passed. Everything looks okay.";
-    Verdict { words, complaints, builds, sources: inputs.sources() }
+/// Both, by place.
+fn by_place(complaints: Vec<Complaint>, found: Vec<Complaint>) -> Vec<Complaint> {
+    let mut all = [complaints, found].concat();
+    all.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    all
 }
 
 fn mentions_git_sha(inputs: &Inputs) -> bool {

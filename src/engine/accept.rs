@@ -10,17 +10,19 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{content, source_ami};
+use super::{content, lint, source_ami};
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
+use crate::domain::config::data_source::DataResults;
 use crate::domain::content_key::Content;
 use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
 use crate::domain::hold::RunOptions;
 use crate::domain::ids::{BuildId, RunId, TemplateId, TemplateVersionId};
+use crate::domain::lint::LintPolicy;
 use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
 use crate::store::accept::{NewBuild, NewRun};
@@ -96,6 +98,8 @@ pub struct AcceptSettings {
     pub policies: BTreeMap<String, Policy>,
     /// STOB's builder: `ingot/<version> (<deployment>)`.
     pub builder_identity: String,
+    /// How much each lint rule counts.
+    pub lint: LintPolicy,
     /// Longer evaluations are given up.
     pub evaluation_time_limit: Duration,
     pub random: Random,
@@ -142,7 +146,7 @@ pub struct DryRun {
 /// Evaluates, checks and writes the run down.
 ///
 /// # Errors
-/// `template-invalid`, `policy-violation`, `account-unknown`, `no-builds`, `…-invalid` for a field of the request,
+/// `template-invalid`, `policy-violation`, `lint-blocked`, `account-unknown`, `no-builds`, `…-invalid` for a field of the request,
 /// `template-not-found`; for a schedule [`SLOT_TAKEN`](crate::store::schedule_firings::SLOT_TAKEN); or the database is away.
 pub async fn accept(
     store: &Store,
@@ -327,6 +331,13 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// What lint rules find.
+    pub(super) async fn findings(&self, settings: &AcceptSettings) -> Result<Vec<Diagnostic>> {
+        let (bundle, request, evaluated) = (self.bundle.clone(), self.request.clone(), self.evaluation.clone());
+        let (policy, limit) = (settings.lint.clone(), settings.evaluation_time_limit);
+        lint::findings(bundle, request, Some(evaluated), policy, limit).await
+    }
+
     /// What the run would be.
     pub(super) fn into_dry_run(self) -> DryRun {
         let variables = self.shown_variables();
@@ -448,7 +459,17 @@ pub(super) async fn evaluated(
         let diagnostics = violations.into_iter().chain(evaluation.warnings).collect();
         return Err(Error::unprocessable("policy-violation", public).with_diagnostics(diagnostics));
     }
-    Ok(Prepared { request, template, account, bundle, evaluation })
+    let prepared = Prepared { request, template, account, bundle, evaluation };
+    if settings.lint.can_block() {
+        let found = prepared.findings(settings).await?;
+        let forbidden: Vec<Diagnostic> = found.into_iter().filter(|found| settings.lint.blocks(found)).collect();
+        if let Some(first) = forbidden.first() {
+            let rule = first.rule.as_deref().unwrap_or_default();
+            let public = format!("The lint policy of this server refuses the template: {} ({rule}).", first.summary);
+            return Err(Error::unprocessable("lint-blocked", public).with_diagnostics(forbidden));
+        }
+    }
+    Ok(prepared)
 }
 
 async fn resolve(store: &Store, source: &TemplateSource) -> Result<(Resolved, Option<String>)> {
@@ -516,7 +537,9 @@ async fn evaluate(
             now,
             run_id,
             clean_image: request.clean_image,
+            data: template::DataMode::Given(&DataResults::default()),
         })
+        .and_then(Evaluated::complete)
     });
     match tokio::time::timeout(settings.evaluation_time_limit, work).await {
         Ok(done) => done?.map_err(template_invalid),

@@ -1,9 +1,12 @@
 //! Validating a template: all of [`accept`](super::accept) but the writing, with everything that is wrong.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::accept::{AcceptRequest, AcceptSettings, blocking, evaluated, locate, new_id};
+use super::lint;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::diagnostic::Diagnostic;
@@ -17,6 +20,8 @@ use crate::template::{self, Outline};
 pub struct Checks {
     /// Only whether the files can be parsed and have the right structure; no variable needs a value.
     pub syntax_only: bool,
+    /// What lint rules find, too.
+    pub lint: bool,
 }
 
 /// What there is to say of a template.
@@ -60,34 +65,68 @@ pub async fn validate(
 ) -> Result<Validation> {
     let (template, account) = locate(store, settings, &request).await?;
     let bundle = template.bundle().clone();
+    // For the rules, when there is no evaluation to give them.
+    let unevaluated = checks.lint.then(|| request.clone());
     if checks.syntax_only {
-        let (diagnostics, builds) = outlined(bundle).await?;
-        return Ok(Validation { account, diagnostics, builds, variables: IndexMap::new() });
+        let (diagnostics, builds) = outlined(bundle.clone()).await?;
+        let found = Validation { account, diagnostics, builds, variables: IndexMap::new() };
+        return linted(found, settings, bundle, unevaluated).await;
     }
     let at = clock.now();
     let run_id = new_id(at, &settings.random);
     match evaluated(settings, request, template, account.clone(), at, run_id).await {
         Ok(prepared) => {
+            let findings = if checks.lint { prepared.findings(settings).await? } else { Vec::new() };
             let run = prepared.into_dry_run();
             let builds = run.builds.into_iter().map(|(build, plan)| ValidatedBuild {
                 builder_type: build.builder.builder_type().to_owned(),
                 name: build.name,
                 plan: Some(plan),
             });
-            Ok(Validation { account, diagnostics: run.warnings, builds: builds.collect(), variables: run.variables })
+            let diagnostics = by_place(run.warnings, findings);
+            Ok(Validation { account, diagnostics, builds: builds.collect(), variables: run.variables })
         }
         Err(error) => {
             let diagnostics = of_the_template(error)?;
-            let (_, builds) = outlined(bundle).await?;
-            Ok(Validation { account, diagnostics, builds, variables: IndexMap::new() })
+            let (_, builds) = outlined(bundle.clone()).await?;
+            let found = Validation { account, diagnostics, builds, variables: IndexMap::new() };
+            linted(found, settings, bundle, unevaluated).await
         }
     }
+}
+
+/// Adds what lint rules find in a template that was not evaluated.
+async fn linted(
+    mut found: Validation,
+    settings: &AcceptSettings,
+    bundle: Bundle,
+    request: Option<AcceptRequest>,
+) -> Result<Validation> {
+    let Some(request) = request else { return Ok(found) };
+    let (bundle, request) = (Arc::new(bundle), Arc::new(request));
+    let (policy, limit) = (settings.lint.clone(), settings.evaluation_time_limit);
+    let findings = lint::findings(bundle, request, None, policy, limit).await?;
+    found.diagnostics = by_place(found.diagnostics, findings);
+    Ok(found)
+}
+
+/// Both, each once.
+fn by_place(mut diagnostics: Vec<Diagnostic>, findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    for finding in findings {
+        if !diagnostics.contains(&finding) {
+            diagnostics.push(finding);
+        }
+    }
+    diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
+    diagnostics
 }
 
 /// The complaints of an error that is the template's.
 fn of_the_template(error: Error) -> Result<Vec<Diagnostic>> {
     match error.code {
-        "template-invalid" | "policy-violation" if !error.diagnostics.is_empty() => Ok(error.diagnostics),
+        "template-invalid" | "policy-violation" | "lint-blocked" if !error.diagnostics.is_empty() => {
+            Ok(error.diagnostics)
+        }
         "no-builds" | "evaluation-too-slow" => Ok(vec![Diagnostic::error(error.public)]),
         _ => Err(error),
     }

@@ -14,6 +14,7 @@ mod features;
 mod holds;
 mod kill_matrix;
 mod one_call;
+mod packer_commands;
 mod pipeline;
 mod private_cluster;
 mod secret_keys;

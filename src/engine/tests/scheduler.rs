@@ -71,6 +71,7 @@ impl Installation {
         let settings = Arc::new(AcceptSettings {
             policies: BTreeMap::from([("default".to_owned(), Policy::default())]),
             builder_identity: "ingot/test".to_owned(),
+            lint: crate::domain::lint::LintPolicy::default(),
             evaluation_time_limit: Duration::from_secs(10),
             random: random.clone(),
             accounts: None,

@@ -97,6 +97,10 @@ pub fn offset_of(source: &SourceFile, at: Position) -> Option<usize> {
     let line = source.line_offset(at.line)?;
     let column = usize::try_from(at.column).ok()?.checked_sub(1)?;
     let text = &source.text[line..];
+    // Looking at each character of one long line takes its time.
+    if text.get(..column).is_some_and(str::is_ascii) {
+        return Some(line + column);
+    }
     Some(line + text.char_indices().nth(column).map_or(text.len(), |(offset, _)| offset))
 }
 

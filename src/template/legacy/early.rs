@@ -115,7 +115,9 @@ fn render_pass(text: &str, early: &Early<'_>, late: Late, pass: u32) -> Result<S
     let groups: Vec<&[Node]> = if nodes.iter().any(declares) { vec![&nodes] } else { nodes.chunks(1).collect() };
     let mut result = String::new();
     for (at, group) in groups.iter().enumerate() {
-        let piece = match execute::render(group, &Scope { early, late }) {
+        let (rendered, steps) = execute::render_counted(group, &Scope { early, late });
+        early.runtime.spend(u64::from(steps / 4)).map_err(|message| Fault::new(whole, message))?;
+        let piece = match rendered {
             Ok(value) if matches!(group, [Node::Text(_)]) => Piece::Known(value),
             Ok(value) => known(value, group, early, late, pass)?,
             Err(Stop::Fault(fault)) => return Err(fault),

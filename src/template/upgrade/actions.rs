@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::names::{Names, identifier};
 use super::text::{Piece, operand};
+use crate::domain::diagnostic::Diagnostic;
 use crate::template::legacy::ast::{Command, Node, Operand, Pipeline};
 use crate::template::legacy::fold;
 use crate::template::legacy::parse::parse;
@@ -34,6 +35,8 @@ pub struct Shared<'n> {
     pub environment: BTreeSet<String>,
     /// `aws_secretsmanager`: name and key; the place counts from 1 in the data source's name.
     pub secrets: Vec<(String, Option<String>)>,
+    /// What can't be written in HCL2.
+    pub faults: Vec<Diagnostic>,
 }
 
 impl<'n> Shared<'n> {
@@ -47,6 +50,7 @@ impl<'n> Shared<'n> {
             strftime: false,
             environment: BTreeSet::new(),
             secrets: Vec::new(),
+            faults: Vec::new(),
         }
     }
 }

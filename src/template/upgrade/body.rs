@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::actions::{Shared, Translator};
 use super::text::{Piece, quoted};
+use crate::domain::diagnostic::Diagnostic;
 use crate::template::hcl::syntax::lexer::symbols::{is_identifier_continue, is_identifier_start};
 use crate::template::json::hcl::is_component_block;
 use crate::template::options::{Content, Entry, Node};
@@ -35,6 +36,12 @@ pub fn options(entries: &[Entry], translator: &mut Translator<'_, '_>) -> String
 
 /// Writes one option.
 pub fn option(key: &str, node: &Node, translator: &mut Translator<'_, '_>, into: &mut String) {
+    if !is_identifier(key) {
+        let fault = Diagnostic::error(format!("{key:?} can't be the name of an option in HCL2"));
+        let hint = "take it out; a name is letters, digits, _ and -";
+        translator.shared.faults.push(fault.with_detail(hint).at(Some(node.at.clone())));
+        return;
+    }
     match &node.content {
         Content::Map(entries) if is_block(key, entries) => block(key, entries, translator, into),
         Content::List(items) if items.is_empty() => {}
@@ -93,8 +100,12 @@ pub fn value(node: &Node, translator: &mut Translator<'_, '_>) -> String {
     }
 }
 
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(is_identifier_start) && name.chars().all(is_identifier_continue)
+}
+
 fn object_key(key: &str, translator: &mut Translator<'_, '_>) -> String {
-    if key.starts_with(is_identifier_start) && key.chars().all(is_identifier_continue) {
+    if is_identifier(key) {
         return key.to_owned();
     }
     quoted(&translator.pieces(key))

@@ -9,7 +9,7 @@ use crate::domain::diagnostic::{Diagnostic, Position};
 /// One complaint about a template.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TemplateDiagnostic {
-    /// `error` or `warning`.
+    /// `error`, `warning` or `info`.
     pub severity: &'static str,
     /// One line that is readable alone.
     pub summary: String,

@@ -65,6 +65,7 @@ impl From<ValidatedBuild> for ValidBuild {
     tag = "templates",
     params(
         ("syntax_only" = Option<bool>, Query, description = "Only whether the files can be parsed and have the right structure; variables need no values"),
+        ("lint" = Option<bool>, Query, description = "What lint rules find, too: habits that work and that people regret, each with its rule"),
     ),
     request_body(
         description = "As for `POST /v1/runs`, with the same query for the raw forms",
@@ -106,7 +107,10 @@ pub async fn validate_template(
 }
 
 fn checks(query: &mut Query) -> Result<Checks> {
-    Ok(Checks { syntax_only: query.parsed("syntax_only")?.unwrap_or(false) })
+    Ok(Checks {
+        syntax_only: query.parsed("syntax_only")?.unwrap_or(false),
+        lint: query.parsed("lint")?.unwrap_or(false),
+    })
 }
 
 #[cfg(test)]
@@ -114,6 +118,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::api::testing::{TEMPLATE, TestApi};
+    use crate::domain::lint::LintLevel;
     use crate::domain::role::Role;
 
     const HCL: &str = "application/hcl";
@@ -186,6 +191,37 @@ mod tests {
         let inline = json!({"files": {"a.pkr.hcl": TEMPLATE}});
         let answer = api.post_json(&token, &format!("{PATH}?syntax_only=true"), &inline).await.json();
         assert_eq!(answer["valid"], true, "{answer}");
+    }
+
+    #[tokio::test]
+    async fn lint_rules_have_their_say_when_they_are_asked() {
+        let (api, token) = builder().await;
+        let plain = api.post(&token, &format!("{PATH}?var.base=x"), HCL, TEMPLATE).await.json();
+        assert_eq!(plain["diagnostics"], json!([]));
+        for query in ["var.base=x", "syntax_only=true", "with_an_error"] {
+            let template =
+                if query == "with_an_error" { TEMPLATE.replace("region ", "regoin ") } else { TEMPLATE.into() };
+            let query = query.replace("with_an_error", "var.base=x");
+            let answer = api.post(&token, &format!("{PATH}?lint=true&{query}"), HCL, template).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let found = answer.json();
+            let rule = |id: &str| found["diagnostics"].as_array().unwrap().iter().find(|found| found["rule"] == id);
+            let finding = rule("ami-id-hard-coded").unwrap_or_else(|| panic!("{found}"));
+            assert_eq!((&finding["severity"], &finding["range"]["start"]["line"]), (&json!("warning"), &json!(16)));
+            assert!(finding["source_line"].as_str().unwrap().contains("source_ami"), "{finding}");
+            assert!(!answer.text().contains("hunter2"), "{}", answer.text());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rule_that_blocks_refuses_runs() {
+        let api = TestApi::with_lint(&[("ami-id-hard-coded", LintLevel::Block)]).await;
+        let token = api.token(Role::Builder, None).await;
+        let refused = api.post(&token, "/v1/runs?name=web&var.base=one", HCL, TEMPLATE).await;
+        assert_eq!(refused.problem(422), "lint-blocked");
+        assert_eq!(refused.json()["errors"][0]["rule"], "ami-id-hard-coded");
+        let found = api.post(&token, &format!("{PATH}?var.base=x"), HCL, TEMPLATE).await.json();
+        assert_eq!((&found["valid"], &found["diagnostics"][0]["rule"]), (&json!(false), &json!("ami-id-hard-coded")));
     }
 
     #[tokio::test]

@@ -89,6 +89,7 @@ impl Given {
             only: &[],
             except: &[],
             git_sha: None,
+            data: crate::template::DataMode::Unknown,
             now: "2024-03-05T14:07:09Z".parse().unwrap(),
             run_id: Uuid::nil(),
             clean_image: self.clean_image,
