@@ -205,6 +205,8 @@ async fn serve(config: Config) -> Result<Exit> {
 /// The database this server uses, and the private cluster when it is one.
 struct Database {
     store: Store,
+    /// The same as requests have it.
+    requests: Store,
     cluster: Option<PrivateCluster>,
 }
 
@@ -219,7 +221,7 @@ impl Database {
             (cluster.url(), Some(cluster))
         };
         match Self::connect(config, &url).await {
-            Ok(store) => Ok(Self { store, cluster }),
+            Ok((store, requests)) => Ok(Self { store, requests, cluster }),
             Err(error) => {
                 stop_cluster(cluster).await;
                 Err(error)
@@ -227,14 +229,18 @@ impl Database {
         }
     }
 
-    async fn connect(config: &Config, url: &SecretString) -> Result<Store> {
+    async fn connect(config: &Config, url: &SecretString) -> Result<(Store, Store)> {
         let sealer = Sealer::from_file_or_create(&config.key_file())?;
-        let store = Store::connect(url, config.database.max_connections, sealer, Arc::new(SystemClock)).await?;
+        let reads = if config.server.role.answers() { config.database.read_connections } else { 0 };
+        let others = config.database.max_connections - reads;
+        let store = Store::connect(url, others, sealer, Arc::new(SystemClock)).await?;
         store.migrate().await?;
-        Ok(store)
+        let requests = if reads > 0 { store.with_own_reads(reads) } else { store.clone() };
+        Ok((store, requests))
     }
 
     async fn close(self) {
+        self.requests.close().await;
         self.store.close().await;
         stop_cluster(self.cluster).await;
     }
@@ -277,7 +283,7 @@ impl Server {
         })?;
         let random = random();
         let database = Database::open(&config).await?;
-        match Self::assemble(&config, &lifecycle, clock, random, &database.store).await {
+        match Self::assemble(&config, &lifecycle, clock, random, &database).await {
             Ok((state, tasks, deployment, admin_token)) => {
                 let (role, max_builds) = (config.server.role, config.workers.max_builds);
                 Ok(Self { listener, state, tasks, lifecycle, database, deployment, role, max_builds, admin_token })
@@ -294,8 +300,9 @@ impl Server {
         lifecycle: &Lifecycle,
         clock: Arc<dyn Clock>,
         random: Random,
-        store: &Store,
+        database: &Database,
     ) -> Result<(ApiState, TaskTracker, DeploymentId, Option<PathBuf>)> {
+        let (store, requests) = (&database.store, &database.requests);
         let deployment = store.deployment().await?;
         let role = config.server.role;
         // A worker lets nobody in, so it leaves this to a server that does.
@@ -332,14 +339,14 @@ impl Server {
         } else {
             EngineHandle::none()
         };
-        let approved = ApprovedImages::new(store.clone());
+        let approved = ApprovedImages::new(requests.clone());
         if role.answers() {
             approved.refresh().await?;
         }
         let drain = lifecycle.soft_stop.clone();
         let draining = drain.clone();
         let state = ApiState {
-            store: store.clone(),
+            store: requests.clone(),
             accept,
             stage_order: stages,
             approved,

@@ -115,7 +115,7 @@ impl Store {
 
     async fn try_claim_queued(&self, owner: &str, limits: &BTreeMap<String, u32>) -> Result<Try> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let full = full_accounts(&mut tx, limits).await?;
         let Some(run) = self.lock_run_with_queued(&mut tx, &full).await? else { return Ok(Try::NothingThere) };
         if limits.contains_key(&run.account) {
@@ -227,7 +227,7 @@ impl Store {
     }
 
     async fn try_claim_expired(&self, owner: &str, include_expired: bool) -> Result<Try> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let candidate = sqlx::query!(
             "SELECT l.build_id, l.owner FROM builds b JOIN build_leases l ON l.build_id = b.id
              -- As the partial indexes have it; otherwise every build ever made is looked at.
@@ -347,7 +347,7 @@ impl Store {
         tracing::error!(build = %claim.build, error = %error.for_log(), "a build can't be read and is set aside");
         let reason = "Ingot can't read this build's frozen plan; was it accepted by a different version?";
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let run = transition::lock_run(&mut tx, claim.run).await?;
         let run = run.ok_or_else(|| Error::internal("a claimed build has no run"))?;
         sqlx::query!(

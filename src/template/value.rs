@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::decimal::Decimal;
+use super::number::Number;
 
 /// A value with its mark.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub enum Kind {
     /// Could not be worked out, and the reason was already reported: whoever meets it says nothing more.
     Unknown,
     Bool(bool),
-    Number(Decimal),
+    Number(Number),
     String(Arc<str>),
     Sequence(Arc<Sequence>),
     Mapping(Arc<Mapping>),
@@ -103,7 +103,7 @@ impl Value {
         Self { kind: Kind::Bool(flag), sensitive: false }
     }
 
-    pub fn number(number: impl Into<Decimal>) -> Self {
+    pub fn number(number: impl Into<Number>) -> Self {
         Self { kind: Kind::Number(number.into()), sensitive: false }
     }
 
@@ -291,7 +291,7 @@ impl Value {
         Some(match json {
             Json::Null => Self::NULL,
             Json::Bool(flag) => Self::bool(*flag),
-            Json::Number(number) => Self::number(Decimal::parse(&number.to_string())?),
+            Json::Number(number) => Self::number(Number::parse(&number.to_string())?),
             Json::String(text) => Self::string(text.as_str()),
             Json::Array(items) => Self::tuple(items.iter().map(Self::from_json).collect::<Option<_>>()?),
             Json::Object(entries) => Self::object(
@@ -314,7 +314,7 @@ impl Value {
         }
     }
 
-    fn sort_key(&self) -> (u8, Option<Decimal>, String) {
+    fn sort_key(&self) -> (u8, Option<Number>, String) {
         match &self.kind {
             Kind::Null | Kind::Unknown => (0, None, String::new()),
             Kind::Bool(flag) => (1, None, flag.to_string()),

@@ -5,10 +5,12 @@
 pub mod amazon_ebs;
 pub mod builders;
 pub mod communicator;
+pub mod data_source;
 pub mod image;
 pub mod launch;
 pub mod postprocessor;
 pub mod provisioner;
+pub mod registry;
 
 use std::time::Duration;
 

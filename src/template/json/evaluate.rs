@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::ranges;
-use super::template::{JsonTemplate, RawComponent, read};
+use super::template::{JsonTemplate, MAX_COMPLAINTS, RawComponent, read};
 use super::user;
 use crate::domain::diagnostic::{Diagnostic, SourceLocation};
 use crate::template::assemble::{self, Component, Parts};
@@ -48,12 +48,15 @@ pub fn evaluate(
         builds.extend(assemble::build(parts(&template, builder, name), &context, selection, request.clean_image));
         complaints.append(&mut decoded.into_inner());
     }
+    limit(complaints);
     ranges::fill(source, complaints);
     Ok(Evaluated {
         builds,
         variables: variables.report,
         sensitive_values: variables.sensitive_values,
         warnings: Vec::new(),
+        registry: None,
+        data_requests: Vec::new(),
         description: template.description,
     })
 }
@@ -76,6 +79,16 @@ fn parts(template: &JsonTemplate, builder: &RawComponent, name: &str) -> Parts {
             .iter()
             .map(|chain| chain.iter().filter(applies).map(RawComponent::component).collect())
             .collect(),
+    }
+}
+
+/// Leaves out what nobody reads, warnings first.
+fn limit(complaints: &mut Vec<Diagnostic>) {
+    if complaints.len() > MAX_COMPLAINTS {
+        complaints.sort_by_key(|complaint| !complaint.is_error());
+        let more = complaints.len() - MAX_COMPLAINTS;
+        complaints.truncate(MAX_COMPLAINTS);
+        complaints.push(Diagnostic::warning(format!("{more} more complaints are left out")));
     }
 }
 

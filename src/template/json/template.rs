@@ -58,6 +58,11 @@ pub struct RawComponent {
     pub only: OnlyExcept,
 }
 
+/// Complaints that are told; whoever has more has another problem.
+pub const MAX_COMPLAINTS: usize = 1000;
+/// Options that a component may have; the largest builder has some two hundred.
+const MAX_OPTIONS: usize = 1000;
+
 /// Keys at the root. Packer takes them in any case.
 const ROOT: &[&str] = &[
     "min_packer_version",
@@ -109,6 +114,9 @@ struct Reader<'c> {
 
 impl Reader<'_> {
     fn complain(&mut self, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<Hint>) {
+        if self.complaints.len() > MAX_COMPLAINTS {
+            return;
+        }
         self.complaints.push(Diagnostic::error(summary).with_detail(detail).at(Some(at.clone())));
     }
 
@@ -288,6 +296,10 @@ impl Reader<'_> {
         }
         if !component.only.only.is_empty() && !component.only.except.is_empty() {
             self.complain(&component.at, "only one of only and except can be given", "take one of them out");
+        }
+        if component.entries.len() > MAX_OPTIONS {
+            self.complain(&component.at, format!("a {what} has more than {MAX_OPTIONS} options"), "");
+            component.entries.truncate(MAX_OPTIONS);
         }
         self.misplaced(&mut component);
         renamed::refuse(&mut component, self.complaints);

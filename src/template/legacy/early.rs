@@ -115,7 +115,9 @@ fn render_pass(text: &str, early: &Early<'_>, late: Late, pass: u32) -> Result<S
     let groups: Vec<&[Node]> = if nodes.iter().any(declares) { vec![&nodes] } else { nodes.chunks(1).collect() };
     let mut result = String::new();
     for (at, group) in groups.iter().enumerate() {
-        let piece = match execute::render(group, &Scope { early, late }) {
+        let (rendered, steps) = execute::render_counted(group, &Scope { early, late });
+        early.runtime.spend(u64::from(steps / 4)).map_err(|message| Fault::new(whole, message))?;
+        let piece = match rendered {
             Ok(value) if matches!(group, [Node::Text(_)]) => Piece::Known(value),
             Ok(value) => known(value, group, early, late, pass)?,
             Err(Stop::Fault(fault)) => return Err(fault),
@@ -204,11 +206,10 @@ fn allowed_pipeline(pipeline: &ast::Pipeline, root: bool, late: Late) -> Result<
             match operand {
                 Operand::Constant(_) => {}
                 Operand::Group(inner, _) => allowed_pipeline(inner, root, late)?,
-                Operand::Field(path) if root => field(path, late).map_err(|t| fault(t.message).with_hint(t.hint))?,
-                Operand::Variable(name, path) if name.is_empty() && !path.is_empty() => {
-                    field(path, late).map_err(|t| fault(t.message).with_hint(t.hint))?;
+                Operand::Field(_) | Operand::Variable(..) | Operand::Dot => {
+                    let path = data_path(operand, root);
+                    path.map_or(Ok(()), |path| field(path, late)).map_err(|t| fault(t.message).with_hint(t.hint))?;
                 }
-                Operand::Variable(..) | Operand::Field(_) | Operand::Dot => {}
                 Operand::Function(name) if name == "build" => {
                     if !late.build {
                         return Err(fault("{{ build … }} has no value in this option".to_owned()));
@@ -224,6 +225,15 @@ fn allowed_pipeline(pipeline: &ast::Pipeline, root: bool, late: Late) -> Result<
         }
     }
     Ok(())
+}
+
+/// The path of an operand that looks at the data; `root` says whether `.` is all of it.
+fn data_path(operand: &Operand, root: bool) -> Option<&[String]> {
+    match operand {
+        Operand::Field(path) if root => Some(path),
+        Operand::Variable(name, path) if name.is_empty() && !path.is_empty() => Some(path),
+        _ => None,
+    }
 }
 
 fn field(path: &[String], late: Late) -> Result<(), Trouble> {

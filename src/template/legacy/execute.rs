@@ -47,11 +47,17 @@ pub struct Machine<'n> {
 /// # Errors
 /// With the first fault, or when something is only known later.
 pub fn render(nodes: &[Node], names: &dyn Names) -> Result<String, Stop> {
+    render_counted(nodes, names).0
+}
+
+/// [`render`], and how many steps it took.
+pub fn render_counted(nodes: &[Node], names: &dyn Names) -> (Result<String, Stop>, u32) {
     let mut machine = Machine { names, variables: Vec::new(), output: String::new(), steps: 0, span: Span::default() };
-    match machine.nodes(nodes, &Dot::Root) {
-        Ok(_) => Ok(machine.output),
+    let result = match machine.nodes(nodes, &Dot::Root) {
+        Ok(_) => Ok(std::mem::take(&mut machine.output)),
         Err(obstacle) => Err(machine.stop(obstacle)),
-    }
+    };
+    (result, machine.steps)
 }
 
 /// Works one command out, with what is piped into it.

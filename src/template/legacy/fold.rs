@@ -1,6 +1,8 @@
 //! What stays of a text whose actions can only be rendered while the build runs: everything known is put in as constants,
 //! and the rest is written as actions again.
 
+use std::fmt::Write;
+
 use super::ast::{Block, Command, Node, Operand, Pipeline};
 use super::execute::{self, Stop};
 use super::parse::Fault;
@@ -127,12 +129,14 @@ pub fn write(nodes: &[Node]) -> String {
                 let before_action = nodes.get(at + 1).is_some_and(|node| !matches!(node, Node::Text(_)));
                 text.push_str(&literal_text(literal, before_action));
             }
-            Node::Action { pipeline, .. } => text.push_str(&format!("{{{{ {} }}}}", write_pipeline(pipeline))),
+            Node::Action { pipeline, .. } => {
+                let _ = write!(text, "{{{{ {} }}}}", write_pipeline(pipeline));
+            }
             Node::Break(_) => text.push_str("{{ break }}"),
             Node::Continue(_) => text.push_str("{{ continue }}"),
             Node::Block(block) => {
                 let word = block.kind.word();
-                text.push_str(&format!("{{{{ {word} {} }}}}", write_pipeline(&block.pipeline)));
+                let _ = write!(text, "{{{{ {word} {} }}}}", write_pipeline(&block.pipeline));
                 text.push_str(&write(&block.body));
                 if !block.otherwise.is_empty() {
                     text.push_str("{{ else }}");
@@ -174,7 +178,7 @@ pub fn write_pipeline(pipeline: &Pipeline) -> String {
 /// An operand as it stands in an action.
 #[must_use]
 pub fn write_operand(operand: &Operand) -> String {
-    let path = |path: &[String]| path.iter().map(|name| format!(".{name}")).collect::<String>();
+    let path = |path: &[String]| path.iter().flat_map(|name| [".", name]).collect::<String>();
     match operand {
         Operand::Constant(Value::Text(text)) => quote(text),
         Operand::Constant(Value::Nil) => "nil".to_owned(),

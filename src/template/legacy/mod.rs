@@ -206,8 +206,8 @@ mod tests {
             "b baa bbb"
         );
         assert_eq!(
-            render("{{ .SourceAMITags }} {{ 1e21 }} {{ 0.000001 }} {{ 2.50 }} {{ -0x10 }}"),
-            "map[Name:base os:linux] 1e+21 1e-06 2.5 -16"
+            render("{{ .SourceAMITags }} {{ 1e21 }} {{ 0.000001 }} {{ 2.50 }} {{ 1234567.0 }} {{ -0x10 }}"),
+            "map[Name:base os:linux] 1e+21 1e-06 2.5 1.234567e+06 -16"
         );
     }
 

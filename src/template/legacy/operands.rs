@@ -43,7 +43,7 @@ impl<'t, 'v> Reader<'t, 'v> {
     /// Reads `}}`; gives where it ends and whether it was `-}}`.
     pub fn close(&mut self) -> Result<(usize, bool), Fault> {
         self.space();
-        let trims = self.rest().starts_with("-}}");
+        let trims = self.trims();
         if trims {
             self.at += 1;
         }
@@ -54,6 +54,11 @@ impl<'t, 'v> Reader<'t, 'v> {
             None => self.fault("{{ is not closed by }}"),
             Some(other) => self.misplaced(other),
         })
+    }
+
+    /// Whether `-}}` stands here; white space before it is part of it.
+    fn trims(&self) -> bool {
+        self.rest().starts_with("-}}") && self.text[..self.at].ends_with([' ', '\t', '\r', '\n'])
     }
 
     fn misplaced(&self, character: char) -> Fault {
@@ -140,9 +145,12 @@ impl<'t, 'v> Reader<'t, 'v> {
             let Some(first) = rest.chars().next() else {
                 return Err(self.fault("{{ is not closed by }}"));
             };
-            if matches!(first, '|' | ')' | '}') || rest.starts_with("-}}") {
+            if matches!(first, '|' | ')' | '}') || self.trims() {
                 if operands.is_empty() {
                     return Err(self.fault("a value is missing in {{ }}"));
+                }
+                if operands == [Operand::Constant(Value::Nil)] {
+                    return Err(self.fault("nil is nothing that can stand by itself in {{ }}"));
                 }
                 return Ok(Command { span: Span { start, end }, operands });
             }
@@ -257,7 +265,12 @@ impl<'t, 'v> Reader<'t, 'v> {
         let radix =
             |prefix: &str, radix| lower.strip_prefix(prefix).and_then(|hex| i64::from_str_radix(hex, radix).ok());
         let integer = radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2));
-        let integer = integer.or_else(|| lower.parse().ok());
+        // A zero before other digits makes it octal.
+        let octal = lower.strip_prefix('0').filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()));
+        let integer = match octal {
+            Some(digits) => i64::from_str_radix(digits, 8).ok(),
+            None => integer.or_else(|| lower.parse().ok()),
+        };
         if let Some(integer) = integer.filter(|_| digits.starts_with(|c: char| c.is_ascii_digit())) {
             return Ok(Operand::Constant(Value::Integer(if negative { -integer } else { integer })));
         }

@@ -52,7 +52,7 @@ pub fn parse(text: &str) -> Result<Vec<Node>, Fault> {
     let (nodes, end) = parser.list(0)?;
     match end {
         End::Text => Ok(nodes),
-        End::End(span) => Err(Fault::new(span, "{{ end }} closes nothing").with_hint("take it out")),
+        End::Close(span) => Err(Fault::new(span, "{{ end }} closes nothing").with_hint("take it out")),
         End::Else(span, _) => Err(Fault::new(span, "{{ else }} belongs to no {{ if }}, {{ with }} or {{ range }}")),
     }
 }
@@ -60,7 +60,7 @@ pub fn parse(text: &str) -> Result<Vec<Node>, Fault> {
 /// What ended a list of nodes.
 enum End {
     Text,
-    End(Span),
+    Close(Span),
     /// With the block that `{{else if}}` opens, up to its own end.
     Else(Span, Option<(BlockKind, Pipeline)>),
 }
@@ -124,7 +124,7 @@ impl Parser<'_> {
                 }
                 Action::Break => nodes.push(Node::Break(span)),
                 Action::Continue => nodes.push(Node::Continue(span)),
-                Action::End => return Ok((nodes, End::End(span))),
+                Action::End => return Ok((nodes, End::Close(span))),
                 Action::Else(block) => return Ok((nodes, End::Else(span, block))),
             }
         }
@@ -150,7 +150,7 @@ impl Parser<'_> {
         let mut otherwise = Vec::new();
         match end {
             End::Text => return missing(),
-            End::End(_) => {}
+            End::Close(_) => {}
             // `{{else if}}` shares its `{{end}}` with what it belongs to.
             End::Else(span, Some((kind, pipeline))) => {
                 otherwise.push(self.block(kind, pipeline, span.start, depth + 1)?);
@@ -160,7 +160,7 @@ impl Parser<'_> {
                 otherwise = nodes;
                 match end {
                     End::Text => return missing(),
-                    End::End(_) => {}
+                    End::Close(_) => {}
                     End::Else(span, _) => return Err(Fault::new(span, "there is an {{ else }} already")),
                 }
             }

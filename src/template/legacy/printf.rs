@@ -1,5 +1,7 @@
 //! Go's `printf`, for the values that actions have. A verb that does not fit its value prints what Go prints for it.
 
+use std::fmt::Write;
+
 use super::Trouble;
 use super::value::{Value, exponent_form, quote};
 
@@ -8,6 +10,7 @@ const MAX_WIDTH: usize = 10_000;
 
 /// One verb's flags, width and precision.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "Go has five flags, which combine freely")]
 struct Verb {
     minus: bool,
     plus: bool,
@@ -54,9 +57,18 @@ pub fn format(format: &str, arguments: &[Value]) -> Result<String, Trouble> {
             result.push('%');
             continue;
         }
-        match arguments.get(next) {
+        let value = arguments.get(next);
+        let rare = matches!((letter, value), ('x' | 'X' | 'b', Some(Value::Float(_))))
+            || (letter == 'q' && (verb.plus || verb.sharp));
+        if letter == '[' || rare {
+            return Err(Trouble::new("printf: this use of a verb is not supported")
+                .with_hint("use %s, %d, %v, %q, %x and %f with width, precision and the flags - + 0"));
+        }
+        match value {
             Some(value) => result.push_str(&verb.write(letter, value)),
-            None => result.push_str(&format!("%!{letter}(MISSING)")),
+            None => {
+                let _ = write!(result, "%!{letter}(MISSING)");
+            }
         }
         next += 1;
         if result.len() > super::execute::MAX_OUTPUT {
@@ -66,7 +78,7 @@ pub fn format(format: &str, arguments: &[Value]) -> Result<String, Trouble> {
     if next < arguments.len() {
         let extra: Vec<String> =
             arguments[next..].iter().map(|value| format!("{}={}", go_type(value), value.print())).collect();
-        result.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
+        let _ = write!(result, "%!(EXTRA {})", extra.join(", "));
     }
     Ok(result)
 }
@@ -110,6 +122,8 @@ fn go_type(value: &Value) -> &'static str {
 impl Verb {
     fn write(self, letter: char, value: &Value) -> String {
         let body = match (letter, value) {
+            ('T', value) => Some(go_type(value).to_owned()),
+            ('v', Value::Text(text)) if self.sharp => Some(quote(text)),
             ('v' | 's', Value::Text(text)) => Some(self.cut(text)),
             ('q', Value::Text(text)) => Some(quote(&self.cut(text))),
             ('x' | 'X', Value::Text(text)) => Some(self.hexadecimal(letter, text)),
@@ -122,10 +136,12 @@ impl Verb {
             }
             ('U', Value::Integer(number)) => Some(format!("U+{number:04X}")),
             ('d' | 'v' | 'x' | 'X' | 'o' | 'b' | 'O', Value::Integer(number)) => {
-                return self.integer(letter, *number);
+                // With %v, + asks for field names, of which there are none.
+                return Self { plus: self.plus && letter != 'v', ..self }.integer(letter, *number);
             }
             ('v' | 'g' | 'G' | 'f' | 'F' | 'e' | 'E', Value::Float(number)) => {
-                return self.number(&self.float(letter, *number));
+                let plain = Self { plus: self.plus && letter != 'v', ..self };
+                return plain.number(&self.float(letter, *number));
             }
             ('v', Value::Map(_) | Value::Nil) => Some(value.print()),
             _ => None,
@@ -146,8 +162,10 @@ impl Verb {
 
     fn hexadecimal(self, letter: char, text: &str) -> String {
         let bytes = text.bytes().take(self.precision.unwrap_or(usize::MAX));
-        let digits: String =
+        let between = if self.space { " " } else { "" };
+        let digits: Vec<String> =
             bytes.map(|byte| if letter == 'x' { format!("{byte:02x}") } else { format!("{byte:02X}") }).collect();
+        let digits = digits.join(between);
         if self.sharp { format!("0{letter}{digits}") } else { digits }
     }
 
@@ -182,6 +200,7 @@ impl Verb {
             ('f' | 'F', precision) => format!("{number:.*}", precision.unwrap_or(6)),
             ('e', precision) => exponent_form(&format!("{number:.*e}", precision.unwrap_or(6))),
             ('E', precision) => exponent_form(&format!("{number:.*e}", precision.unwrap_or(6))).to_uppercase(),
+            ('G', None) => Value::Float(number).print().to_uppercase(),
             (_, None) => Value::Float(number).print(),
             (letter, Some(precision)) => {
                 let text = general(number, precision.max(1));
@@ -220,9 +239,9 @@ impl Verb {
 fn general(number: f64, digits: usize) -> String {
     let scientific = format!("{number:.*e}", digits - 1);
     let exponent: i32 = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
-    let strip = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
+    let strip = |text: &str| {
+        let cut = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text };
+        cut.to_owned()
     };
     let places = i32::try_from(digits).unwrap_or(i32::MAX);
     if exponent < -4 || exponent >= places {
@@ -260,7 +279,9 @@ mod tests {
         assert_eq!(f("%s %s", &["a".into()]), "a %!s(MISSING)");
         assert_eq!(f("a", &[1.into()]), "a%!(EXTRA int=1)");
         assert_eq!(f("%.1s|%5s|%%", &["äö".into(), "ab".into()]), "ä|   ab|%");
-        assert!(format("%99999999d", &[1.into()]).is_err());
+        for refused in ["%99999999d", "%[1]d", "%+q"] {
+            assert!(format(refused, &[1.into()]).is_err(), "{refused}");
+        }
     }
 
     impl From<i64> for Value {

@@ -1,6 +1,7 @@
 //! What an action works with.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// A value of Go's text/template, as far as Packer's data has such.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,18 +63,19 @@ impl Value {
     }
 }
 
-/// A number as Go's `%v` prints it: the shortest text, with an exponent below 1e-4 and from 1e21.
+/// A number as Go's `%v` prints it: the shortest text, with an exponent when it is below -4 or above 5.
 #[must_use]
 pub fn print_float(number: f64) -> String {
-    let size = number.abs();
-    if number == 0.0 || !number.is_finite() || (1e-4..1e21).contains(&size) {
+    let shortest = format!("{number:e}");
+    let exponent = shortest.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok()).unwrap_or(0);
+    if number == 0.0 || !number.is_finite() || (-4..6).contains(&exponent) {
         return match () {
             () if number.is_nan() => "NaN".to_owned(),
             () if number.is_infinite() => if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
             () => format!("{number}"),
         };
     }
-    exponent_form(&format!("{number:e}"))
+    exponent_form(&shortest)
 }
 
 /// Rust's `1e-7` as Go writes it: `1e-07`.
@@ -96,8 +98,8 @@ pub fn quote(text: &str) -> String {
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
             other if other.is_control() => {
-                let code = u32::from(other);
-                quoted.push_str(&if code < 0x80 { format!("\\x{code:02x}") } else { format!("\\u{code:04x}") });
+                // Control characters end at U+009F.
+                let _ = write!(quoted, "\\u{:04x}", u32::from(other));
             }
             other => quoted.push(other),
         }

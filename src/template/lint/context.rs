@@ -3,8 +3,8 @@
 use super::Input;
 use super::model::{Build, Component, Model, Value};
 use super::scripts::{self, Script};
+use crate::domain::config::AmazonEbs;
 use crate::domain::config::amazon_ebs::SourceAmi;
-use crate::domain::config::{AmazonEbs, BuilderConfig};
 
 /// A template, read.
 #[derive(Debug)]
@@ -30,11 +30,7 @@ impl<'i> Context<'i> {
     #[must_use]
     pub fn evaluated(&self, source: &Component) -> Option<&'i AmazonEbs> {
         let builds = self.input.evaluated.into_iter().flat_map(|evaluated| &evaluated.builds);
-        builds.filter(|build| build.source == source.name).find_map(|build| match &build.builder {
-            BuilderConfig::AmazonEbs(ebs) => Some(&**ebs),
-            #[allow(unreachable_patterns, reason = "there may be other builders")]
-            _ => None,
-        })
+        builds.filter(|build| build.source == source.name).find_map(|build| build.builder.ebs())
     }
 
     /// The SSH user, as far as it is known.
@@ -49,8 +45,11 @@ impl<'i> Context<'i> {
     /// The base image's name and owners, as far as they are known.
     #[must_use]
     pub fn base_image(&self, source: &Component) -> (Option<String>, Vec<String>) {
-        let mut name = source.text("source_ami_filter.filters.name");
-        let owners = source.get("source_ami_filter.owners").and_then(Value::items);
+        let (mut name, owners) = match self.data_source(source) {
+            Some(data) => (data.text("filters.name"), data.get("owners")),
+            None => (source.text("source_ami_filter.filters.name"), source.get("source_ami_filter.owners")),
+        };
+        let owners = owners.and_then(Value::items);
         let mut owners: Vec<String> = owners.unwrap_or_default().iter().filter_map(Value::text).collect();
         if let Some(SourceAmi::Filter(filter)) = self.evaluated(source).map(|ebs| &ebs.source) {
             name = name.or_else(|| filter.filters.get("name").map(|names| names.join(",")));
@@ -59,6 +58,15 @@ impl<'i> Context<'i> {
             }
         }
         (name, owners)
+    }
+
+    /// The data source that a source takes its base image from.
+    fn data_source(&self, source: &Component) -> Option<&Component> {
+        let written = self.model.raw(source.get("source_ami")?.place);
+        let rest = &written[written.find("data.")? + 5..];
+        let end = rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.')).unwrap_or(rest.len());
+        let name = rest[..end].split('.').take(2).collect::<Vec<_>>().join(".");
+        self.model.data.iter().find(|data| data.kind == "amazon-ami" && data.name == name)
     }
 
     /// Whether all of a build's machines are reached as a user other than root.

@@ -130,13 +130,12 @@ impl<'t> Reader<'t> {
         loop {
             self.space();
             match self.peek() {
-                None => return members,
                 Some('}') => {
                     self.at += 1;
                     return members;
                 }
                 // A list that was not closed goes on around this object.
-                Some(']') => return members,
+                None | Some(']') => return members,
                 Some('"') => {}
                 Some(other) => {
                     self.at += other.len_utf8();
@@ -162,12 +161,11 @@ impl<'t> Reader<'t> {
         loop {
             self.space();
             match self.peek() {
-                None => return items,
                 Some(']') => {
                     self.at += 1;
                     return items;
                 }
-                Some('}') => return items,
+                None | Some('}') => return items,
                 Some(other) => match self.value(depth + 1) {
                     Some(item) => items.push(item),
                     None => self.at += other.len_utf8(),

@@ -1,14 +1,10 @@
 //! The files of a bundle that are its template, read as far as they can be read.
 
-#![expect(
-    clippy::case_sensitive_file_extension_comparisons,
-    reason = "Packer knows its files by lower-case endings only"
-)]
-
 use super::model::Model;
 use super::rules::add_uploads;
 use super::{Input, from_hcl, from_json};
 use crate::template::hcl::syntax::{self, ast::Body};
+use crate::template::json;
 use crate::template::source::SourceFile;
 
 /// Bytes of one template file that are looked at.
@@ -25,6 +21,7 @@ pub fn load(input: &Input<'_>) -> Model {
     let root: Vec<&str> = input.bundle.iter().map(|(path, _)| path).filter(|path| !path.contains('/')).collect();
     let with = |ending: &str| root.iter().copied().filter(move |path| path.ends_with(ending)).collect::<Vec<_>>();
     let mut hcl = with(".pkr.hcl");
+    hcl.extend(with(".pkr.json"));
     if hcl.is_empty() && with(".json").is_empty() {
         hcl = with(".hcl").into_iter().filter(|path| !path.ends_with(".pkrvars.hcl")).collect();
     }
@@ -73,5 +70,5 @@ fn source(input: &Input<'_>, path: &str) -> Option<SourceFile> {
 
 /// What there is of a file; its faults are for others to tell.
 fn parse(file: &SourceFile) -> Body {
-    syntax::parse_file(file).0
+    if file.path.ends_with(".json") { json::hcl::parse_file(file).0 } else { syntax::parse_file(file).0 }
 }

@@ -9,6 +9,7 @@ mod context;
 mod findings;
 mod from_hcl;
 mod from_json;
+mod hcl_value;
 mod ignore;
 mod json_reader;
 mod load;

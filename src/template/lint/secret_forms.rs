@@ -56,7 +56,7 @@ const FORMS: &[(&str, &str, &str)] = &[
     (
         "an access token",
         "authorization:",
-        r#"(?i)authorization:\s*(?:bearer|basic|token)\s+([A-Za-z0-9._~+/=-]{12,2000})"#,
+        r"(?i)authorization:\s*(?:bearer|basic|token)\s+([A-Za-z0-9._~+/=-]{12,2000})",
     ),
 ];
 

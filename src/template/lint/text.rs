@@ -98,10 +98,9 @@ fn action_length(text: &str) -> Option<usize> {
     for (at, character) in text.char_indices().skip(2) {
         match quote {
             Some(open) if character == open => quote = None,
-            Some(_) => {}
             None if matches!(character, '"' | '`') => quote = Some(character),
             None if text[at..].starts_with("}}") => return Some(at + 2),
-            None => {}
+            Some(_) | None => {}
         }
     }
     None
@@ -174,7 +173,7 @@ mod tests {
         let alignment = Alignment::new(raw, text);
         let at = |part: &str| &raw[alignment.raw(text.find(part).unwrap())..];
         assert!(at("b ").starts_with("b "));
-        assert!(at("c").starts_with("c"));
+        assert!(at("c").starts_with('c'));
         assert!(at("ä").starts_with("\\u00e4"));
         assert!(at("{x").starts_with("{x"));
         assert!(at("\\n").starts_with("\\\\n"));

@@ -80,6 +80,7 @@ impl Given {
             now: "2024-03-05T14:07:09Z".parse().expect("a time"),
             run_id: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
             clean_image: true,
+            data: crate::template::DataMode::Unknown,
         })
     }
 

@@ -88,7 +88,7 @@ fn the_corpus_can_be_upgraded() {
     for line in cases.lines() {
         let case: Value = serde_json::from_str(line).unwrap();
         let path = case["file"].as_str().unwrap();
-        if case["exit"] != 0 || !path.ends_with(".json") {
+        if case["exit"] != 0 || Path::new(path).extension().is_none_or(|extension| extension != "json") {
             continue;
         }
         let mut given = Given::default();
@@ -107,9 +107,11 @@ fn the_corpus_can_be_upgraded() {
             (Err(complaints), Err(_)) if lines(&complaints).contains("no builders") => "without builders",
             (_, Err(complaints)) => {
                 let text = String::from_utf8(hcl.files[0].1.clone()).unwrap();
-                // A case that is only parsed comes without values; another one has variables that only values name.
+                // A case that is only parsed comes without values; another one has variables that only values name; and
+                // a builder whose type is an action has no name in HCL2.
                 let expected = |complaint: &str| {
                     about_components(complaint)
+                        || complaint.contains("{{upper `tubes`}}")
                         || complaint.contains("has no value")
                         || complaint.contains("declares no variable")
                 };

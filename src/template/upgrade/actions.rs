@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::names::{Names, identifier};
 use super::text::{Piece, operand};
+use crate::domain::diagnostic::Diagnostic;
 use crate::template::legacy::ast::{Command, Node, Operand, Pipeline};
 use crate::template::legacy::fold;
 use crate::template::legacy::parse::parse;
@@ -34,6 +35,8 @@ pub struct Shared<'n> {
     pub environment: BTreeSet<String>,
     /// `aws_secretsmanager`: name and key; the place counts from 1 in the data source's name.
     pub secrets: Vec<(String, Option<String>)>,
+    /// What can't be written in HCL2.
+    pub faults: Vec<Diagnostic>,
 }
 
 impl<'n> Shared<'n> {
@@ -47,6 +50,7 @@ impl<'n> Shared<'n> {
             strftime: false,
             environment: BTreeSet::new(),
             secrets: Vec::new(),
+            faults: Vec::new(),
         }
     }
 }
@@ -223,7 +227,7 @@ impl<'s, 'n> Translator<'s, 'n> {
             ("packer_version", 0) => "packer.version".to_owned(),
             ("uuid", 0) => "uuidv4()".to_owned(),
             ("aws_secretsmanager", 1 | 2) => {
-                let secret = (plain(&arguments[0])?, arguments.get(1).map(plain).unwrap_or(Some(String::new()))?);
+                let secret = (plain(&arguments[0])?, arguments.get(1).map_or(Some(String::new()), plain)?);
                 self.secret(secret.0, Some(secret.1).filter(|key| !key.is_empty()))
             }
             ("lower" | "upper" | "clean_resource_name" | "replace_all" | "split", 1 | 3)
@@ -297,7 +301,7 @@ impl<'s, 'n> Translator<'s, 'n> {
                     _ => {
                         pieces.push(Piece::Text("(".to_owned()));
                         pieces.extend(self.kept(inner));
-                        let path: String = path.iter().map(|name| format!(".{name}")).collect();
+                        let path: String = path.iter().flat_map(|name| [".", name]).collect();
                         pieces.push(Piece::Text(format!("){path}")));
                     }
                 },

@@ -1,9 +1,11 @@
 //! JSON objects as the attributes and blocks of HCL2.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use super::actions::{Shared, Translator};
 use super::text::{Piece, quoted};
+use crate::domain::diagnostic::Diagnostic;
 use crate::template::hcl::syntax::lexer::symbols::{is_identifier_continue, is_identifier_start};
 use crate::template::json::hcl::is_component_block;
 use crate::template::options::{Content, Entry, Node};
@@ -34,6 +36,12 @@ pub fn options(entries: &[Entry], translator: &mut Translator<'_, '_>) -> String
 
 /// Writes one option.
 pub fn option(key: &str, node: &Node, translator: &mut Translator<'_, '_>, into: &mut String) {
+    if !is_identifier(key) {
+        let fault = Diagnostic::error(format!("{key:?} can't be the name of an option in HCL2"));
+        let hint = "take it out; a name is letters, digits, _ and -";
+        translator.shared.faults.push(fault.with_detail(hint).at(Some(node.at.clone())));
+        return;
+    }
     match &node.content {
         Content::Map(entries) if is_block(key, entries) => block(key, entries, translator, into),
         Content::List(items) if items.is_empty() => {}
@@ -46,13 +54,13 @@ pub fn option(key: &str, node: &Node, translator: &mut Translator<'_, '_>, into:
         }
         _ => {
             let value = value(node, translator);
-            into.push_str(&format!("{key} = {value}\n"));
+            let _ = writeln!(into, "{key} = {value}");
         }
     }
 }
 
 fn block(key: &str, entries: &[Entry], translator: &mut Translator<'_, '_>, into: &mut String) {
-    into.push_str(&format!("{key} {{\n{}}}\n", options(entries, translator)));
+    let _ = write!(into, "{key} {{\n{}}}\n", options(entries, translator));
 }
 
 /// Whether an object is a block. JSON does not tell; the name does for amazon's, and for others an object with more than
@@ -84,7 +92,7 @@ pub fn value(node: &Node, translator: &mut Translator<'_, '_>) -> String {
             let mut text = String::from("{\n");
             for entry in sorted(entries) {
                 let value = value(&entry.node, translator);
-                text.push_str(&format!("{} = {value}\n", object_key(&entry.key, translator)));
+                let _ = writeln!(text, "{} = {value}", object_key(&entry.key, translator));
             }
             text.push('}');
             text
@@ -92,8 +100,12 @@ pub fn value(node: &Node, translator: &mut Translator<'_, '_>) -> String {
     }
 }
 
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(is_identifier_start) && name.chars().all(is_identifier_continue)
+}
+
 fn object_key(key: &str, translator: &mut Translator<'_, '_>) -> String {
-    if key.starts_with(is_identifier_start) && key.chars().all(is_identifier_continue) {
+    if is_identifier(key) {
         return key.to_owned();
     }
     quoted(&translator.pieces(key))

@@ -32,7 +32,10 @@ pub fn upgrade(source: &SourceFile, with_annotations: bool) -> Result<String, Ve
     if complaints.iter().any(Diagnostic::is_error) {
         return Err(placed(source, complaints));
     }
-    let text = written(&template, with_annotations);
+    let (text, faults) = written(&template, with_annotations);
+    if !faults.is_empty() {
+        return Err(placed(source, faults));
+    }
     fmt::format(&format!("{}.pkr.hcl", source.path), &text)
 }
 
@@ -41,8 +44,8 @@ fn placed(source: &SourceFile, mut faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
     faults
 }
 
-/// The blocks in the order that Packer writes them.
-fn written(template: &JsonTemplate, with_annotations: bool) -> String {
+/// The blocks in the order that Packer writes them, and what can't be written.
+fn written(template: &JsonTemplate, with_annotations: bool) -> (String, Vec<Diagnostic>) {
     let note = |text: &'static str| if with_annotations { text } else { "" };
     let names = Names::new(template);
     let mut shared = Shared::new(&names);
@@ -84,5 +87,5 @@ fn written(template: &JsonTemplate, with_annotations: bool) -> String {
             out.push_str(part);
         }
     }
-    out
+    (out, shared.faults)
 }

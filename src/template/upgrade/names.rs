@@ -49,7 +49,7 @@ impl Names {
         for (number, index) in names.order.iter().enumerate() {
             let builder = &template.builders[*index];
             let label = label(builder, number + 1);
-            let label = unique(label, |label| !taken.contains(&(builder.type_name.clone(), label.to_owned())));
+            let label = unique(&label, |label| !taken.contains(&(builder.type_name.clone(), label.to_owned())));
             taken.insert((builder.type_name.clone(), label.clone()));
             let source = SourceName { type_name: builder.type_name.clone(), label };
             names.sources.insert(builder.name.clone(), source);
@@ -59,7 +59,7 @@ impl Names {
         used.retain(|name| !template.variables.iter().any(|entry| entry.key == *name));
         let mut identifiers = HashSet::new();
         for name in declared.chain(used.iter().cloned()) {
-            let identifier = unique(identifier(&name), |identifier| !identifiers.contains(identifier));
+            let identifier = unique(&identifier(&name), |identifier| !identifiers.contains(identifier));
             identifiers.insert(identifier.clone());
             names.variables.insert(name, identifier);
         }
@@ -87,11 +87,14 @@ pub fn identifier(name: &str) -> String {
 }
 
 /// The name, or the name with the first number that makes it free.
-fn unique(name: String, free: impl Fn(&str) -> bool) -> String {
-    if free(&name) {
-        return name;
+fn unique(name: &str, free: impl Fn(&str) -> bool) -> String {
+    let mut candidate = name.to_owned();
+    let mut number = 1;
+    while !free(&candidate) {
+        number += 1;
+        candidate = format!("{name}_{number}");
     }
-    (2..).map(|number| format!("{name}_{number}")).find(|name| free(name)).unwrap_or(name)
+    candidate
 }
 
 /// All variables that a template's texts use, sorted.

@@ -8,6 +8,7 @@ fn upgraded(text: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a template as it is written, and what becomes of it")]
 fn a_whole_template() {
     let text = r#"{
       "_comment": "x",
@@ -216,4 +217,38 @@ fn comments_explain_on_request() {
 
     }
     "#);
+}
+
+#[test]
+fn faults_come_instead_of_a_half_template() {
+    let faults = upgrade(&SourceFile::new("t.json", "{\"builders\": [{}], \"x\": 1}"), false).unwrap_err();
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    t.json:1:15: a builder needs a type: add "type": "…"
+    t.json:1:20: a template has no key "x"
+    "#);
+    assert!(faults.iter().all(|fault| fault.end.is_some()));
+    let odd = r#"{"builders": [{"type": "null", "a b": 1}]}"#;
+    let faults = upgrade(&SourceFile::new("t.json", odd), false).unwrap_err();
+    insta::assert_snapshot!(faults[0], @r#"t.json:1:39: "a b" can't be the name of an option in HCL2: take it out; a name is letters, digits, _ and -"#);
+}
+
+proptest::proptest! {
+    /// Whatever stands in a template's strings, what is written is HCL2.
+    #[test]
+    fn what_is_written_can_be_read(
+        text in "(\\{\\{|\\}\\}|\\$|%|\\{|\\}|\\$\\{|`|\"|\\\\|user `v`|user `w w`|timestamp|env `A`|if |end|\\||upper |split |\\.X|\\(|\\)|ä|\n| ){0,30}",
+        key in "[a-z ${}\"]{1,8}",
+        name in "[a-z .{}\"$]{0,6}",
+    ) {
+        let json = serde_json::json!({
+            "description": text,
+            "variables": {"v": text, key.clone(): "x", "w w": name},
+            "sensitive-variables": ["v"],
+            "builders": [{"type": "null", "name": name, "a": text, "tags": {key: text}, "list": [text, {"b": text}]}],
+            "provisioners": [{"type": "shell", "inline": [text], "override": {name.clone(): {"inline": text}}}],
+        });
+        let result = upgrade(&SourceFile::new("t.json", &json.to_string()), false);
+        proptest::prop_assert!(result.is_ok(), "{json}\n{:?}", result);
+    }
 }

@@ -1,5 +1,7 @@
 //! The `variable` and `local` blocks.
 
+use std::fmt::Write;
+
 use super::actions::{NEEDS_LOCAL, Place, Shared, environment_variable};
 use super::body::{self, string, value};
 use crate::template::json::template::JsonTemplate;
@@ -33,7 +35,7 @@ pub fn variables(template: &JsonTemplate, shared: &mut Shared<'_>) -> Variables 
             let text = format!("\nlocal {} {{\nsensitive = true\nexpression = {}\n}}\n", string(&name), written.text);
             result.locals.push_str(&body::Written { text, left: written.left }.commented());
         } else {
-            plain.text.push_str(&format!("{name} = {}\n", written.text));
+            let _ = writeln!(plain.text, "{name} = {}", written.text);
             plain.left.extend(written.left);
         }
     }
@@ -54,7 +56,7 @@ fn variable(entry: &Entry, name: &str, sensitive: bool, shared: &mut Shared<'_>)
     let mut text = format!("\nvariable {} {{\ntype = string\n", string(name));
     if !matches!(entry.node.content, Content::Null) {
         let default = body::with(shared, Place::Default, |translator| value(&entry.node, translator));
-        text.push_str(&format!("default = {}\n", default.text));
+        let _ = writeln!(text, "default = {}", default.text);
     }
     if sensitive {
         text.push_str("sensitive = true\n");

@@ -95,6 +95,40 @@ fn differences() {
     \ No newline at end of file
     ");
     assert_eq!(unified_diff("t", "a = 1\n", "a = 1\n"), "");
+
+    // An empty line in a large change is part of it.
+    let old = "a {\n b = 1\n c = 2\n d = 3\n}\n\n".repeat(7);
+    let diff = unified_diff("t", &old, &formatted(&old));
+    assert_eq!(diff.lines().filter(|line| line.starts_with('+')).count(), 22, "{diff}");
+    // What would take long is compared by line number.
+    let (old, new) = ("a\nb\nc\n".repeat(20_000), "b\na\nc\nd\n".repeat(15_000));
+    let diff = unified_diff("t", &old, &new);
+    assert_eq!(patched(&old, &diff), new);
+}
+
+/// The new lines, from the old ones and their differences.
+fn patched(old: &str, diff: &str) -> String {
+    let old: Vec<&str> = old.split_inclusive('\n').collect();
+    let mut new = String::new();
+    let mut at = 0;
+    for line in diff.split_inclusive('\n').skip(2) {
+        if let Some(place) = line.strip_prefix("@@ -") {
+            let range = place.split(' ').next().unwrap();
+            let (start, length) = range.split_once(',').unwrap_or((range, "1"));
+            let start: usize = start.parse().unwrap();
+            let start = if length == "0" { start } else { start - 1 };
+            new.extend(old[at..start].iter().copied());
+            at = start;
+        } else if let Some(added) = line.strip_prefix('+') {
+            new.push_str(added);
+        } else {
+            assert_eq!(&line[1..], old[at]);
+            at += 1;
+            new.push_str(line.strip_prefix(' ').unwrap_or_default());
+        }
+    }
+    new.extend(old[at..].iter().copied());
+    new
 }
 
 /// What `packer fmt` 1.6.6 makes of the corpus' cases, as SHA-256. The result that the corpus itself has belongs to none of
@@ -137,6 +171,17 @@ fn corpus() {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn differences_make_the_new_text(
+        old in prop::collection::vec(0..5_usize, 0..60),
+        new in prop::collection::vec(0..6_usize, 0..60),
+    ) {
+        let text = |lines: &[usize]| lines.iter().map(|line| ["\n", "a\n", "b\n", "c\n", "d\n", "e\n"][*line]).collect::<String>();
+        let (old, new) = (text(&old), text(&new));
+        let diff = unified_diff("t", &old, &new);
+        prop_assert_eq!(patched(&old, &diff), new, "{}", diff);
+    }
 
     /// White space put around, formatted text stays as it is, and says the same as before.
     #[test]

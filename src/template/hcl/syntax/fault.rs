@@ -19,7 +19,7 @@ struct Fault {
 /// The faults of one file.
 #[derive(Debug, Default)]
 pub struct Faults {
-    faults: Vec<Fault>,
+    found: Vec<Fault>,
     full: bool,
     /// Whether the text ends inside a string or heredoc, which has swallowed all closing brackets after it.
     swallowed: bool,
@@ -38,7 +38,7 @@ impl Faults {
 
     /// Drops the faults behind an offset: the text there is cut into tokens once more.
     pub fn forget_after(&mut self, offset: usize) {
-        self.faults.retain(|fault| fault.span.start as usize <= offset);
+        self.found.retain(|fault| fault.span.start as usize <= offset);
     }
 
     /// Notes that the text ends inside a string or heredoc.
@@ -53,12 +53,12 @@ impl Faults {
     }
 
     fn push(&mut self, fault: Fault) {
-        let known = self.faults.iter().any(|other| other.span.start == fault.span.start && !other.lexical);
+        let known = self.found.iter().any(|other| other.span.start == fault.span.start && !other.lexical);
         if known || self.full {
             return;
         }
-        self.full = self.faults.len() + 1 >= MAX_FAULTS;
-        self.faults.push(fault);
+        self.full = self.found.len() + 1 >= MAX_FAULTS;
+        self.found.push(fault);
     }
 
     /// Whether no more are taken, and looking for more is in vain.
@@ -76,11 +76,11 @@ impl Faults {
     /// of it.
     #[must_use]
     pub fn into_diagnostics(mut self, file: &SourceFile) -> Vec<Diagnostic> {
-        self.faults.sort_by_key(|fault| fault.span.start);
+        self.found.sort_by_key(|fault| fault.span.start);
         let mut diagnostics = Vec::new();
         let mut line = None;
         let mut spoiled = false;
-        for fault in self.faults {
+        for fault in self.found {
             let start = file.line_start(fault.span.start as usize);
             let first = line != Some(start);
             if first {

@@ -92,7 +92,7 @@ impl Reader<'_> {
                 continue;
             }
             if let Some(block) = inside.block(member) {
-                self.blocks(&block, member, &member.value, Vec::new(), &mut items);
+                self.blocks(&block, member, &member.value, &[], &mut items);
                 continue;
             }
             if let Some(first) = set.get(member.key.as_str()) {
@@ -114,7 +114,7 @@ impl Reader<'_> {
     }
 
     /// Reads `kind: { label: { label: { … } } }`; every level may be a list as well.
-    fn blocks(&mut self, schema: &BlockSchema, kind: &Member, tree: &Tree, labels: Vec<Label>, into: &mut Vec<Item>) {
+    fn blocks(&mut self, schema: &BlockSchema, kind: &Member, tree: &Tree, labels: &[Label], into: &mut Vec<Item>) {
         if labels.len() < schema.labels {
             let label = schema.label_name(labels.len());
             let told = self.found.len();
@@ -126,8 +126,8 @@ impl Reader<'_> {
             }
             for member in members.into_iter().filter(|member| member.key != "//") {
                 let label = Label { text: Arc::from(member.key.as_str()), span: span(member.key_span) };
-                let labels = labels.iter().cloned().chain([label]).collect();
-                self.blocks(schema, kind, &member.value, labels, into);
+                let labels: Vec<Label> = labels.iter().cloned().chain([label]).collect();
+                self.blocks(schema, kind, &member.value, &labels, into);
             }
             return;
         }
@@ -140,7 +140,7 @@ impl Reader<'_> {
             let inside = schema.inside(labels.first().map(|label| &*label.text));
             let body = self.body(tree, inside, &format!("a {} block", schema.kind));
             let whole = span(kind.key_span).to(span(tree.span));
-            into.push(Item::Block(Block { kind: ident(kind), labels: labels.clone(), body, span: whole }));
+            into.push(Item::Block(Block { kind: ident(kind), labels: labels.to_vec(), body, span: whole }));
         }
     }
 }

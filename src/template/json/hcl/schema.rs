@@ -148,8 +148,7 @@ impl BlockSchema {
     /// What the label is that comes after so many.
     pub fn label_name(&self, labels: usize) -> &'static str {
         match (self.kind, labels) {
-            ("variable" | "local", _) => "name",
-            (_, 1) => "name",
+            ("variable" | "local", _) | (_, 1) => "name",
             _ => "type",
         }
     }

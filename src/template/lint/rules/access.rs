@@ -167,7 +167,9 @@ fn open_to_the_world(source: &Component, findings: &mut Findings) {
                 places.push(place);
             }
         });
-        places.into_iter().for_each(|place| report_open(place, findings));
+        for place in places {
+            report_open(place, findings);
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 use crate::domain::lint::LintLevel;
 use crate::template::lint::context::Context;
 use crate::template::lint::findings::Findings;
-use crate::template::lint::model::Build;
+use crate::template::lint::model::{Build, Component};
 use crate::template::lint::scripts::Script;
 use crate::template::lint::shell::{self, Command};
 
 pub fn check(context: &Context<'_>, findings: &mut Findings) {
     for (index, build) in context.model.builds.iter().enumerate() {
-        if !context.makes_images(build) || !context.sources(build).all(|source| source.makes_ami()) {
+        if !context.makes_images(build) || !context.sources(build).all(Component::makes_ami) {
             continue;
         }
         let scripts: Vec<&Script> = context.scripts_of(index).collect();

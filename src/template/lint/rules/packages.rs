@@ -50,43 +50,9 @@ fn answers(script: &Script, index: usize) -> bool {
 #[must_use]
 pub fn missing_flag(simple: &Simple<'_>) -> Option<&'static str> {
     let verb = verb(simple)?;
-    let has_long = |names: &[&str]| simple.arguments.iter().any(|word| names.contains(&word.text.as_str()));
+    let has_long = |names: &[&str]| simple.has_any(names);
     match simple.name {
-        "apt-get" | "apt" | "aptitude" => {
-            let changes = matches!(
-                verb,
-                "install"
-                    | "upgrade"
-                    | "dist-upgrade"
-                    | "full-upgrade"
-                    | "safe-upgrade"
-                    | "remove"
-                    | "purge"
-                    | "autoremove"
-                    | "build-dep"
-                    | "reinstall"
-            );
-            let quiet_twice = simple.arguments.iter().any(|word| {
-                word.text
-                    .strip_prefix('-')
-                    .is_some_and(|flags| flags.matches('q').count() >= 2 && !flags.starts_with('-'))
-            });
-            let quiet = quiet_twice || has_long(&["-q=2"]);
-            let yes = quiet
-                || simple.has_short('y')
-                || simple.has_short('s')
-                || has_long(&[
-                    "--yes",
-                    "--assume-yes",
-                    "--dry-run",
-                    "--simulate",
-                    "--just-print",
-                    "--no-act",
-                    "--download-only",
-                    "--help",
-                ]);
-            (changes && !yes).then_some("-y")
-        }
+        "apt-get" | "apt" | "aptitude" => apt(simple, verb),
         "yum" | "dnf" | "dnf5" | "microdnf" | "tdnf" => {
             let changes = matches!(
                 verb,
@@ -152,6 +118,40 @@ pub fn missing_flag(simple: &Simple<'_>) -> Option<&'static str> {
         "pip" | "pip3" => (verb == "uninstall" && !simple.has_short('y') && !has_long(&["--yes"])).then_some("-y"),
         _ => None,
     }
+}
+
+fn apt(simple: &Simple<'_>, verb: &str) -> Option<&'static str> {
+    let changes = matches!(
+        verb,
+        "install"
+            | "upgrade"
+            | "dist-upgrade"
+            | "full-upgrade"
+            | "safe-upgrade"
+            | "remove"
+            | "purge"
+            | "autoremove"
+            | "build-dep"
+            | "reinstall"
+    );
+    let quiet_twice = simple.arguments.iter().any(|word| {
+        word.text.strip_prefix('-').is_some_and(|flags| flags.matches('q').count() >= 2 && !flags.starts_with('-'))
+    });
+    let quiet = quiet_twice || simple.has_any(&["-q=2"]);
+    let yes = quiet
+        || simple.has_short('y')
+        || simple.has_short('s')
+        || simple.has_any(&[
+            "--yes",
+            "--assume-yes",
+            "--dry-run",
+            "--simulate",
+            "--just-print",
+            "--no-act",
+            "--download-only",
+            "--help",
+        ]);
+    (changes && !yes).then_some("-y")
 }
 
 /// The first word that is no option and no option's value.

@@ -45,17 +45,25 @@ fn names<'s>(simple: &Simple<'s>, verbs: &[&str], with_value: &[&str]) -> Vec<&'
 
 /// A file, an address or a group is no package whose version could be said here.
 fn is_no_name(word: &str) -> bool {
-    word.contains('/') || word.starts_with(['@', '.', '~']) || word.ends_with(".rpm") || word.ends_with(".deb")
+    word.contains('/') || word.starts_with(['@', '.', '~']) || ends_in(word, &[".rpm", ".deb"])
+}
+
+/// `-1.2` in `nginx-1.24.0-1.amzn2`.
+fn has_dash_version(name: &str) -> bool {
+    name.rsplit('-').any(|part| part.starts_with(|c: char| c.is_ascii_digit()) && part.contains('.'))
+}
+
+fn ends_in(text: &str, endings: &[&str]) -> bool {
+    endings.iter().any(|ending| text.ends_with(ending))
 }
 
 fn system_packages(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
-    let dash_version =
-        |name: &str| name.rsplit('-').any(|part| part.starts_with(|c: char| c.is_ascii_digit()) && part.contains('.'));
-    let (verbs, pinned): (&[&str], &dyn Fn(&str) -> bool) = match simple.name {
-        "apt-get" | "apt" | "aptitude" => (&["install"], &|name| name.contains('=')),
-        "yum" | "dnf" | "microdnf" | "tdnf" => (&["install", "localinstall"], &dash_version),
-        "zypper" => (&["install", "in"], &|name| name.contains('=') || dash_version(name)),
-        "apk" => (&["add"], &|name| name.contains(['=', '~', '<', '>'])),
+    type Pinned = fn(&str) -> bool;
+    let (verbs, pinned): (&[&str], Pinned) = match simple.name {
+        "apt-get" | "apt" | "aptitude" => (&["install"], |name| name.contains('=')),
+        "yum" | "dnf" | "microdnf" | "tdnf" => (&["install", "localinstall"], has_dash_version),
+        "zypper" => (&["install", "in"], |name| name.contains('=') || has_dash_version(name)),
+        "apk" => (&["add"], |name| name.contains(['=', '~', '<', '>'])),
         _ => return,
     };
     let with_value = ["-t", "-o", "-c", "--target-release", "--virtual", "-x", "--repo", "-r"];
@@ -87,17 +95,23 @@ fn report(script: &Script, word: &Word, summary: String, fix: &str, findings: &m
     findings.add("download-unpinned", script.place(&word.span), summary, detail);
 }
 
-fn language_packages(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
-    let mut simple = *simple;
-    // `python3 -m pip install x` is `pip install x`.
-    if simple.name.starts_with("python")
-        && let [module, pip, rest @ ..] = simple.arguments
-        && module.text == "-m"
-        && matches!(pip.text.as_str(), "pip" | "pip3" | "pipx")
-    {
-        simple = Simple { name: "pip", arguments: rest, ..simple };
-    }
-    let (verbs, with_value, fix): (&[&str], &[&str], &str) = match simple.name {
+/// A language's package manager.
+struct Installer {
+    verbs: &'static [&'static str],
+    /// Options that take the next word.
+    with_value: &'static [&'static str],
+    pinned: fn(&str) -> bool,
+    fix: &'static str,
+}
+
+fn at_version(word: &str) -> bool {
+    word.trim_start_matches('@').contains('@') && !ends_in(word, &["@latest", "@next"])
+}
+
+fn installer(name: &str) -> Option<Installer> {
+    type Words = &'static [&'static str];
+    type Pinned = fn(&str) -> bool;
+    let (verbs, with_value, pinned, fix): (Words, Words, Pinned, _) = match name {
         "pip" | "pip3" | "pipx" => (
             &["install"],
             &[
@@ -119,63 +133,71 @@ fn language_packages(script: &Script, simple: &Simple<'_>, findings: &mut Findin
                 "--trusted-host",
                 "--python",
             ],
+            |word| {
+                word.contains("==")
+                    || word.contains('@')
+                    || word.contains("~=")
+                    || (word.contains(">=") && word.contains('<'))
+            },
             "Write name==version, or a requirements file with versions and hashes.",
         ),
         "npm" | "pnpm" => (
             &["install", "i", "add"],
             &["--prefix", "--registry"],
+            at_version,
             "Write name@version, or use npm ci with a lock file.",
         ),
-        "yarn" => (&["add"], &["--registry"], "Write name@version."),
-        "gem" => (&["install"], &["-v", "--version", "-i", "--source"], "Add -v VERSION."),
-        "go" => (&["install"], &[], "Write module@v1.2.3."),
+        "yarn" => (&["add"], &["--registry"], at_version, "Write name@version."),
+        "gem" => (&["install"], &["-i", "--source"], |word| word.contains(':'), "Add -v VERSION."),
+        "go" => (&["install"], &[], at_version, "Write module@v1.2.3."),
         "cargo" => (
             &["install"],
-            &["--version", "--git", "--rev", "--tag", "--branch", "--root", "--features", "--path"],
+            &["--git", "--branch", "--root", "--features", "--path"],
+            at_version,
             "Add --version VERSION and --locked.",
         ),
         "ansible-galaxy" => (
             &["install"],
             &["-r", "-p", "--requirements-file", "--role-file", "--roles-path", "-s"],
+            |word| word.contains([',', ':', '=']),
             "Write collection:==version or role,version, in requirements.yml too.",
         ),
-        _ => return,
+        _ => return None,
     };
-    let versions = ["-v", "--version", "--rev", "--tag", "--constraint", "-c"];
-    if simple
-        .arguments
-        .iter()
-        .any(|word| versions.iter().any(|flag| word.text == *flag || word.text.starts_with(&format!("{flag}="))))
+    Some(Installer { verbs, with_value, pinned, fix })
+}
+
+/// Options that say the version, or a file that does.
+const VERSION_OPTIONS: &[&str] = &["-v", "--version", "--rev", "--tag", "--constraint", "-c"];
+
+fn language_packages(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
+    let mut simple = *simple;
+    // `python3 -m pip install x` is `pip install x`.
+    if simple.name.starts_with("python")
+        && let [module, pip, rest @ ..] = simple.arguments
+        && module.text == "-m"
+        && matches!(pip.text.as_str(), "pip" | "pip3" | "pipx")
     {
+        simple = Simple { name: "pip", arguments: rest, ..simple };
+    }
+    let Some(installer) = installer(simple.name) else { return };
+    let says = |word: &Word| VERSION_OPTIONS.iter().any(|flag| word.text.split('=').next() == Some(flag));
+    if simple.arguments.iter().any(says) {
         return;
     }
-    let latest = |word: &str| word.ends_with("@latest") || word.ends_with("@next");
-    let pinned = |word: &str| match simple.name {
-        "pip" | "pip3" | "pipx" => {
-            word.contains("==")
-                || word.contains('@')
-                || word.contains(">=") && word.contains('<')
-                || word.contains("~=")
-        }
-        "npm" | "pnpm" | "yarn" => word.trim_start_matches('@').contains('@') && !latest(word),
-        "gem" => word.contains(':'),
-        "go" => word.contains('@') && !latest(word),
-        "cargo" => word.contains('@'),
-        _ => word.contains([',', ':', '=']),
-    };
     let local = |word: &str| {
         word.starts_with(['.', '/', '~'])
             || word.contains("://")
             || word.starts_with("git+")
-            || word.ends_with(".whl")
-            || word.ends_with(".tgz")
-            || word.ends_with(".gz")
+            || ends_in(word, &[".whl", ".tgz", ".gz"])
     };
     // pip itself and its build tools are brought up to date first by nearly everybody.
     let tool = |word: &str| matches!(word, "pip" | "setuptools" | "wheel") && simple.name.starts_with("pip");
-    let names = names(&simple, verbs, with_value);
-    if let Some(word) = names.iter().find(|word| !local(&word.text) && !tool(&word.text) && !pinned(&word.text)) {
-        report(script, word, format!("{} installs {} in no certain version", simple.name, word.text), fix, findings);
+    let names = names(&simple, installer.verbs, installer.with_value);
+    let loose = |word: &str| !local(word) && !tool(word) && !(installer.pinned)(word);
+    if let Some(word) = names.iter().find(|word| loose(&word.text)) {
+        let summary = format!("{} installs {} in no certain version", simple.name, word.text);
+        report(script, word, summary, installer.fix, findings);
     }
 }
 
@@ -251,13 +273,6 @@ fn urls(script: &Script, simple: &Simple<'_>, findings: &mut Findings) {
 /// Keys are renewed under the same address, and that is wanted.
 fn is_key(url: &str) -> bool {
     let url = url.to_lowercase();
-    url.ends_with(".asc")
-        || url.ends_with(".gpg")
-        || url.ends_with(".key")
-        || url.ends_with("/gpg")
-        || url.contains("gpg-key")
-        || url.contains("gpg.key")
-        || url.ends_with(".repo")
-        || url.ends_with(".list")
-        || url.contains("169.254.169.254")
+    ends_in(&url, &[".asc", ".gpg", ".key", "/gpg", ".repo", ".list"])
+        || ["gpg-key", "gpg.key", "169.254.169.254"].iter().any(|part| url.contains(part))
 }

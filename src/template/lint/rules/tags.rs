@@ -39,6 +39,7 @@ fn names_list(missing: &[&str]) -> String {
     }
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 #[derive(Default)]
 struct Tags {
     commit: bool,
@@ -107,7 +108,9 @@ fn written(model: &Model, source: &Component, tags: &mut Tags) {
             if let ("tag", Some(key), Some(value)) = (name, field("key"), field("value")) {
                 one(model, &key.text().unwrap_or_default(), value, tags);
             } else {
-                entries.iter().for_each(|entry: &Entry| one(model, &entry.key, &entry.value, tags));
+                for Entry { key, value, .. } in entries {
+                    one(model, key, value, tags);
+                }
             }
         }
     }

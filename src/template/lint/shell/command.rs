@@ -21,6 +21,12 @@ impl<'c> Simple<'c> {
         self.arguments.iter().any(|word| word.text == argument)
     }
 
+    /// Whether one of the arguments is one of those.
+    #[must_use]
+    pub fn has_any(&self, arguments: &[&str]) -> bool {
+        self.arguments.iter().any(|word| arguments.contains(&word.text.as_str()))
+    }
+
     /// The arguments that are no options.
     pub fn operands(&self) -> impl Iterator<Item = &'c Word> {
         self.arguments.iter().filter(|word| !word.text.starts_with('-'))

@@ -6,6 +6,7 @@ mod command;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod word;
 
 use std::ops::Range;
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::{Assignment, Command, HOLE, Redirect, Script, Word};
+use super::{Assignment, Command, Redirect, Script, Word};
 
 /// How deep substitutions and groups may nest; what is deeper is taken as text.
 const MAX_DEPTH: usize = 24;
@@ -74,7 +74,7 @@ fn literal_inside(text: &str, word: &Word) -> Option<Range<usize>> {
 
 /// What ends a list of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Close {
+pub(super) enum Close {
     Parenthesis,
 }
 
@@ -86,13 +86,13 @@ struct Heredoc {
     redirect: usize,
 }
 
-struct Reader<'t> {
-    text: &'t str,
-    at: usize,
-    end: usize,
+pub(super) struct Reader<'t> {
+    pub(super) text: &'t str,
+    pub(super) at: usize,
+    pub(super) end: usize,
     depth: usize,
     nested: bool,
-    commands: Vec<Command>,
+    pub(super) commands: Vec<Command>,
     current: Command,
     pipeline: usize,
     heredocs: Vec<Heredoc>,
@@ -116,15 +116,15 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn rest(&self) -> &'t str {
+    pub(super) fn rest(&self) -> &'t str {
         &self.text[self.at.min(self.end)..self.end]
     }
 
-    fn peek(&self) -> Option<char> {
+    pub(super) fn peek(&self) -> Option<char> {
         self.rest().chars().next()
     }
 
-    fn eat(&mut self, what: &str) -> bool {
+    pub(super) fn eat(&mut self, what: &str) -> bool {
         let found = self.rest().starts_with(what);
         if found {
             self.at += what.len();
@@ -150,7 +150,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Reads commands up to the end or the closing bracket, which it takes.
-    fn list(&mut self, close: Option<Close>) {
+    pub(super) fn list(&mut self, close: Option<Close>) {
         while let Some(next) = self.peek() {
             match next {
                 ' ' | '\t' | '\r' => self.at += 1,
@@ -216,7 +216,7 @@ impl<'t> Reader<'t> {
         self.at += line.find('\n').unwrap_or(line.len());
     }
 
-    fn is_process_substitution(&self) -> bool {
+    pub(super) fn is_process_substitution(&self) -> bool {
         self.rest().starts_with("<(") || self.rest().starts_with(">(")
     }
 
@@ -368,125 +368,8 @@ impl<'t> Reader<'t> {
         self.current.span.end = word.span.end;
     }
 
-    /// Reads one word; an empty one where none begins.
-    fn word(&mut self) -> Word {
-        let (start, first_inner) = (self.at, self.commands.len());
-        let mut word = Word::default();
-        while let Some(next) = self.peek() {
-            match next {
-                ' ' | '\t' | '\r' | '\n' | ';' | '|' | '&' | '(' | ')' => break,
-                '<' | '>' if self.is_process_substitution() => {
-                    self.at += 2;
-                    self.substitution(&mut word);
-                }
-                '<' | '>' => break,
-                '\'' => {
-                    self.at += 1;
-                    let rest = self.rest();
-                    let length = rest.find('\'').unwrap_or(rest.len());
-                    self.literal(&rest[..length], &mut word);
-                    self.at = (self.at + 1).min(self.end);
-                }
-                '"' => self.double_quoted(&mut word),
-                '\\' => {
-                    self.at += 1;
-                    if !self.eat("\n") && !self.eat("\r\n") {
-                        self.character(&mut word);
-                    }
-                }
-                '$' | '`' => self.expansion(&mut word),
-                _ => self.character(&mut word),
-            }
-        }
-        word.span = start..self.at;
-        word.inner = first_inner..self.commands.len();
-        word
-    }
-
-    fn character(&mut self, word: &mut Word) {
-        let Some(next) = self.peek() else { return };
-        word.expands |= next == HOLE;
-        word.text.push(next);
-        self.at += next.len_utf8();
-    }
-
-    fn literal(&mut self, text: &str, word: &mut Word) {
-        word.expands |= text.contains(HOLE);
-        word.text.push_str(text);
-        self.at += text.len();
-    }
-
-    fn double_quoted(&mut self, word: &mut Word) {
-        self.at += 1;
-        while let Some(next) = self.peek() {
-            match next {
-                '"' => {
-                    self.at += 1;
-                    return;
-                }
-                '\\' => {
-                    self.at += 1;
-                    match self.peek() {
-                        Some('\n') => self.at += 1,
-                        Some('"' | '\\' | '$' | '`') => self.character(word),
-                        _ => word.text.push('\\'),
-                    }
-                }
-                '$' | '`' => self.expansion(word),
-                _ => self.character(word),
-            }
-        }
-    }
-
-    /// `$x`, `${x}`, `$(…)`, `` `…` ``, `$'…'`.
-    fn expansion(&mut self, word: &mut Word) {
-        word.expands = true;
-        let start = self.at;
-        if self.eat("$((") {
-            let rest = self.rest();
-            self.at += rest.find("))").map_or(rest.len(), |found| found + 2);
-        } else if self.eat("$(") {
-            return self.substitution(word);
-        } else if self.eat("${") {
-            let mut open = 1_usize;
-            while let Some(next) = self.peek() {
-                self.at += next.len_utf8();
-                match next {
-                    '\\' => self.at += self.peek().map_or(0, char::len_utf8),
-                    '{' => open += 1,
-                    '}' => open -= 1,
-                    _ => {}
-                }
-                if open == 0 {
-                    break;
-                }
-            }
-        } else if self.eat("`") {
-            let rest = self.rest();
-            let length = rest.find('`').unwrap_or(rest.len());
-            let (end, after) = (self.at + length, (self.at + length + 1).min(self.end));
-            self.inside(|reader| {
-                let whole = std::mem::replace(&mut reader.end, end);
-                reader.list(None);
-                reader.end = whole;
-            });
-            self.at = after;
-        } else {
-            self.at += 1;
-        }
-        word.text.push_str(&self.text[start..self.at]);
-    }
-
-    /// After `$(` or `<(`, up to the bracket.
-    fn substitution(&mut self, word: &mut Word) {
-        word.expands = true;
-        let start = self.at - 2;
-        self.inside(|reader| reader.list(Some(Close::Parenthesis)));
-        word.text.push_str(&self.text[start..self.at]);
-    }
-
     /// Reads commands in the middle of another one.
-    fn inside(&mut self, read: impl FnOnce(&mut Self)) {
+    pub(super) fn inside(&mut self, read: impl FnOnce(&mut Self)) {
         let current = std::mem::take(&mut self.current);
         let heredocs = std::mem::take(&mut self.heredocs);
         let (nested, pipeline) = (std::mem::replace(&mut self.nested, true), self.pipeline);

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use super::{parse, simple};
 
 /// Each command on a line: its pipeline, `sudo`, name and arguments, redirects.
@@ -14,7 +16,7 @@ fn show(text: &str) -> String {
             line.push_str("$ ");
         }
         for assignment in &command.assignments {
-            line.push_str(&format!("{}={:?} ", assignment.name, assignment.value.text));
+            write!(line, "{}={:?} ", assignment.name, assignment.value.text).unwrap();
         }
         if let Some(simple) = simple(command) {
             if simple.sudo {
@@ -22,13 +24,13 @@ fn show(text: &str) -> String {
             }
             line.push_str(simple.name);
             for word in simple.arguments {
-                line.push_str(&format!(" [{}]", word.text));
+                write!(line, " [{}]", word.text).unwrap();
             }
         }
         for redirect in &command.redirects {
-            line.push_str(&format!(" {}{}", redirect.operator, redirect.target.text));
+            write!(line, " {}{}", redirect.operator, redirect.target.text).unwrap();
             if !redirect.body.is_empty() {
-                line.push_str(&format!(" {:?}", &text[redirect.body.clone()]));
+                write!(line, " {:?}", &text[redirect.body.clone()]).unwrap();
             }
         }
         lines.push(line.trim_end().to_owned());

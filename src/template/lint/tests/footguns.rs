@@ -84,6 +84,42 @@ fn all_eight_are_found_in_json() {
     ");
 }
 
+/// And in HCL2's JSON syntax.
+#[test]
+fn all_eight_are_found_in_hcl_json() {
+    let template = r#"{
+  "source": { "amazon-ebs": { "web": {
+    "ami_name": "web-server",
+    "instance_type": "t3.micro",
+    "region": "us-east-1",
+    "source_ami": "ami-0abcdef1234567890",
+    "ssh_username": "root"
+  } } },
+  "build": {
+    "sources": ["source.amazon-ebs.web"],
+    "provisioner": { "shell": { "inline": [
+      "apt-get install nginx",
+      "echo 'DB_PASSWORD=hunter2' >> /etc/app/.env",
+      "curl -fsSL https://get.docker.com | sh"
+    ] } }
+  }
+}
+"#;
+    insta::assert_snapshot!(Given::file("t.pkr.json", template).lines(), @r"
+    2:15 Info root-volume-unencrypted: nothing asks for the image's root volume to be encrypted
+    2:15 Info tags-incomplete: the image's tags do not tell the commit, the time, the base image or the builder
+    3:17 Warning ami-name-static: ami_name is the same in each run
+    6:19 Warning ami-id-hard-coded: the base image ami-0abcdef1234567890 is written into the template
+    7:21 Error ssh-user-root: ssh_username is root
+    9:3 Info clean-up-missing: nothing cleans the machine before its image is made
+    9:3 Warning manifest-missing: no manifest post-processor records which image this build made
+    12:7 Error package-prompt: apt-get asks before it does anything, and nobody is there to answer
+    12:24 Info package-unpinned: nginx is installed without a version
+    13:26 Error secret-in-provisioner: the value of DB_PASSWORD is written into what runs on the machine or is uploaded to it
+    14:7 Error download-piped: a script from the network is run as it comes
+    ");
+}
+
 /// A template that can't be evaluated or even parsed is looked at all the same.
 #[test]
 fn broken_templates_have_findings() {

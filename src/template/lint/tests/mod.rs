@@ -1,5 +1,6 @@
 //! The rules, on templates of both languages.
 
+mod commands;
 mod corpus;
 mod docs;
 mod footguns;
@@ -71,7 +72,11 @@ impl Given {
     }
 
     fn text(&self) -> String {
-        self.bundle.iter().map(|(path, file)| format!("--- {path}\n{}", String::from_utf8_lossy(&file.bytes))).collect()
+        let files = self.bundle.iter();
+        files
+            .map(|(path, file)| format!("--- {path}\n{}", String::from_utf8_lossy(&file.bytes)))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn found(&self) -> Vec<Diagnostic> {
@@ -84,6 +89,7 @@ impl Given {
             only: &[],
             except: &[],
             git_sha: None,
+            data: crate::template::DataMode::Unknown,
             now: "2024-03-05T14:07:09Z".parse().unwrap(),
             run_id: Uuid::nil(),
             clean_image: self.clean_image,

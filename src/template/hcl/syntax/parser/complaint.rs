@@ -48,7 +48,7 @@ impl Parser<'_> {
                 "&" => "HCL2 has no operator &; the logical one is &&",
                 "|" => "HCL2 has no operator |; the logical one is ||",
                 "~" => "HCL2 has no operator ~; the logical one is !",
-                "$" => "${ } belongs into a string; outside of strings write what is inside of it alone",
+                "$" => "${ } is for the inside of strings; outside of them write what is between the braces alone",
                 "^" => "HCL2 has no operator ^; use pow(a, b) for powers",
                 ";" => {
                     "HCL2 has no ';': put each attribute on a line of its own, and a comma between elements of a list"

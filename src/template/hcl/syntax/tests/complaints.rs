@@ -33,7 +33,7 @@ fn other_places_and_hints() {
     insta::assert_snapshot!(complaints("source \"a\" \"b\" {\n  x = 1\n"), @r#"t.pkr.hcl:1:16: the block source that begins here is not closed: the file ends here; a } or " may be missing before"#);
     insta::assert_snapshot!(complaints("{\n  \"builders\": []\n}"), @"t.pkr.hcl:1:1: a { can't begin an attribute or a block: this looks like JSON: name the file .json, or .pkr.json if it is HCL2 in JSON");
     insta::assert_snapshot!(complaints("a = ${b}\nc = d and e\nf == 1\ng: 1\nh.i = 1\nj\n\"k\" = 1\n}\n"), @r#"
-    t.pkr.hcl:1:5: there is "$" where a value is needed: ${ } belongs into a string; outside of strings write what is inside of it alone
+    t.pkr.hcl:1:5: there is "$" where a value is needed: ${ } is for the inside of strings; outside of them write what is between the braces alone
     t.pkr.hcl:2:7: there is "and" where the end of the line is needed: write && for and
     t.pkr.hcl:3:1: f is neither an attribute nor a block: == compares; write = to set it
     t.pkr.hcl:4:1: g is neither an attribute nor a block: write = for the colon

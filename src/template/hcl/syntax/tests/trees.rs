@@ -11,6 +11,17 @@ fn bodies() {
 }
 
 #[test]
+fn names() {
+    use crate::template::hcl::syntax::lexer::is_identifier;
+    for name in ["a", "_", "a-b", "\u{e33}", "é1", "a‿b"] {
+        assert!(is_identifier(name), "{name}");
+    }
+    for no_name in ["", "1a", "-a", "a b", "a.b", "٣"] {
+        assert!(!is_identifier(no_name), "{no_name}");
+    }
+}
+
+#[test]
 fn operators() {
     insta::assert_snapshot!(expression("a || b && c == d < e + f * -g"), @"(|| a (&& b (== c (< d (+ e (* f (- g)))))))");
     insta::assert_snapshot!(expression("1 - 2 - 3 / 4 % 5"), @"(- (- (num 1) (num 2)) (% (/ (num 3) (num 4)) (num 5)))");
