@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::error::{CliError, CliResult};
 use super::exit::Exit;
-use super::inputs::{GivenArgs, TemplateArgs};
+use super::inputs::{GivenArgs, TemplateArgs, complaints};
 use super::voice::{Voice, VoiceArgs, print};
 
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ impl FixArgs {
         if self.validate
             && let Err(diagnostics) = crate::template::outline(&inputs.packed.bundle)
         {
-            let complaints = inputs.complaints(&diagnostics);
+            let complaints = complaints(&diagnostics);
             voice.complain(
                 &complaints,
                 &inputs.sources(),
@@ -42,9 +42,9 @@ impl FixArgs {
         // On standard output comes the template, as from Packer.
         eprintln!("Ingot rewrites nothing; the template is printed as it is.");
         if voice.is_machine() {
-            voice.say(&text)?
+            voice.say(&text)?;
         } else {
-            print(&text)?
+            print(&text)?;
         }
         Ok(Exit::Success)
     }

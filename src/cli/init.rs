@@ -8,7 +8,7 @@ use clap::Args;
 use super::complaint::count;
 use super::error::CliResult;
 use super::exit::Exit;
-use super::inputs::{GivenArgs, TemplateArgs};
+use super::inputs::{GivenArgs, TemplateArgs, complaints};
 use super::voice::{Voice, VoiceArgs};
 use crate::template;
 
@@ -28,7 +28,7 @@ impl InitArgs {
         let args = TemplateArgs { path: self.path, given: GivenArgs::default() };
         let inputs = args.read(std::iter::empty())?;
         if let Err(diagnostics) = template::outline(&inputs.packed.bundle) {
-            let complaints = inputs.complaints(&diagnostics);
+            let complaints = complaints(&diagnostics);
             let closing = format!("The configuration is not valid: {}", count(&complaints));
             voice.complain(&complaints, &inputs.sources(), Some(&closing))?;
             return Ok(Exit::Failed);

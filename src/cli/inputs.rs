@@ -78,10 +78,10 @@ pub struct Inputs {
     pub environment: IndexMap<String, String>,
 }
 
-/// A template evaluated on this machine.
+/// A template looked at on this machine; mostly evaluated.
 #[derive(Debug)]
-pub struct Checked {
-    pub outcome: Result<Evaluated, Vec<Diagnostic>>,
+pub struct Checked<T = Result<Evaluated, Vec<Diagnostic>>> {
+    pub outcome: T,
     /// For quoting, with the variable files from elsewhere.
     pub sources: Sources,
     /// Under which paths the variable files from elsewhere were known, and what the user calls them.
@@ -126,9 +126,23 @@ impl GivenArgs {
     /// # Errors
     /// When the variable files can't stand beside the template's.
     pub fn check(&self, inputs: &Inputs, git_sha: Option<&str>, clock: &dyn Clock) -> CliResult<Checked> {
+        self.look(inputs, git_sha, clock, template::evaluate)
+    }
+
+    /// Looks at the template as a run of it would be seen.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn look<T>(
+        &self,
+        inputs: &Inputs,
+        git_sha: Option<&str>,
+        clock: &dyn Clock,
+        work: impl FnOnce(&Request<'_>) -> T,
+    ) -> CliResult<Checked<T>> {
         let (bundle, var_files, names) = inputs.with_all_var_files()?;
         let variables = inputs.variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-        let outcome = template::evaluate(&Request {
+        let outcome = work(&Request {
             bundle: &bundle,
             variables: &variables,
             var_files: &var_files,
@@ -185,7 +199,7 @@ impl GivenArgs {
     }
 }
 
-impl Checked {
+impl<T> Checked<T> {
     /// Complaints with the names that the user knows the files by.
     #[must_use]
     pub fn complaints(&self, diagnostics: &[Diagnostic]) -> Vec<Complaint> {
@@ -194,12 +208,6 @@ impl Checked {
 }
 
 impl Inputs {
-    /// Complaints with the names that the user knows the files by.
-    #[must_use]
-    pub fn complaints(&self, diagnostics: &[Diagnostic]) -> Vec<Complaint> {
-        renamed(diagnostics, |file| shown(file).to_owned())
-    }
-
     /// The texts of the template's files, for quoting.
     #[must_use]
     pub fn sources(&self) -> Sources {
@@ -243,6 +251,12 @@ impl Inputs {
         }
         Ok((bundle, paths, names))
     }
+}
+
+/// Complaints about files of the bundle, with the names that the user knows them by.
+#[must_use]
+pub fn complaints(diagnostics: &[Diagnostic]) -> Vec<Complaint> {
+    renamed(diagnostics, |file| shown(file).to_owned())
 }
 
 fn renamed(diagnostics: &[Diagnostic], name: impl Fn(&str) -> String) -> Vec<Complaint> {

@@ -79,11 +79,11 @@ fn for_programs(build: &Build, screen: &mut Screen) -> CliResult<()> {
         images.map(|artifact| (artifact.region.as_deref().unwrap_or_default(), artifact.id.as_str())).collect();
     places.sort_unstable();
     let id: Vec<String> = places.iter().map(|(region, ami)| format!("{region}:{ami}")).collect();
-    let lines: String = places.iter().map(|(region, ami)| format!("{region}: {ami}\n")).collect();
+    let lines: Vec<String> = places.iter().map(|(region, ami)| format!("{region}: {ami}\n")).collect();
     screen.machine(&build.name, "artifact-count", &["1"])?;
     screen.machine(&build.name, "artifact", &["0", "builder-id", builder_id(&build.kind)])?;
     screen.machine(&build.name, "artifact", &["0", "id", &id.join(",")])?;
-    screen.machine(&build.name, "artifact", &["0", "string", &format!("AMIs were created:\n{lines}")])?;
+    screen.machine(&build.name, "artifact", &["0", "string", &format!("AMIs were created:\n{}", lines.concat())])?;
     screen.machine(&build.name, "artifact", &["0", "files-count", "0"])?;
     screen.machine(&build.name, "artifact", &["0", "end"])
 }

@@ -8,7 +8,7 @@ use super::complaint::{Complaint, Sources, count};
 use super::error::CliResult;
 use super::exit::Exit;
 use super::git;
-use super::inputs::{Inputs, TemplateArgs};
+use super::inputs::{Inputs, TemplateArgs, complaints};
 use super::missing_file::missing_file;
 use super::voice::{Voice, VoiceArgs};
 use crate::domain::diagnostic::Diagnostic;
@@ -59,7 +59,7 @@ impl ValidateArgs {
             Err(diagnostics) => (diagnostics, Vec::new()),
         };
         let found = self.lint(inputs, checked.outcome.as_ref().ok());
-        let mut complaints = by_place(checked.complaints(diagnostics), inputs.complaints(&found));
+        let mut complaints = by_place(checked.complaints(diagnostics), complaints(&found));
         complaints.retain(|complaint| !self.no_warn_undeclared_var || !complaint.is_undeclared_variable());
         Ok(Verdict { words: "The configuration is valid.", complaints, builds, sources: checked.sources })
     }
@@ -70,7 +70,7 @@ impl ValidateArgs {
             Err(diagnostics) => (diagnostics, Vec::new()),
         };
         let found = self.lint(inputs, None);
-        let complaints = by_place(inputs.complaints(&diagnostics), inputs.complaints(&found));
+        let complaints = by_place(complaints(&diagnostics), complaints(&found));
         let words = "Syntax-only check passed. Everything looks okay.";
         Verdict { words, complaints, builds, sources: inputs.sources() }
     }
