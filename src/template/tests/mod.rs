@@ -19,7 +19,6 @@ use uuid::Uuid;
 use super::{DataMode, Evaluated, Request, evaluate};
 use crate::domain::bundle::Bundle;
 use crate::domain::config::data_source::DataResults;
-use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
 use crate::domain::config::{AmazonEbs, BuildConfig};
 use crate::domain::diagnostic::Diagnostic;
 
