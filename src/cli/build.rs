@@ -1,21 +1,22 @@
 //! `ingot build`: sends a template, follows its run, tells what came of it.
 
-use std::path::Path;
-
 use clap::Args;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, new_idempotency_key};
+use super::complaint::{Complaint, Sources};
 use super::error::{CliError, CliResult};
 use super::exit::Exit;
 use super::follow::{Ending, Following, follow};
-use super::inputs::{Inputs, TemplateArgs, VarFile, assignment};
+use super::inputs::{Inputs, TemplateArgs, VarFile, assignment, shown};
+use super::missing_file::missing_file;
 use super::pack;
-use super::problem::{Problem, Sources};
+use super::problem::Problem;
 use super::runs::how_to_follow;
-use super::screen::{ColorChoice, Look, Screen};
+use super::screen::{Look, Screen};
 use super::summary;
+use super::voice::{Voice, VoiceArgs};
 use super::wire::Run;
 use super::{Context, given, interrupts, object, typed};
 use crate::domain::clock::Clock;
@@ -50,6 +51,15 @@ pub struct BuildArgs {
     /// How long each step may take.
     #[arg(long, value_name = "DURATION")]
     pub step_timeout: Option<String>,
+    /// Images of the account that have a new image's name go before it is made, as with `force_deregister`.
+    #[arg(long)]
+    pub force: bool,
+    /// How many of the run's builds go in parallel; 0: as many as the servers take.
+    #[arg(long, value_name = "N")]
+    pub parallel_builds: Option<u32>,
+    /// Tell of values in variable files that the template declares no variable for.
+    #[arg(long)]
+    pub warn_on_undeclared_var: bool,
     /// From -100 to 100; runs with a higher one are built first.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub priority: Option<i32>,
@@ -69,16 +79,15 @@ pub struct BuildArgs {
     /// Only start the run; follow it later with `ingot logs -f`.
     #[arg(long)]
     pub detach: bool,
-    /// Colours: auto, always or never.
-    #[arg(long, value_enum, default_value_t, num_args = 0..=1, require_equals = true, default_missing_value = "always", value_name = "WHEN")]
-    pub color: ColorChoice,
+    #[command(flatten)]
+    pub voice: VoiceArgs,
     /// Put the time before each line.
     #[arg(long)]
     pub timestamp_ui: bool,
 }
 
 impl BuildArgs {
-    pub(super) async fn run(&self, context: &Context, sources: &mut Sources) -> CliResult<Exit> {
+    pub(super) async fn run(&self, context: &Context, voice: &Voice, sources: &mut Sources) -> CliResult<Exit> {
         let client = context.client()?;
         let inputs = self.template.read(std::env::vars_os())?;
         *sources = inputs.sources();
@@ -86,10 +95,7 @@ impl BuildArgs {
         let request = self.request(&inputs, git_sha.as_deref(), &*context.clock, sources)?;
         let bundle = pack::tar_gz(&inputs.packed.bundle)?;
 
-        let look = Look::of_terminal(self.color, self.timestamp_ui, context.json());
-        let out: Box<dyn std::io::Write + Send> =
-            if context.json() { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
-        let mut screen = Screen::new(out, look);
+        let mut screen = self.screen(context, voice)?;
         screen.say(&format!(
             "Sending {} to {} ({}, {} packed)",
             inputs.packed.single.as_deref().unwrap_or("the template's folder"),
@@ -101,8 +107,12 @@ impl BuildArgs {
         let answer: Value = client
             .post_form(&["runs"], || form(&request, &bundle), &key)
             .await
-            .map_err(|error| with_advice(error, &inputs))?;
+            .map_err(|error| told(error, &inputs))?;
         let run: Run = typed(&client, &answer)?;
+        let warnings = self.warnings(&run);
+        if !warnings.is_empty() {
+            voice.complain(&warnings, sources, None)?;
+        }
         if let Some(dedupe) = &run.dedupe {
             screen.say(&dedupe.reason)?;
         }
@@ -116,6 +126,25 @@ impl BuildArgs {
         }
         screen.say("")?;
         self.follow(context, &client, &run, &mut screen).await
+    }
+
+    fn screen(&self, context: &Context, voice: &Voice) -> CliResult<Screen> {
+        if context.json() && voice.is_machine() {
+            return Err(CliError::Usage("choose one of --output json and --machine-readable".to_owned()));
+        }
+        let mut look = Look::of_terminal(self.voice.color, self.timestamp_ui, context.json());
+        let out: Box<dyn std::io::Write + Send> =
+            if context.json() { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+        if voice.is_machine() {
+            look = Look { timestamps: self.timestamp_ui, ..Look::default() };
+        }
+        Ok(Screen::new(out, look).for_programs(voice.is_machine().then(|| context.clock.clone())))
+    }
+
+    /// The server's warnings. Packer tells of undeclared variables in `build` only when it is asked to.
+    fn warnings(&self, run: &Run) -> Vec<Complaint> {
+        let told = |warning: &&Complaint| self.warn_on_undeclared_var || !warning.is_undeclared_variable();
+        run.warnings.iter().filter(told).cloned().collect()
     }
 
     async fn follow(&self, context: &Context, client: &Client, run: &Run, screen: &mut Screen) -> CliResult<Exit> {
@@ -169,14 +198,16 @@ impl BuildArgs {
             ("variables", variables.into()),
             ("env", json!(inputs.environment)),
             ("var_files", json!(var_files)),
-            ("only", json!(self.template.only)),
-            ("except", json!(self.template.except)),
+            ("only", json!(self.template.given.only)),
+            ("except", json!(self.template.given.except)),
             ("git_sha", json!(git_sha)),
             ("timeout", json!(self.timeout)),
             ("on_error", json!(self.on_error)),
             ("debug", json!(self.debug.then_some(true))),
             ("hold_limit", json!(self.hold_limit)),
             ("step_timeout", json!(self.step_timeout)),
+            ("force", json!(self.force.then_some(true))),
+            ("parallel_builds", json!(self.parallel_builds.filter(|builds| *builds > 0))),
             ("priority", json!(self.priority)),
             ("labels", object(&self.labels)),
             ("clean_image", json!(self.no_clean.then_some(false))),
@@ -195,7 +226,7 @@ impl BuildArgs {
         clock: &dyn Clock,
         sources: &mut Sources,
     ) -> CliResult<Map<String, Value>> {
-        let checked = self.template.check(inputs, git_sha, clock)?;
+        let checked = self.template.given.check(inputs, git_sha, clock)?;
         match &checked.outcome {
             Ok(evaluated) => {
                 let given = evaluated.variables.iter().filter(|variable| !variable.is_default);
@@ -208,7 +239,7 @@ impl BuildArgs {
                     ..Problem::default()
                 };
                 *sources = checked.sources;
-                Err(with_advice(CliError::Problem(Box::new(problem)), inputs))
+                Err(told(CliError::Problem(Box::new(problem)), inputs))
             }
         }
     }
@@ -250,45 +281,14 @@ fn started(run: &Run) -> String {
     }
 }
 
-/// A single file goes without what lies beside it: when the server misses something of that, say so.
-pub(super) fn with_advice(error: CliError, inputs: &Inputs) -> CliError {
+/// The server's complaints under the names that the user knows the files by, with advice about files that are missing.
+fn told(error: CliError, inputs: &Inputs) -> CliError {
     let CliError::Problem(mut problem) = error else { return error };
-    if let Some(single) = &inputs.packed.single
-        && let Some(missing) = mentioned_sibling(&problem, single, &inputs.packed.root)
-    {
-        let advice = format!(
-            "The template refers to {missing:?} beside it, and a single file is sent alone. Name the folder instead: ingot build {}",
-            inputs.packed.root.display()
-        );
-        problem.detail = Some(match problem.detail.take() {
-            Some(detail) => format!("{detail}\n  {advice}"),
-            None => advice,
-        });
+    for complaint in &mut problem.errors {
+        complaint.file = complaint.file.as_deref().map(|file| shown(file).to_owned());
     }
+    problem.errors.extend(missing_file(&problem.errors, inputs));
     CliError::Problem(problem)
-}
-
-fn mentioned_sibling(problem: &Problem, single: &str, root: &Path) -> Option<String> {
-    let said: Vec<&str> = problem
-        .errors
-        .iter()
-        .flat_map(|error| [Some(error.message.as_str()), error.detail.as_deref()])
-        .flatten()
-        .collect();
-    let names = std::fs::read_dir(root).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    // A word of its own: `setup.sh` or `scripts/…` in quotes or after a space, not the end of a longer name.
-    let mentions = |text: &str, name: &str| {
-        text.match_indices(name).any(|(at, _)| {
-            let before =
-                text[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '/'));
-            let after = text[at + name.len()..]
-                .chars()
-                .next()
-                .is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '/' | ':' | ',' | ';'));
-            before && after
-        })
-    };
-    names.filter(|name| name != single && name.len() > 2).find(|name| said.iter().any(|text| mentions(text, name)))
 }
 
 #[cfg(test)]
@@ -400,25 +400,6 @@ mod tests {
         let args = parsed(&[path.to_str().unwrap(), "--var-file", file.to_str().unwrap()]);
         let Err(CliError::Problem(problem)) = requested(&args, &[]) else { panic!("it is refused") };
         assert!(problem.errors.iter().any(|error| error.file.as_deref() == file.to_str()), "{:?}", problem.errors);
-    }
-
-    #[test]
-    fn a_single_file_that_needs_its_neighbours_is_told_to_come_with_them() {
-        let dir = template(&[("web.pkr.hcl", ""), ("setup.sh", "")]);
-        let inputs =
-            parsed(&[dir.path().join("web.pkr.hcl").to_str().unwrap()]).template.read(std::iter::empty()).unwrap();
-        let problem = |message: &str| {
-            let errors = json!([{"message": message}]);
-            let problem =
-                serde_json::from_value(json!({"title": "Unprocessable", "status": 422, "errors": errors})).unwrap();
-            match with_advice(CliError::Problem(problem), &inputs) {
-                CliError::Problem(problem) => problem.detail.unwrap_or_default(),
-                error => panic!("{error}"),
-            }
-        };
-        let advice = problem("the bundle has no file \"setup.sh\"");
-        assert!(advice.contains("\"setup.sh\" beside it") && advice.contains(dir.path().to_str().unwrap()), "{advice}");
-        assert_eq!(problem("the bundle has no file \"other-setup.sh\""), "");
     }
 
     #[test]

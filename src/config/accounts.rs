@@ -18,6 +18,10 @@ pub struct Account {
     pub regions: Vec<String>,
     /// Names or ARNs that a template may give as `iam_instance_profile`; `*` allows all.
     pub instance_profiles: Vec<String>,
+    /// Whether a template may have a role of its own making (`temporary_iam_instance_profile_policy_document`).
+    pub temporary_instance_profiles: bool,
+    /// ARNs of roles that a template's `assume_role` may take on from the account's own; `*` at the end is a wildcard.
+    pub allowed_roles: Vec<String>,
     pub limits: Limits,
 }
 
@@ -75,6 +79,8 @@ impl Account {
             external_id,
             regions: section.strings("regions", found),
             instance_profiles: section.strings("instance_profiles", found),
+            temporary_instance_profiles: section.boolean("temporary_instance_profiles", found).unwrap_or(false),
+            allowed_roles: allowed_roles(&mut section, found),
             limits: Limits::read(section.section("limits", found), found),
         };
         let mut defaults = section.section("defaults", found);
@@ -98,6 +104,8 @@ impl Account {
             if self.regions.is_empty() { "(all)".to_owned() } else { self.regions.join(", ") },
         );
         line(lines, &key("instance_profiles"), list(&self.instance_profiles));
+        line(lines, &key("temporary_instance_profiles"), self.temporary_instance_profiles.to_string());
+        line(lines, &key("allowed_roles"), list(&self.allowed_roles));
         let types = &self.limits.instance_types;
         line(
             lines,
@@ -109,6 +117,15 @@ impl Account {
         let builds = self.limits.max_builds.map_or_else(|| "(no limit)".to_owned(), |count| count.to_string());
         line(lines, &key("limits.max_builds"), builds);
     }
+}
+
+fn allowed_roles(section: &mut Section, found: &mut Vec<Diagnostic>) -> Vec<String> {
+    let roles = section.list("allowed_roles", found);
+    for role in roles.iter().filter(|role| !(role.value.starts_with("arn:") && role.value.contains(":role/"))) {
+        let complaint = format!("{:?} is not a role's ARN, such as arn:aws:iam::123456789012:role/images", role.value);
+        found.push(role.place.error(complaint));
+    }
+    roles.into_iter().map(|role| role.value).collect()
 }
 
 impl Limits {

@@ -10,7 +10,8 @@ use crate::domain::diagnostic::Diagnostic;
 pub struct PolicySettings {
     /// Hosts, addresses and CIDRs that `ssh_host` may name; none by default.
     pub ssh_hosts: Vec<String>,
-    /// Account ids that AMIs may be shared with, `*` for all; none by default.
+    /// Account ids, and ARNs of organizations and their units, that AMIs may be shared with, `*` for all of them; `all`
+    /// lets AMIs be made public. None by default.
     pub share_accounts: Vec<String>,
 }
 
@@ -24,8 +25,10 @@ impl PolicySettings {
                 .push(host.place.error(format!("policy.ssh_hosts: {:?} is not a CIDR such as 10.0.0.0/8", host.value)));
         }
         for account in accounts.iter().filter(|account| !is_account(&account.value)) {
-            let complaint =
-                format!("policy.share_accounts: {:?} is not an AWS account id of 12 digits, nor *", account.value);
+            let complaint = format!(
+                "policy.share_accounts: {:?} is not an AWS account id of 12 digits, nor an organization's ARN, nor * or all",
+                account.value
+            );
             found.push(account.place.error(complaint));
         }
         section.finish(found);
@@ -42,5 +45,6 @@ impl PolicySettings {
 }
 
 fn is_account(text: &str) -> bool {
-    text == "*" || (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()))
+    let organization = text.starts_with("arn:") && text.contains(":organizations:");
+    text == "*" || text == "all" || organization || (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()))
 }

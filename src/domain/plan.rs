@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::communicator::CommunicatorKind;
-use super::config::{AmazonEbs, BuildConfig, BuilderConfig, ProvisionerBlock, ProvisionerConfig};
+use super::config::{AmazonEbs, BuildConfig, ProvisionerBlock, ProvisionerConfig};
 use super::hold::RunOptions;
 use super::ids::StepName;
 
@@ -113,8 +113,9 @@ impl Plan {
     /// The plan for one build.
     #[must_use]
     pub fn for_build(config: &BuildConfig, options: &RunOptions) -> Self {
-        let mut plan = match &config.builder {
-            BuilderConfig::AmazonEbs(ebs) => Self::amazon_ebs(ebs, &config.provisioners),
+        let mut plan = match config.builder.ebs() {
+            Some(ebs) => Self::amazon_ebs(ebs, &config.provisioners),
+            None => Self { format: FIRST_FORMAT, waves: Vec::new(), on_failure: None },
         };
         if config.error_cleanup.is_some() {
             let kind = StepKind::ErrorCleanup;

@@ -5,17 +5,22 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::config::{BuildConfig, BuilderConfig, Locations};
+use super::config::{AmazonEbs, BuildConfig, BuilderConfig, Locations, SshConfig};
 use super::diagnostic::Diagnostic;
 
 /// The configured limits for one account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// Hosts that `ssh_host` may name: host names, addresses or CIDRs.
+    /// Hosts that `ssh_host` and `ssh_bastion_host` may name: host names, addresses or CIDRs.
     pub ssh_hosts: Vec<String>,
     /// Names or ARNs of instance profiles; `*` allows all.
     pub instance_profiles: Vec<String>,
-    /// Account ids that AMIs may be shared with; `*` allows all.
+    /// Whether a template may have a role made for its build.
+    pub temporary_instance_profiles: bool,
+    /// ARNs that `assume_role` may name; `*` at the end is a wildcard.
+    pub allowed_roles: Vec<String>,
+    /// Account ids and organizations' ARNs that AMIs may be shared with; `*` allows all of them, and only `all` to make
+    /// one public.
     pub share_accounts: Vec<String>,
     /// Allowed instance types, `*` as wildcard at the end; empty: all.
     pub instance_types: Vec<String>,
@@ -29,35 +34,109 @@ impl Policy {
     /// Everything in a build that the configuration does not allow.
     #[must_use]
     pub fn check(&self, build: &BuildConfig) -> Vec<Diagnostic> {
-        let BuilderConfig::AmazonEbs(ebs) = &build.builder;
-        let mut complaints = Complaints { locations: &ebs.locations, found: Vec::new() };
-        if let Some(host) = &ebs.communicator.host
-            && !self.ssh_hosts.iter().any(|allowed| host_matches(allowed, host))
-        {
-            complaints.add("ssh_host", format!("ssh_host {host:?} is not allowed"), "The server would connect to it with a template's word alone. Have an administrator add it to `[policy] ssh_hosts`, or leave ssh_host out to reach the instance itself.");
+        let mut complaints = Complaints { locations: build.builder.locations(), found: Vec::new() };
+        if let Some(ssh) = build.builder.communicator() {
+            self.check_hosts(ssh, &mut complaints);
         }
+        if let Some(ebs) = build.builder.ebs() {
+            self.check_roles(ebs, &mut complaints);
+            self.check_sharing(ebs, &mut complaints);
+            self.check_limits(ebs, &mut complaints);
+        }
+        if let BuilderConfig::AmazonEbsVolume(build) = &build.builder {
+            for volume in &build.volumes {
+                self.check_shared("ebs_volumes", &volume.snapshot_users, &mut complaints);
+                self.check_public("ebs_volumes", &volume.snapshot_groups, &mut complaints);
+            }
+        }
+        complaints.found
+    }
+
+    fn check_hosts(&self, ssh: &SshConfig, complaints: &mut Complaints<'_>) {
+        let bastion = ssh.bastion.as_ref().map(|bastion| &bastion.host);
+        for (name, host) in [("ssh_host", ssh.host.as_ref()), ("ssh_bastion_host", bastion)] {
+            let Some(host) = host else { continue };
+            if !self.ssh_hosts.iter().any(|allowed| host_matches(allowed, host)) {
+                let detail = format!(
+                    "The server would connect to it with a template's word alone. Have an administrator add it to `[policy] ssh_hosts`, or leave {name} out to reach the instance itself."
+                );
+                complaints.add(name, format!("{name} {host:?} is not allowed"), &detail);
+            }
+        }
+    }
+
+    /// Whether a template may have the account's own role take on this one.
+    #[must_use]
+    pub fn allows_role(&self, role_arn: &str) -> bool {
+        self.allowed_roles.iter().any(|allowed| type_matches(allowed, role_arn))
+    }
+
+    fn check_roles(&self, ebs: &AmazonEbs, complaints: &mut Complaints<'_>) {
         if let Some(profile) = &ebs.iam_instance_profile
             && !self.instance_profiles.iter().any(|allowed| allowed == "*" || allowed == profile)
         {
             complaints.add("iam_instance_profile", format!("iam_instance_profile {profile:?} is not allowed in this account"), "An instance profile hands its role to every script of the template. Have an administrator add it to the account's `instance_profiles`.");
         }
-        for user in &ebs.ami_users {
-            if !self.share_accounts.iter().any(|allowed| allowed == "*" || allowed == user) {
+        let name = "temporary_iam_instance_profile_policy_document";
+        if ebs.temporary_instance_profile_policy.is_some()
+            && ebs.iam_instance_profile.is_none()
+            && !self.temporary_instance_profiles
+        {
+            complaints.add(name, format!("{name} is not allowed in this account"), "A template could give itself any right with it. Name a profile in iam_instance_profile, or have an administrator set the account's `temporary_instance_profiles = true`.");
+        }
+        if let Some(role) = &ebs.assume_role
+            && !self.allows_role(&role.role_arn)
+        {
+            complaints.add("assume_role.role_arn", format!("assume_role: {:?} is not allowed in this account", role.role_arn), "The server works with the account's own role. Leave assume_role out, or have an administrator add the role to the account's `allowed_roles`.");
+        }
+    }
+
+    fn check_sharing(&self, ebs: &AmazonEbs, complaints: &mut Complaints<'_>) {
+        let sharing = &ebs.sharing;
+        self.check_shared("ami_users", &ebs.ami_users, complaints);
+        self.check_shared("ami_org_arns", &sharing.ami_org_arns, complaints);
+        self.check_shared("ami_ou_arns", &sharing.ami_ou_arns, complaints);
+        self.check_shared("snapshot_users", &sharing.snapshot_users, complaints);
+        self.check_public("ami_groups", &sharing.ami_groups, complaints);
+        self.check_public("snapshot_groups", &sharing.snapshot_groups, complaints);
+    }
+
+    fn check_shared(&self, option: &str, with: &[String], complaints: &mut Complaints<'_>) {
+        for user in
+            with.iter().filter(|user| !self.share_accounts.iter().any(|allowed| allowed == "*" || allowed == *user))
+        {
+            let what = if user.starts_with("arn:") { "" } else { "account " };
+            complaints.add(
+                option,
+                format!("sharing with {what}{user:?} is not allowed"),
+                "Have an administrator add it to `[policy] share_accounts`.",
+            );
+        }
+    }
+
+    fn check_public(&self, option: &str, groups: &[String], complaints: &mut Complaints<'_>) {
+        if !groups.is_empty() && !self.share_accounts.iter().any(|allowed| allowed == "all") {
+            complaints.add(
+                option,
+                format!("{option}: making it public is not allowed"),
+                "Have an administrator add \"all\" to `[policy] share_accounts`; * does not stand for it.",
+            );
+        }
+    }
+
+    fn check_limits(&self, ebs: &AmazonEbs, complaints: &mut Complaints<'_>) {
+        let one = std::slice::from_ref(&ebs.instance_type);
+        let spot = ebs.spot.as_ref().map(|spot| spot.instance_types.as_slice()).filter(|types| !types.is_empty());
+        let option = if spot.is_some() { "spot_instance_types" } else { "instance_type" };
+        for kind in spot.unwrap_or(one) {
+            if !self.instance_types.is_empty() && !self.instance_types.iter().any(|allowed| type_matches(allowed, kind))
+            {
                 complaints.add(
-                    "ami_users",
-                    format!("sharing with account {user:?} is not allowed"),
-                    "Have an administrator add it to `[policy] share_accounts`.",
+                    option,
+                    format!("instance type {kind:?} is not allowed in this account"),
+                    &format!("Allowed: {}.", self.instance_types.join(", ")),
                 );
             }
-        }
-        if !self.instance_types.is_empty()
-            && !self.instance_types.iter().any(|allowed| type_matches(allowed, &ebs.instance_type))
-        {
-            complaints.add(
-                "instance_type",
-                format!("instance type {:?} is not allowed in this account", ebs.instance_type),
-                &format!("Allowed: {}.", self.instance_types.join(", ")),
-            );
         }
         for region in std::iter::once(&ebs.region).chain(&ebs.ami_regions) {
             if !self.regions.is_empty() && !self.regions.contains(region) {
@@ -69,20 +148,20 @@ impl Policy {
                 );
             }
         }
-        if let Some(limit) = self.max_volume_size {
-            for device in ebs
-                .launch_block_device_mappings
-                .iter()
-                .filter(|device| device.volume_size.is_some_and(|size| size > limit))
-            {
+        let Some(limit) = self.max_volume_size else { return };
+        let lists = [
+            ("launch_block_device_mappings", &ebs.launch_block_device_mappings),
+            ("ami_block_device_mappings", &ebs.ami_block_device_mappings),
+        ];
+        for (option, devices) in lists {
+            for device in devices.iter().filter(|device| device.volume_size.is_some_and(|size| size > limit)) {
                 complaints.add(
-                    "launch_block_device_mappings",
+                    option,
                     format!("volume {} is larger than this account allows", device.device_name),
                     &format!("The limit is {limit} GiB."),
                 );
             }
         }
-        complaints.found
     }
 }
 

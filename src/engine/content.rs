@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::accept::AcceptRequest;
 use crate::domain::bundle::Bundle;
+use crate::domain::config::BuildConfig;
 use crate::domain::config::data_source::DataResults;
-use crate::domain::config::{BuildConfig, BuilderConfig};
 use crate::domain::content_key::{Content, ContentHasher};
 use crate::domain::plan::PLAN_FORMAT;
 use crate::template::{self, Evaluated};
@@ -35,6 +35,7 @@ pub fn of(
     bundle: &Arc<Bundle>,
     request: &AcceptRequest,
     setting: &Setting,
+    data: &DataResults,
 ) -> Result<Content, String> {
     let evaluated = template::evaluate(&template::Request {
         bundle,
@@ -47,7 +48,7 @@ pub fn of(
         now: DateTime::<Utc>::from_timestamp(FIXED_TIME, 0).unwrap_or_default(),
         run_id: Uuid::nil(),
         clean_image: request.clean_image,
-        data: template::DataMode::Given(&DataResults::default()),
+        data: template::DataMode::Given(data),
     });
     let evaluated = evaluated.and_then(template::Evaluated::complete);
     let evaluated = evaluated.map_err(|_| "the template can't be evaluated apart from the present time".to_owned())?;
@@ -87,8 +88,7 @@ fn add_build(mut build: BuildConfig, parts: &mut Vec<(String, Value)>) -> Result
     for post_processor in build.post_processors.iter_mut().flatten() {
         post_processor.at = None;
     }
-    let BuilderConfig::AmazonEbs(ebs) = &mut build.builder;
-    ebs.locations.clear();
+    build.builder.locations_mut().clear();
     let name = &build.name;
     parts.push((format!("build:{name}"), json!(build.source)));
     parts.push((format!("build:{name}:provisioners"), serde_json::to_value(&build.provisioners)?));
@@ -162,6 +162,7 @@ mod tests {
                 priority: 0,
                 labels: [("a".to_owned(), "1".to_owned())].into(),
                 clean_image: true,
+                force: false,
                 dedupe: None,
             },
             setting: Setting { account: "default".into(), family: "web".into() },

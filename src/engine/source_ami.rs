@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 
 use crate::cloud::{Accounts, Cloud, CloudErrorClass, Filter, Image, ImageQuery, ImageState};
 use crate::domain::config::amazon_ebs::{SourceAmi, SourceAmiFilter};
-use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
+use crate::domain::config::{AmazonEbs, BuildConfig};
 use crate::domain::dedupe::Sources;
 use crate::domain::failure::Failure;
 
@@ -67,12 +67,19 @@ pub fn choose(ebs: &AmazonEbs, found: Vec<Image>) -> Result<Image, Failure> {
     Ok(image)
 }
 
-fn by_filter(ebs: &AmazonEbs, filter: &SourceAmiFilter, mut found: Vec<Image>) -> Result<Image, Failure> {
+/// The images among which a filter with these owners chooses, the newest first.
+#[must_use]
+pub fn candidates(owners: &[String], mut found: Vec<Image>) -> Vec<Image> {
     // The cloud was asked for these owners only. An image of a stranger with a look-alike name must never be picked, so
     // the answer is checked as well.
-    found.retain(|image| owner_is_named(&filter.owners, image));
+    found.retain(|image| owner_is_named(owners, image));
     found.retain(|image| image.state == ImageState::Available);
     found.sort_by(|a, b| b.creation_date.cmp(&a.creation_date).then_with(|| b.id.cmp(&a.id)));
+    found
+}
+
+fn by_filter(ebs: &AmazonEbs, filter: &SourceAmiFilter, found: Vec<Image>) -> Result<Image, Failure> {
+    let found = candidates(&filter.owners, found);
     let wanted = || {
         filter.filters.iter().map(|(name, values)| format!("{name}={}", values.join(","))).collect::<Vec<_>>().join(" ")
     };
@@ -159,7 +166,8 @@ async fn resolve_one(
     build: &BuildConfig,
 ) -> Result<(String, String), String> {
     let cloud = cloud_of(accounts, account)?;
-    let BuilderConfig::AmazonEbs(ebs) = &build.builder;
+    // What a build of another kind does is not in an image that could be used again.
+    let ebs = build.builder.ebs().ok_or_else(|| format!("build `{}` starts from no AMI", build.name))?;
     let found = find(&*cloud, &ebs.region, &query(ebs)).await;
     let found =
         found.map_err(|code| format!("the source AMI of build `{}` could not be looked up ({code})", build.name))?;

@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::Lease;
 use super::session::Session;
+use super::shared_looks::{Place, SharedLooks};
 use super::watcher::Watcher;
 use crate::cloud::{Cloud, CloudError};
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
+use crate::domain::config::{AmazonEbs, BuildConfig};
 use crate::domain::failure::Failure;
 use crate::domain::hold::HeldMachine;
 use crate::domain::ids::{Attempt, StepName};
@@ -229,6 +230,8 @@ pub struct StepContext {
     /// The build's account; changing calls wait for the lease.
     pub cloud: Arc<dyn Cloud>,
     pub watcher: Watcher,
+    /// What each build asks of the cloud once, asked for all of them together.
+    pub looks: SharedLooks,
     pub session: Arc<Session>,
     pub records: Arc<dyn StepRecords>,
     pub log: StepLog,
@@ -257,13 +260,24 @@ impl StepContext {
             .ok_or_else(|| Failure::ours("secrets-gone", "the build's configuration is deleted already"))
     }
 
-    /// The configuration of the `amazon-ebs` builder.
+    /// What the amazon builders' configurations share.
     ///
     /// # Errors
-    /// As [`StepContext::config`].
+    /// As [`StepContext::config`], and when the build has another builder.
     pub fn ebs(&self) -> Result<&AmazonEbs, Failure> {
-        let BuilderConfig::AmazonEbs(ebs) = &self.config()?.builder;
-        Ok(ebs)
+        let builder = &self.config()?.builder;
+        builder.ebs().ok_or_else(|| {
+            Failure::ours(
+                "plan-order",
+                format!("step {} is for amazon builders, this is {}", self.step, builder.builder_type()),
+            )
+        })
+    }
+
+    /// A region of the build's account.
+    #[must_use]
+    pub fn place(&self, region: &str) -> Place {
+        Place { account: self.facts.account.clone(), region: region.to_owned() }
     }
 
     #[must_use]

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{Filter, Image, ImageQuery, Subnet};
+use crate::cloud::{Filter, Image, Subnet};
 use crate::domain::config::AmazonEbs;
 use crate::domain::failure::Failure;
 use crate::domain::image::SourceImage;
@@ -89,15 +89,10 @@ async fn name_is_free(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
     if ebs.skip_create_ami {
         return Ok(());
     }
-    let query = ImageQuery {
-        owners: vec!["self".into()],
-        filters: vec![Filter::new("name", [&ebs.ami_name])],
-        include_deprecated: true,
-    };
     for region in std::iter::once(&ebs.region).chain(&ebs.ami_regions) {
-        let found = retry::call(context, || context.cloud.find_images(region, &query)).await?;
-        // The name filter reads `*` and `?` as wildcards; only the very name counts.
-        if let Some(image) = found.iter().find(|image| image.name == ebs.ami_name) {
+        let place = context.place(region);
+        let found = retry::call(context, || context.looks.own_images_of_name(&place, &ebs.ami_name)).await?;
+        if let Some(image) = found.first() {
             return Err(Failure::user(
                 "InvalidAMIName.Duplicate",
                 format!("AMI name {:?} is taken in {region} by {}.", ebs.ami_name, image.id),
@@ -112,8 +107,8 @@ async fn name_is_free(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
 }
 
 async fn source_image(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Image> {
-    let query = source_ami::query(ebs);
-    let found = retry::call(context, || context.cloud.find_images(&ebs.region, &query)).await?;
+    let (place, query) = (context.place(&ebs.region), source_ami::query(ebs));
+    let found = retry::call(context, || context.looks.images(&place, &query)).await?;
     Ok(source_ami::choose(ebs, found)?)
 }
 
@@ -129,7 +124,8 @@ async fn subnets(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<Subne
     if let Some(zone) = &ebs.availability_zone {
         filters.push(Filter::new("availability-zone", [zone]));
     }
-    let mut found = retry::call(context, || context.cloud.find_subnets(&ebs.region, &filters)).await?;
+    let place = context.place(&ebs.region);
+    let mut found = retry::call(context, || context.looks.subnets(&place, &filters)).await?;
     if found.is_empty() {
         let what = match (&ebs.subnet_id, &ebs.vpc_id) {
             (Some(subnet), _) => format!("subnet {subnet}"),
@@ -159,7 +155,8 @@ async fn regions_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()>
     if ebs.ami_regions.is_empty() {
         return Ok(());
     }
-    let regions = retry::call(context, || context.cloud.regions(&ebs.region)).await?;
+    let place = context.place(&ebs.region);
+    let regions = retry::call(context, || context.looks.regions(&place)).await?;
     let unknown: Vec<&str> =
         ebs.ami_regions.iter().filter(|region| !regions.contains(region)).map(String::as_str).collect();
     if unknown.is_empty() {
@@ -178,7 +175,8 @@ async fn groups_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
         return Ok(());
     }
     let filters = [Filter::new("group-id", &ebs.security_group_ids)];
-    let found = retry::call(context, || context.cloud.find_security_groups(&ebs.region, &filters)).await?;
+    let place = context.place(&ebs.region);
+    let found = retry::call(context, || context.looks.security_groups(&place, &filters)).await?;
     let missing: Vec<&str> = ebs
         .security_group_ids
         .iter()
@@ -196,7 +194,8 @@ async fn groups_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
 }
 
 async fn instance_type_fits(context: &StepContext, ebs: &AmazonEbs, image: &Image) -> StepResult<()> {
-    let known = retry::call(context, || context.cloud.instance_type(&ebs.region, &ebs.instance_type)).await?;
+    let place = context.place(&ebs.region);
+    let known = retry::call(context, || context.looks.instance_type(&place, &ebs.instance_type)).await?;
     let known = known.ok_or_else(|| {
         Failure::user(
             "instance-type-not-found",

@@ -88,6 +88,7 @@ fn request(context: &StepContext, intent: &Intent) -> Result<NewImageCopy, Failu
         encrypted: ebs.encrypt_boot.filter(|encrypt| *encrypt),
         // A key belongs to one region; elsewhere the region's default key is used, as Packer does.
         kms_key_id: None,
+        snapshot_copy_duration_minutes: ebs.copying.snapshot_copy_duration_minutes,
         image_tags: image_tags::image_tags(context)?,
         snapshot_tags: image_tags::snapshot_tags(context)?,
     })

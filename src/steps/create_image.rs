@@ -39,6 +39,7 @@ impl Step for CreateImage {
             name: ebs.ami_name.clone(),
             description: image_tags::render(context, &ebs.ami_description)?,
             no_reboot: true,
+            block_devices: ebs.ami_block_device_mappings.clone(),
             image_tags: image_tags::image_tags(context)?,
             snapshot_tags: image_tags::snapshot_tags(context)?,
         };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::cloud::{CloudError, CloudErrorClass, Filter, Instance, InstanceState, NewInstance};
+use crate::cloud::{CloudError, CloudErrorClass, Filter, Instance, InstanceState, Machine, NewInstance};
 use crate::domain::config::AmazonEbs;
 use crate::domain::config::amazon_ebs::BlockDevice;
 use crate::domain::failure::Failure;
@@ -161,22 +161,29 @@ fn request(context: &StepContext, place: &Place) -> Result<NewInstance, Failure>
     let instance_tags = finding::temporary_tags(context, name, &image_tags::run_tags(context)?);
     Ok(NewInstance {
         client_token: place.client_token.clone(),
-        image_id: checked.source.ami_id.clone(),
         instance_type: ebs.instance_type.clone(),
-        key_name: key.map(|key| key.key_name),
-        security_group_ids: group.map_or_else(|| ebs.security_group_ids.clone(), |group| vec![group.group_id]),
         subnet_id: place.subnet_id.clone(),
         availability_zone: ebs.availability_zone.clone(),
-        associate_public_ip_address: ebs.associate_public_ip_address,
-        iam_instance_profile: ebs.iam_instance_profile.clone(),
-        user_data: ebs.user_data.clone(),
-        block_devices: block_devices(ebs, &checked)?,
-        ebs_optimized: ebs.ebs_optimized,
-        shutdown_behavior: ebs.shutdown_behavior,
-        metadata_options: ebs.metadata_options.clone(),
-        volume_tags: finding::temporary_tags(context, name, &image_tags::volume_tags(context)?),
-        interface_tags: instance_tags.clone(),
-        instance_tags,
+        machine: Machine {
+            image_id: checked.source.ami_id.clone(),
+            key_name: key.map(|key| key.key_name),
+            security_group_ids: group.map_or_else(|| ebs.security_group_ids.clone(), |group| vec![group.group_id]),
+            associate_public_ip_address: ebs.associate_public_ip_address,
+            iam_instance_profile: ebs.iam_instance_profile.clone(),
+            user_data: ebs.user_data.clone().map(String::into_bytes),
+            block_devices: block_devices(ebs, &checked)?,
+            ebs_optimized: ebs.ebs_optimized,
+            shutdown_behavior: ebs.shutdown_behavior,
+            metadata_options: ebs.metadata_options.clone(),
+            placement: ebs.placement.clone(),
+            capacity_reservation: ebs.capacity_reservation.clone(),
+            license_configurations: ebs.license_configurations.clone(),
+            unlimited_credits: ebs.enable_unlimited_credits,
+            nitro_enclave: ebs.enable_nitro_enclave,
+            volume_tags: finding::temporary_tags(context, name, &image_tags::volume_tags(context)?),
+            interface_tags: instance_tags.clone(),
+            instance_tags,
+        },
     })
 }
 
@@ -283,10 +290,10 @@ async fn until_terminated(context: &StepContext, region: &str, id: &str) -> Step
 
 /// Volumes and interfaces that did not go with their instance.
 async fn remove_leftovers(context: &StepContext, region: &str) -> StepResult<Vec<String>> {
-    let own = finding::own(context);
+    let (place, own) = (context.place(region), context.ownership());
     let (volumes, interfaces) = tokio::try_join!(
-        retry::call(context, || context.cloud.find_volumes(region, &own)),
-        retry::call(context, || context.cloud.find_network_interfaces(region, &own)),
+        retry::call(context, || context.looks.volumes(&place, &own)),
+        retry::call(context, || context.looks.network_interfaces(&place, &own)),
     )?;
     let mut removed = Vec::new();
     for volume in volumes.into_iter().filter(|volume| volume.state != "deleting") {

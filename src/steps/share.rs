@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{CloudError, CloudErrorClass};
+use crate::cloud::{CloudError, CloudErrorClass, Grantee};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepResult};
 
@@ -40,7 +40,8 @@ impl Step for Share {
                 .log
                 .say(&format!("Sharing {} in {} with {}", image.image_id, self.region, ebs.ami_users.join(", ")))
                 .await;
-            retry::passing(context, lost, || context.cloud.share_image(&self.region, &image.image_id, &ebs.ami_users))
+            let accounts = Grantee::accounts(&ebs.ami_users);
+            retry::passing(context, lost, || context.cloud.share_image(&self.region, &image.image_id, &accounts))
                 .await??;
         }
         if ebs.imds_support.is_some() {

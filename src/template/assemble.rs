@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decode::body::{Context, Decoder, Rule, Rules};
-use super::decode::{amazon_ebs, breakpoint, file, manifest, shell};
+use super::decode::{amazon_ebs, breakpoint, builders, file, manifest, shell};
 use super::options::{Content, Entry, Options};
 use super::packer;
 use super::select::Selection;
@@ -13,6 +13,11 @@ use crate::domain::config::{
     BuildConfig, BuilderConfig, PostProcessorBlock, PostProcessorConfig, ProvisionerBlock, ProvisionerConfig,
 };
 use crate::domain::diagnostic::{Diagnostic, SourceLocation};
+
+const CHROOT: &str = "it works on a volume of the machine that Packer itself runs on, and the server has none to give: use \
+    amazon-ebssurrogate, which does the same on a machine of its own";
+const INSTANCE: &str = "images in instance stores are made by AMI tools with an X.509 key inside of the guest, and current \
+    instance types can't start them: use amazon-ebs";
 
 /// A provisioner or post-processor that applies to the build, with all its options.
 #[derive(Debug)]
@@ -61,11 +66,8 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
         Some(Box::new(block))
     });
     let first = parts.provisioners.first().or(parts.error_cleanup.as_ref());
-    if let (Some(BuilderConfig::AmazonEbs(ebs)), Some(first)) = (&builder, first)
-        && ebs.communicator.communicator == CommunicatorKind::None
-    {
-        let diagnostic = Diagnostic::error("there can be no provisioners with communicator \"none\"");
-        context.complaints.borrow_mut().push(diagnostic.at(Some(first.at.clone())));
+    if let (Some(builder), Some(first)) = (&builder, first) {
+        check_machine(builder, first, context);
     }
     let mut chains = Vec::new();
     for chain in &parts.post_processors {
@@ -93,22 +95,55 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
 }
 
 fn builder(parts: &Parts, context: &Context<'_>, clean_image: bool) -> Option<BuilderConfig> {
-    if parts.builder_type == "amazon-ebs" {
-        let decoder = Decoder::new(&parts.builder, context);
-        return Some(BuilderConfig::AmazonEbs(Box::new(amazon_ebs::decode(&decoder, clean_image))));
-    }
-    complain_missing("builder", &parts.builder_type, packer::BUILDERS, &parts.builder_at, context);
-    None
+    let decoder = Decoder::new(&parts.builder, context);
+    Some(match parts.builder_type.as_str() {
+        "amazon-ebs" => BuilderConfig::AmazonEbs(Box::new(amazon_ebs::decode(&decoder, clean_image))),
+        "amazon-ebsvolume" => BuilderConfig::AmazonEbsVolume(Box::new(builders::ebs_volume(&decoder))),
+        "amazon-ebssurrogate" => {
+            BuilderConfig::AmazonEbsSurrogate(Box::new(builders::ebs_surrogate(&decoder, clean_image)))
+        }
+        "null" => BuilderConfig::Null(Box::new(builders::null(&decoder))),
+        "file" => BuilderConfig::File(Box::new(builders::file(&decoder))),
+        other => {
+            complain_missing("builder", other, packer::BUILDERS, &parts.builder_at, context);
+            return None;
+        }
+    })
+}
+
+/// Provisioners need a machine to run on. Packer accepts them all the same and fails when it comes to them, or leaves them
+/// out with the `file` builder.
+fn check_machine(builder: &BuilderConfig, first: &Component, context: &Context<'_>) {
+    let without = builder.communicator().is_some_and(|ssh| ssh.communicator == CommunicatorKind::None);
+    let diagnostic = match builder {
+        BuilderConfig::File(_) => Diagnostic::warning("the file builder has no machine: its provisioners are left out"),
+        BuilderConfig::Null(_) if without && first.kind != "breakpoint" => Diagnostic::warning(
+            "with communicator \"none\" there is no machine: the build will fail at this provisioner",
+        )
+        .with_detail("name a host in ssh_host and set communicator = \"ssh\""),
+        _ if without => Diagnostic::error("there can be no provisioners with communicator \"none\""),
+        _ => return,
+    };
+    context.complaints.borrow_mut().push(diagnostic.at(Some(first.at.clone())));
 }
 
 fn complain_missing(what: &str, kind: &str, known: &[&str], at: &SourceLocation, context: &Context<'_>) {
     let diagnostic = if known.contains(&kind) {
         let detail = match what {
-            "builder" => "amazon-ebs is; leave the build out with except, or select others with only",
+            "builder" => match kind {
+                "amazon-chroot" => CHROOT,
+                "amazon-instance" => INSTANCE,
+                _ => {
+                    "amazon-ebs, amazon-ebssurrogate, amazon-ebsvolume, null and file are; leave the build out with except, \
+                     or select others with only"
+                }
+            },
             "provisioner" => "shell, file and breakpoint are",
             _ => "manifest is",
         };
-        Diagnostic::error(format!("{what} {kind:?} is not supported yet")).with_detail(detail)
+        let never = matches!(kind, "amazon-chroot" | "amazon-instance") && what == "builder";
+        let why = if never { "can't be used here" } else { "is not supported yet" };
+        Diagnostic::error(format!("{what} {kind:?} {why}")).with_detail(detail)
     } else {
         Diagnostic::error(format!("there is no {what} {kind:?}")).with_detail(did_you_mean(kind, known.iter().copied()))
     };

@@ -1,6 +1,6 @@
 //! Packer templates, HCL2 and JSON, to evaluated and checked builds, with file, line and column for every complaint.
 //! Uses `domain` only: no clock, no server environment, no files but the bundle's. The way of a template is
-//! [`evaluate`] → `files` → `hcl::config` or `json::template` → `assemble` → `decode`.
+//! [`evaluate`] → `files` → `hcl::config` or `json::evaluate` → `assemble` → `decode`.
 
 pub mod assemble;
 pub mod console;
@@ -11,6 +11,7 @@ pub mod hcl;
 pub mod inspect;
 pub mod json;
 pub mod legacy;
+pub mod lint;
 pub mod number;
 mod number_text;
 pub mod options;
@@ -23,6 +24,7 @@ pub mod source;
 mod stack;
 pub mod types;
 pub mod unify;
+pub mod upgrade;
 pub mod value;
 mod var_files;
 
@@ -170,7 +172,7 @@ fn evaluate_here(request: &Request<'_>) -> Result<Evaluated, Vec<Diagnostic>> {
     let mut complaints = Vec::new();
     let mut evaluated = match &template {
         Template::Hcl2(files) => hcl::config::evaluate(files, request, &runtime, &selection, &mut complaints),
-        Template::Json(source) => json::template::evaluate(source, request, &runtime, &selection, &mut complaints)?,
+        Template::Json(source) => json::evaluate::evaluate(source, request, &runtime, &selection, &mut complaints)?,
     };
     let complaints = finish(complaints, &evaluated.sensitive_values, request.bundle);
     if complaints.iter().any(Diagnostic::is_error) {
@@ -209,7 +211,7 @@ fn outline_here(bundle: &Bundle) -> Result<Outline, Vec<Diagnostic>> {
     let mut complaints = Vec::new();
     let outline = match &template {
         Template::Hcl2(files) => hcl::config::outline(files, &runtime, &mut complaints),
-        Template::Json(source) => json::template::outline(source, &runtime, &mut complaints)?,
+        Template::Json(source) => json::evaluate::outline(source, &runtime, &mut complaints)?,
     };
     let complaints = finish(complaints, &[], bundle);
     if complaints.iter().any(Diagnostic::is_error) { Err(complaints) } else { Ok(outline) }

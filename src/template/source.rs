@@ -53,6 +53,12 @@ impl SourceFile {
         }
     }
 
+    /// Where a line begins, counted from 1; `None` when there is no such line.
+    #[must_use]
+    pub fn line_offset(&self, line: u32) -> Option<usize> {
+        self.line_starts.get(usize::try_from(line).ok()?.checked_sub(1)?).copied()
+    }
+
     /// A complaint about a range of this file.
     pub fn error(&self, span: Span, summary: impl Into<String>) -> Diagnostic {
         let (start, end) = (span.start as usize, span.end as usize);

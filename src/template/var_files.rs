@@ -56,20 +56,17 @@ pub fn read(path: &str, runtime: &Runtime<'_>, complaints: &mut Vec<Diagnostic>)
 }
 
 fn from_json(source: &SourceFile, complaints: &mut Vec<Diagnostic>) -> Vec<FileEntry> {
-    let entries = match json::parse::document(source) {
-        Ok(node) => json::parse::into_entries(node),
-        Err(diagnostic) => {
-            complaints.push(diagnostic);
-            return Vec::new();
-        }
-    };
-    let Some(entries) = entries else {
+    let (node, faults) = json::parse::parse(source);
+    complaints.extend(faults);
+    let Some(node) = node else { return Vec::new() };
+    let Some(entries) = json::parse::into_entries(node) else {
         let diagnostic = Diagnostic::error("a file of variables must be a JSON object").at(Some(source.location(0)));
         complaints.push(diagnostic);
         return Vec::new();
     };
+    // HCL's JSON has comments under this key.
+    let entries = entries.into_iter().filter(|entry| entry.key != "//");
     entries
-        .into_iter()
         .map(|entry| FileEntry { name: entry.key, value: json::parse::to_value(&entry.node), at: entry.key_at })
         .collect()
 }

@@ -3,18 +3,16 @@
 use tokio::time::Instant;
 
 use super::base;
+use super::disks::{Disk, mapped};
 use super::filters::{busy, duplicate, invalid, not_found, refuse};
 use super::network::no_default_vpc;
 use super::timing::Change;
 use super::world::{FakeInstance, FakeInterface, FakeVolume, Region, World};
 use crate::cloud::{
-    CloudErrorClass, CloudResult, Image, ImageState, Instance, InstanceState, NetworkInterface, NewInstance, Subnet,
-    Volume,
+    CloudErrorClass, CloudResult, Image, ImageState, Instance, InstanceDevice, InstanceState, NetworkInterface,
+    NewInstance, Subnet, Volume,
 };
-use crate::domain::config::amazon_ebs::{BlockDevice, ShutdownBehavior};
-
-/// What a volume has when nobody says more.
-pub(super) const ROOT_SIZE_GIB: i32 = 8;
+use crate::domain::config::amazon_ebs::ShutdownBehavior;
 
 impl World {
     pub(super) fn run_instance(&mut self, account: &str, region: &str, request: &NewInstance) -> CloudResult<Instance> {
@@ -29,7 +27,15 @@ impl World {
             let found = self.region(account, region).instances.get(&id).map(|instance| instance.shown.clone());
             return found.ok_or_else(|| not_found("InvalidInstanceID", &id));
         }
-        let image = self.launchable_image(account, region, &request.image_id)?;
+        let launched = self.launch_new(account, region, request)?;
+        let launches = &mut self.region(account, region).launches;
+        launches.insert(request.client_token.clone(), (request.clone(), launched.id.clone()));
+        Ok(launched)
+    }
+
+    /// Launches whatever the token.
+    pub(super) fn launch_new(&mut self, account: &str, region: &str, request: &NewInstance) -> CloudResult<Instance> {
+        let image = self.launchable_image(account, region, &request.machine.image_id)?;
         let kind = base::instance_type(&request.instance_type).ok_or_else(|| {
             invalid("InvalidParameterValue", format!("Invalid value '{}' for InstanceType.", request.instance_type))
         })?;
@@ -41,10 +47,15 @@ impl World {
             );
             return Err(invalid("InvalidParameterValue", message));
         }
+        if let Some(profile) = &request.machine.iam_instance_profile {
+            self.iam(account).launches_with(profile)?;
+        }
         let subnet = self.region(account, region).subnet_for(request)?;
         let groups = self.region(account, region).groups_for(request, &subnet)?;
-        self.check_room(&subnet)?;
-        Ok(self.launch(account, region, request, &image, &subnet, groups))
+        self.check_room(&subnet, &request.instance_type)?;
+        let disks = self.images.get(&image.id).map(|image| image.disks.clone()).unwrap_or_default();
+        let disks = mapped(disks, &request.machine.block_devices, (account, region));
+        Ok(self.launch(account, region, request, (&image, disks), &subnet, groups))
     }
 
     fn launchable_image(&self, account: &str, region: &str, id: &str) -> CloudResult<Image> {
@@ -60,7 +71,14 @@ impl World {
         }
     }
 
-    fn check_room(&self, subnet: &Subnet) -> CloudResult<()> {
+    fn check_room(&self, subnet: &Subnet, instance_type: &str) -> CloudResult<()> {
+        if self.lacking.contains(&(subnet.availability_zone.clone(), instance_type.to_owned())) {
+            let zone = &subnet.availability_zone;
+            let message = format!(
+                "Your requested instance type ({instance_type}) is not supported in your requested Availability Zone ({zone})."
+            );
+            return Err(refuse(CloudErrorClass::Capacity, "Unsupported", message));
+        }
         if self.full_zones.contains(&subnet.availability_zone) {
             let message = format!("We currently do not have sufficient capacity in {}.", subnet.availability_zone);
             return Err(refuse(CloudErrorClass::Capacity, "InsufficientInstanceCapacity", message));
@@ -77,35 +95,34 @@ impl World {
         account: &str,
         region: &str,
         request: &NewInstance,
-        image: &Image,
+        (image, disks): (&Image, Vec<Disk>),
         subnet: &Subnet,
         groups: Vec<String>,
     ) -> Instance {
         let (id, interface_id, hidden) = (self.id("i"), self.id("eni"), self.invisible_for);
         let now = self.now;
-        let root = image.root_device_name.clone().unwrap_or_default();
-        let volumes: Vec<FakeVolume> = devices(request, &root)
+        let volumes: Vec<FakeVolume> = disks
             .into_iter()
-            .map(|Device { delete_on_termination, size_gib, volume_type }| FakeVolume {
+            .map(|disk| FakeVolume {
                 shown: Volume {
                     id: self.id("vol"),
                     state: "in-use".to_owned(),
-                    volume_type,
-                    size_gib: Some(size_gib),
-                    iops: None,
+                    volume_type: disk.volume_type.clone(),
+                    size_gib: Some(disk.size_gib),
+                    iops: disk.iops,
                     created_at: now,
                     instance_ids: vec![id.clone()],
-                    tags: request.volume_tags.clone(),
+                    tags: request.machine.volume_tags.clone(),
                 },
                 zone: subnet.availability_zone.clone(),
                 instance: Some(id.clone()),
-                delete_on_termination,
+                disk,
                 hidden,
             })
             .collect();
         let number = self.next();
         let (high, low) = (number / 250 % 250, number % 250 + 4);
-        let public = request.associate_public_ip_address.unwrap_or(subnet.maps_public_ip);
+        let public = request.machine.associate_public_ip_address.unwrap_or(subnet.maps_public_ip);
         let shown = Instance {
             id: id.clone(),
             state: InstanceState::Pending,
@@ -117,12 +134,14 @@ impl World {
             private_dns: Some(format!("ip-10-0-{high}-{low}.{region}.compute.internal")),
             ipv6: None,
             availability_zone: Some(subnet.availability_zone.clone()),
+            devices: volumes.iter().map(device_of).collect(),
             volume_ids: volumes.iter().map(|volume| volume.shown.id.clone()).collect(),
             interface_ids: vec![interface_id.clone()],
             instance_type: request.instance_type.clone(),
-            key_name: request.key_name.clone(),
+            key_name: request.machine.key_name.clone(),
+            spot: false,
             launched_at: now,
-            tags: request.instance_tags.clone(),
+            tags: request.machine.instance_tags.clone(),
         };
         let change = if self.failing_boots.is_empty() {
             Change::begin(InstanceState::Running, self.timings.boot)
@@ -135,7 +154,7 @@ impl World {
                 state: "in-use".to_owned(),
                 instance_id: Some(id.clone()),
                 group_ids: groups.clone(),
-                tags: request.interface_tags.clone(),
+                tags: request.machine.interface_tags.clone(),
             },
             subnet_id: subnet.id.clone(),
             groups: groups.clone(),
@@ -148,7 +167,6 @@ impl World {
         }
         region.volumes.extend(volumes.into_iter().map(|volume| (volume.shown.id.clone(), volume)));
         region.interfaces.insert(interface_id, interface);
-        region.launches.insert(request.client_token.clone(), (request.clone(), id.clone()));
         let instance = FakeInstance {
             shown: shown.clone(),
             request: request.clone(),
@@ -157,6 +175,7 @@ impl World {
             groups,
             change: Some(change),
             ena_support: image.ena_support,
+            sriov_support: false,
             hidden,
         };
         region.instances.insert(id, instance);
@@ -166,6 +185,12 @@ impl World {
     pub(super) fn stop_instance(&mut self, account: &str, region: &str, id: &str) -> CloudResult<()> {
         let stop = self.timings.stop;
         let instance = self.region(account, region).instance(id)?;
+        if instance.shown.spot {
+            let message = format!(
+                "You can't stop the Spot Instance '{id}' because it is associated with a one-time Spot Instance request. You can only stop Spot Instances associated with persistent Spot Instance requests."
+            );
+            return Err(invalid("UnsupportedOperation", message));
+        }
         match instance.shown.state {
             InstanceState::Running => {
                 instance.shown.state = InstanceState::Stopping;
@@ -190,10 +215,12 @@ impl World {
 
     pub(super) fn guest_shutdown(&mut self, account: &str, region: &str, id: &str) {
         self.settle();
-        let behavior =
-            self.region(account, region).instances.get(id).map(|instance| instance.request.shutdown_behavior);
-        let done = match behavior {
-            Some(ShutdownBehavior::Stop) => self.stop_instance(account, region, id),
+        // A spot instance is never stopped.
+        let stays = |instance: &&FakeInstance| {
+            !instance.shown.spot && instance.request.machine.shutdown_behavior == ShutdownBehavior::Stop
+        };
+        let done = match self.region(account, region).instances.get(id).filter(stays) {
+            Some(_) => self.stop_instance(account, region, id),
             _ => self.terminate_instance(account, region, id),
         };
         // A machine that does not run can't shut itself down either.
@@ -225,24 +252,24 @@ impl Region {
     }
 
     fn groups_for(&self, request: &NewInstance, subnet: &Subnet) -> CloudResult<Vec<String>> {
-        if let Some(name) = &request.key_name
+        if let Some(name) = &request.machine.key_name
             && !self.keys.values().any(|key| key.shown.name == *name)
         {
             return Err(not_found("InvalidKeyPair", name));
         }
-        if request.security_group_ids.is_empty() {
+        if request.machine.security_group_ids.is_empty() {
             let base =
                 self.groups.values().filter(|group| group.base && group.shown.vpc_id.as_ref() == Some(&subnet.vpc_id));
             return Ok(base.map(|group| group.shown.id.clone()).collect());
         }
-        for id in &request.security_group_ids {
+        for id in &request.machine.security_group_ids {
             let group = self.groups.get(id).ok_or_else(|| not_found("InvalidGroup", id))?;
             if group.shown.vpc_id.as_ref() != Some(&subnet.vpc_id) {
                 let message = format!("Security group {id} and subnet {} belong to different networks.", subnet.id);
                 return Err(invalid("InvalidParameter", message));
             }
         }
-        Ok(request.security_group_ids.clone())
+        Ok(request.machine.security_group_ids.clone())
     }
 
     pub(super) fn set_ena_support(&mut self, id: &str, enabled: bool) -> CloudResult<()> {
@@ -254,6 +281,16 @@ impl Region {
             ));
         }
         instance.ena_support = enabled;
+        Ok(())
+    }
+
+    pub(super) fn set_sriov_support(&mut self, id: &str) -> CloudResult<()> {
+        let instance = self.instance(id)?;
+        if instance.shown.state != InstanceState::Stopped {
+            let message = format!("Instance '{id}' must be stopped to change its SR-IOV support");
+            return Err(busy("IncorrectInstanceState", message));
+        }
+        instance.sriov_support = true;
         Ok(())
     }
 
@@ -279,6 +316,7 @@ impl Region {
             if change.to == InstanceState::Terminated {
                 instance.shown.private_ip = None;
                 instance.shown.private_dns = None;
+                instance.shown.devices.clear();
                 instance.shown.volume_ids.clear();
                 instance.shown.interface_ids.clear();
                 gone.push(instance.shown.id.clone());
@@ -292,7 +330,7 @@ impl Region {
     /// What an instance held when it is gone: volumes as their launch said, the interface always.
     fn clear_after(&mut self, instance_id: &str) {
         let its = |instance: &Option<String>| instance.as_deref() == Some(instance_id);
-        self.volumes.retain(|_, volume| !(its(&volume.instance) && volume.delete_on_termination));
+        self.volumes.retain(|_, volume| !(its(&volume.instance) && volume.disk.delete_on_termination));
         for volume in self.volumes.values_mut().filter(|volume| its(&volume.instance)) {
             volume.instance = None;
             volume.shown.instance_ids.clear();
@@ -309,27 +347,10 @@ pub(super) fn wrong_state(id: &str, what: &str) -> crate::cloud::CloudError {
     busy("IncorrectInstanceState", format!("The instance '{id}' is not in a state from which it can be {what}."))
 }
 
-/// One of an instance's volumes.
-struct Device {
-    delete_on_termination: bool,
-    size_gib: i32,
-    volume_type: String,
-}
-
-impl Device {
-    fn of(given: Option<&BlockDevice>) -> Self {
-        Self {
-            delete_on_termination: given.is_none_or(|device| device.delete_on_termination),
-            size_gib: given.and_then(|device| device.volume_size).unwrap_or(ROOT_SIZE_GIB),
-            volume_type: given.and_then(|device| device.volume_type.clone()).unwrap_or_else(|| "gp3".to_owned()),
-        }
+fn device_of(volume: &FakeVolume) -> InstanceDevice {
+    InstanceDevice {
+        device_name: volume.disk.device_name.clone(),
+        volume_id: volume.shown.id.clone(),
+        delete_on_termination: volume.disk.delete_on_termination,
     }
-}
-
-/// The instance's volumes, the root first.
-fn devices(request: &NewInstance, root: &str) -> Vec<Device> {
-    let volumes = || request.block_devices.iter().filter(|device| !device.no_device && device.virtual_name.is_none());
-    let root_device = volumes().find(|device| device.device_name == root);
-    let others = volumes().filter(|device| device.device_name != root).map(|device| Device::of(Some(device)));
-    std::iter::once(Device::of(root_device)).chain(others).collect()
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::*;
 use crate::cloud::{
-    CloudErrorClass, CloudResult, Filter, ImageQuery, ImageState, InstanceState, NewImage, NewImageCopy, NewInstance,
-    NewSecurityGroup,
+    CloudErrorClass, CloudResult, Filter, Grantee, ImageQuery, ImageRules as _, ImageState, InstanceState, Machine,
+    NewImage, NewImageCopy, NewInstance, NewSecurityGroup,
 };
 use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
+use crate::domain::config::launch::Placement;
 
-const EAST: &str = "us-east-1";
-const WEST: &str = "us-west-2";
+pub(super) const EAST: &str = "us-east-1";
+pub(super) const WEST: &str = "us-west-2";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILYdMe8KW0rXnv380NdYYELFVonH++/e7qChT/Rh/+kk ingot";
 
 fn tags(text: &str) -> Tags {
@@ -20,7 +21,7 @@ fn tags(text: &str) -> Tags {
         .collect()
 }
 
-fn request(cloud: &FakeCloud, token: &str) -> NewInstance {
+pub(super) fn request(cloud: &FakeCloud, token: &str) -> NewInstance {
     sample_launch(cloud, EAST, token)
 }
 
@@ -28,37 +29,52 @@ fn request(cloud: &FakeCloud, token: &str) -> NewInstance {
 pub fn sample_launch(cloud: &FakeCloud, region: &str, token: &str) -> NewInstance {
     NewInstance {
         client_token: token.to_owned(),
-        image_id: cloud.base_image(region, "jammy-22.04-amd64").unwrap().id,
         instance_type: "t3.micro".to_owned(),
-        key_name: None,
-        security_group_ids: vec![],
         subnet_id: None,
         availability_zone: None,
-        associate_public_ip_address: None,
-        iam_instance_profile: None,
-        user_data: None,
-        block_devices: vec![],
-        ebs_optimized: false,
-        shutdown_behavior: ShutdownBehavior::Terminate,
-        metadata_options: MetadataOptions::default(),
-        instance_tags: tags("ingot:temporary=true"),
-        volume_tags: tags("ingot:temporary=true"),
-        interface_tags: vec![],
+        machine: Machine {
+            image_id: cloud.base_image(region, "jammy-22.04-amd64").unwrap().id,
+            key_name: None,
+            security_group_ids: vec![],
+            associate_public_ip_address: None,
+            iam_instance_profile: None,
+            user_data: None,
+            block_devices: vec![],
+            ebs_optimized: false,
+            shutdown_behavior: ShutdownBehavior::Terminate,
+            metadata_options: MetadataOptions::default(),
+            placement: Placement::default(),
+            capacity_reservation: None,
+            license_configurations: vec![],
+            unlimited_credits: false,
+            nitro_enclave: false,
+            instance_tags: tags("ingot:temporary=true"),
+            volume_tags: tags("ingot:temporary=true"),
+            interface_tags: vec![],
+        },
     }
 }
 
-fn image_of(instance_id: &str, name: &str) -> NewImage {
+/// The same with another machine.
+pub(super) fn with_machine(cloud: &FakeCloud, token: &str, change: impl FnOnce(&mut Machine)) -> NewInstance {
+    let mut launch = request(cloud, token);
+    change(&mut launch.machine);
+    launch
+}
+
+pub(super) fn image_of(instance_id: &str, name: &str) -> NewImage {
     NewImage {
         instance_id: instance_id.to_owned(),
         name: name.to_owned(),
         description: String::new(),
         no_reboot: false,
+        block_devices: vec![],
         image_tags: tags("ingot:build-id=b1"),
         snapshot_tags: tags("Name=snapshot"),
     }
 }
 
-fn copy_of(image_id: &str, token: &str) -> NewImageCopy {
+pub(super) fn copy_of(image_id: &str, token: &str) -> NewImageCopy {
     NewImageCopy {
         client_token: token.to_owned(),
         source_region: EAST.to_owned(),
@@ -67,6 +83,7 @@ fn copy_of(image_id: &str, token: &str) -> NewImageCopy {
         description: String::new(),
         encrypted: None,
         kms_key_id: None,
+        snapshot_copy_duration_minutes: None,
         image_tags: tags("ingot:build-id=b1"),
         snapshot_tags: vec![],
     }
@@ -76,15 +93,15 @@ fn group(name: &str) -> NewSecurityGroup {
     NewSecurityGroup { name: name.to_owned(), description: "temporary".to_owned(), vpc_id: None, tags: vec![] }
 }
 
-fn code<T: std::fmt::Debug>(result: CloudResult<T>) -> String {
+pub(super) fn code<T: std::fmt::Debug>(result: CloudResult<T>) -> String {
     result.unwrap_err().code
 }
 
-async fn state_of(cloud: &FakeCloud, id: &str) -> InstanceState {
+pub(super) async fn state_of(cloud: &FakeCloud, id: &str) -> InstanceState {
     cloud.find_instances(EAST, &[Filter::new("instance-id", [id])]).await.unwrap()[0].state
 }
 
-async fn image_state(cloud: &FakeCloud, region: &str, id: &str) -> ImageState {
+pub(super) async fn image_state(cloud: &FakeCloud, region: &str, id: &str) -> ImageState {
     let query = ImageQuery { filters: vec![Filter::new("image-id", [id])], ..ImageQuery::default() };
     cloud.find_images(region, &query).await.unwrap()[0].state
 }
@@ -95,8 +112,10 @@ async fn a_whole_build_leaves_only_its_image() {
     let key = cloud.import_key_pair(EAST, "packer", KEY, &vec![]).await.unwrap();
     let sg = cloud.create_security_group(EAST, &group("packer")).await.unwrap();
     cloud.authorize_ingress(EAST, &sg, 22, &["198.51.100.1/32".to_owned()]).await.unwrap();
-    let launch =
-        NewInstance { key_name: Some("packer".into()), security_group_ids: vec![sg.clone()], ..request(&cloud, "t") };
+    let launch = with_machine(&cloud, "t", |machine| {
+        machine.key_name = Some("packer".into());
+        machine.security_group_ids = vec![sg.clone()];
+    });
     let instance = cloud.run_instance(EAST, &launch).await.unwrap();
     assert_eq!(instance.state, InstanceState::Pending);
     assert_eq!(state_of(&cloud, &instance.id).await, InstanceState::Running);
@@ -182,7 +201,7 @@ async fn what_is_in_use_is_not_deleted() {
     let cloud = FakeCloud::new();
     cloud.set_timings(FakeTimings { stop: Latency::Observations(1), ..FakeTimings::default() });
     let sg = cloud.create_security_group(EAST, &group("g")).await.unwrap();
-    let launch = NewInstance { security_group_ids: vec![sg.clone()], ..request(&cloud, "t") };
+    let launch = with_machine(&cloud, "t", |machine| machine.security_group_ids = vec![sg.clone()]);
     let instance = cloud.run_instance(EAST, &launch).await.unwrap();
     let violation = cloud.delete_security_group(EAST, &sg).await.unwrap_err();
     assert_eq!((violation.class, violation.code.as_str()), (CloudErrorClass::Busy, "DependencyViolation"));
@@ -312,7 +331,7 @@ async fn accounts_are_worlds_of_their_own_that_share_images() {
     let image = cloud.create_image(EAST, &image_of(&instance.id, "golden")).await.unwrap();
     let query = ImageQuery { filters: vec![Filter::new("image-id", [image.as_str()])], ..ImageQuery::default() };
     assert!(prod.find_images(EAST, &query).await.unwrap().is_empty());
-    cloud.share_image(EAST, &image, &["210987654321".to_owned()]).await.unwrap();
+    cloud.share_image(EAST, &image, &[Grantee::Account("210987654321".to_owned())]).await.unwrap();
     assert_eq!(prod.find_images(EAST, &query).await.unwrap().len(), 1);
     assert_eq!(code(prod.deregister_image(EAST, &image).await), "AuthFailure");
     assert_eq!(cloud.image_shared_with(&image), ["210987654321"]);
@@ -353,6 +372,11 @@ async fn subnets_zones_and_room() {
     let in_b = NewInstance { availability_zone: Some("us-east-1b".into()), ..request(&cloud, "b") };
     assert!(cloud.run_instance(EAST, &in_b).await.unwrap().public_ip.is_some());
     let private = cloud.add_subnet(EAST, "vpc-private", "us-east-1c", false);
+    let vpcs = cloud.find_vpcs(EAST, &[Filter::new("is-default", ["false"])]).await.unwrap();
+    assert_eq!(vpcs.iter().map(|vpc| vpc.id.as_str()).collect::<Vec<_>>(), ["vpc-private"]);
+    cloud.take_type_from("us-east-1c", "t3.nano");
+    assert_eq!(cloud.zones_offering(EAST, "t3.nano").await.unwrap(), ["us-east-1a", "us-east-1b"]);
+    assert!(cloud.zones_offering(EAST, "x9.huge").await.unwrap().is_empty());
     let launch = |token: &str| NewInstance { subnet_id: Some(private.clone()), ..request(&cloud, token) };
     cloud.set_free_addresses(EAST, &private, 1);
     let instance = cloud.run_instance(EAST, &launch("c")).await.unwrap();
@@ -367,7 +391,7 @@ async fn subnets_zones_and_room() {
 async fn volumes_that_stay_are_leftovers() {
     let cloud = FakeCloud::new();
     let kept = BlockDevice { device_name: "/dev/sdb".into(), delete_on_termination: false, ..BlockDevice::default() };
-    let launch = NewInstance { block_devices: vec![kept], ..request(&cloud, "t") };
+    let launch = with_machine(&cloud, "t", |machine| machine.block_devices = vec![kept]);
     let instance = cloud.run_instance(EAST, &launch).await.unwrap();
     assert_eq!(instance.volume_ids.len(), 2);
     cloud.terminate_instance(EAST, &instance.id).await.unwrap();
@@ -402,7 +426,7 @@ async fn boots_and_images_can_fail_and_guests_can_shut_down() {
     let reason = cloud.instances().remove(0).1.state_reason.unwrap();
     assert!(reason.contains("InvalidKMSKey"), "{reason}");
 
-    let stays = NewInstance { shutdown_behavior: ShutdownBehavior::Stop, ..request(&cloud, "b") };
+    let stays = with_machine(&cloud, "b", |machine| machine.shutdown_behavior = ShutdownBehavior::Stop);
     let stays = cloud.run_instance(EAST, &stays).await.unwrap();
     cloud.guest_shutdown(EAST, &stays.id);
     assert_eq!(state_of(&cloud, &stays.id).await, InstanceState::Stopped);

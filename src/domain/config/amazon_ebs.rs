@@ -6,6 +6,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::image::{Copying, FastLaunch, Keeping, Replace, Sharing};
+use super::launch::{AssumeRole, CapacityReservation, Filters, Placement, Spot, SubnetFilter};
 use super::{LateString, LateTags, Locations, SshConfig};
 
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own in Packer")]
@@ -55,7 +57,99 @@ pub struct AmazonEbs {
     /// How long waits for an instance, an image or a copy may take; `None`: Ingot's own limits.
     #[serde(default)]
     pub aws_polling: Option<AwsPolling>,
+    /// How often a call that is throttled or briefly fails is repeated; `None`: Ingot's own limit.
+    #[serde(default)]
+    pub max_retries: Option<u32>,
+    #[serde(default)]
+    pub assume_role: Option<AssumeRole>,
+    /// One VPC must match; `vpc_id` counts before it. Empty: not given.
+    #[serde(default)]
+    pub vpc_filter: Filters,
+    /// `subnet_id` counts before it.
+    #[serde(default)]
+    pub subnet_filter: Option<SubnetFilter>,
+    /// All groups that match; `security_group_ids` count before it. Empty: not given.
+    #[serde(default)]
+    pub security_group_filter: Filters,
+    #[serde(default)]
+    pub spot: Option<Spot>,
+    #[serde(default)]
+    pub placement: Placement,
+    #[serde(default)]
+    pub capacity_reservation: Option<CapacityReservation>,
+    /// ARNs of `license_specifications`.
+    #[serde(default)]
+    pub license_configurations: Vec<String>,
+    #[serde(default)]
+    pub enable_nitro_enclave: bool,
+    /// Burstable types only.
+    #[serde(default)]
+    pub enable_unlimited_credits: bool,
+    /// Use the instance profile without looking whether it is there.
+    #[serde(default)]
+    pub skip_profile_validation: bool,
+    /// A policy document, JSON: a role and a profile of it are made for the build. `iam_instance_profile` counts before it.
+    #[serde(default)]
+    pub temporary_instance_profile_policy: Option<String>,
+    /// `user_data_file` that is not UTF-8 text, such as compressed data: base64. `user_data` is empty then.
+    #[serde(default)]
+    pub user_data_base64: Option<String>,
+    /// What the source image must have; `hvm` or `paravirtual`.
+    #[serde(default)]
+    pub ami_virtualization_type: Option<String>,
+    /// Intel's older enhanced networking.
+    #[serde(default)]
+    pub sriov_support: bool,
+    /// Devices that the image has besides the machine's, or other than it.
+    #[serde(default)]
+    pub ami_block_device_mappings: Vec<BlockDevice>,
+    /// Leave `run_tags` off the image; otherwise it has them where `tags` says nothing else.
+    #[serde(default)]
+    pub skip_ami_run_tags: bool,
+    #[serde(default)]
+    pub skip_region_validation: bool,
+    #[serde(default)]
+    pub sharing: Sharing,
+    /// `force_deregister`.
+    #[serde(default)]
+    pub replace: Option<Replace>,
+    #[serde(default)]
+    pub keeping: Keeping,
+    #[serde(default)]
+    pub copying: Copying,
+    #[serde(default)]
+    pub fast_launch: Option<FastLaunch>,
     pub locations: Locations,
+}
+
+impl AmazonEbs {
+    /// Whether a server of the release before these options would build the same: it would not see them.
+    #[must_use]
+    pub fn is_of_first_form(&self) -> bool {
+        let network = self.vpc_filter.is_empty()
+            && self.subnet_filter.is_none()
+            && self.security_group_filter.is_empty()
+            && self.assume_role.is_none();
+        let machine = self.spot.is_none()
+            && self.placement == Placement::default()
+            && self.capacity_reservation.is_none()
+            && self.license_configurations.is_empty()
+            && !self.enable_nitro_enclave
+            && !self.enable_unlimited_credits
+            && self.temporary_instance_profile_policy.is_none()
+            && self.user_data_base64.is_none()
+            && !self.launch_block_device_mappings.iter().any(|device| device.outlives_build);
+        let image = self.ami_virtualization_type.is_none()
+            && !self.sriov_support
+            && self.ami_block_device_mappings.is_empty()
+            && self.sharing == Sharing::default()
+            && self.replace.is_none()
+            && self.keeping == Keeping::default()
+            && self.copying == Copying::default()
+            && self.fast_launch.is_none();
+        let rules = self.max_retries.is_none() && !self.skip_profile_validation && !self.skip_region_validation;
+        network && machine && image && rules && self.communicator.is_of_first_form()
+    }
 }
 
 /// `aws_polling`. Ingot looks about every second whatever it says; together the two say how long to wait.
@@ -127,7 +221,7 @@ impl Default for MetadataOptions {
     }
 }
 
-/// One of `launch_block_device_mappings`.
+/// One of `launch_block_device_mappings` or `ami_block_device_mappings`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BlockDevice {
     pub device_name: String,
@@ -143,4 +237,8 @@ pub struct BlockDevice {
     pub volume_type: Option<String>,
     pub virtual_name: Option<String>,
     pub no_device: bool,
+    /// A launch mapping whose `delete_on_termination = false` is written out: the volume is kept when the build succeeds.
+    /// Packer keeps it whenever the option is left out, too.
+    #[serde(default)]
+    pub outlives_build: bool,
 }

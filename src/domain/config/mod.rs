@@ -3,8 +3,11 @@
 //! secret. Start at [`BuildConfig`].
 
 pub mod amazon_ebs;
+pub mod builders;
 pub mod communicator;
 pub mod data_source;
+pub mod image;
+pub mod launch;
 pub mod postprocessor;
 pub mod provisioner;
 pub mod registry;
@@ -15,6 +18,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub use amazon_ebs::AmazonEbs;
+pub use builders::{AmazonEbsSurrogate, AmazonEbsVolume, FileBuild, Null};
 pub use communicator::SshConfig;
 pub use postprocessor::{PostProcessorBlock, PostProcessorConfig};
 pub use provisioner::{ProvisionerBlock, ProvisionerConfig};
@@ -62,6 +66,14 @@ pub struct BuildConfig {
 pub enum BuilderConfig {
     #[serde(rename = "amazon-ebs")]
     AmazonEbs(Box<AmazonEbs>),
+    #[serde(rename = "amazon-ebsvolume")]
+    AmazonEbsVolume(Box<AmazonEbsVolume>),
+    #[serde(rename = "amazon-ebssurrogate")]
+    AmazonEbsSurrogate(Box<AmazonEbsSurrogate>),
+    #[serde(rename = "null")]
+    Null(Box<Null>),
+    #[serde(rename = "file")]
+    File(Box<FileBuild>),
 }
 
 impl BuilderConfig {
@@ -70,6 +82,74 @@ impl BuilderConfig {
     pub fn builder_type(&self) -> &'static str {
         match self {
             Self::AmazonEbs(_) => "amazon-ebs",
+            Self::AmazonEbsVolume(_) => "amazon-ebsvolume",
+            Self::AmazonEbsSurrogate(_) => "amazon-ebssurrogate",
+            Self::Null(_) => "null",
+            Self::File(_) => "file",
+        }
+    }
+
+    /// The options that the amazon builders share; `None` for the others.
+    #[must_use]
+    pub fn ebs(&self) -> Option<&AmazonEbs> {
+        match self {
+            Self::AmazonEbs(ebs) => Some(ebs),
+            Self::AmazonEbsVolume(volume) => Some(&volume.machine),
+            Self::AmazonEbsSurrogate(surrogate) => Some(&surrogate.machine),
+            Self::Null(_) | Self::File(_) => None,
+        }
+    }
+
+    /// As [`Self::ebs`].
+    pub fn ebs_mut(&mut self) -> Option<&mut AmazonEbs> {
+        match self {
+            Self::AmazonEbs(ebs) => Some(ebs),
+            Self::AmazonEbsVolume(volume) => Some(&mut volume.machine),
+            Self::AmazonEbsSurrogate(surrogate) => Some(&mut surrogate.machine),
+            Self::Null(_) | Self::File(_) => None,
+        }
+    }
+
+    /// Packer's `-force`: as if the template said `force_deregister = true`.
+    pub fn force(&mut self) {
+        let machine = match self {
+            Self::AmazonEbs(ebs) => ebs,
+            Self::AmazonEbsSurrogate(surrogate) => &mut surrogate.machine,
+            // They make no image.
+            Self::AmazonEbsVolume(_) | Self::Null(_) | Self::File(_) => return,
+        };
+        machine.replace.get_or_insert_default();
+    }
+
+    /// How the build's machine is reached; `None` when it has none.
+    #[must_use]
+    pub fn communicator(&self) -> Option<&SshConfig> {
+        match self {
+            Self::Null(null) => Some(&null.communicator),
+            other => other.ebs().map(|ebs| &ebs.communicator),
+        }
+    }
+
+    /// Where each option stands.
+    #[must_use]
+    pub fn locations(&self) -> &Locations {
+        match self {
+            Self::AmazonEbs(ebs) => &ebs.locations,
+            Self::AmazonEbsVolume(volume) => &volume.machine.locations,
+            Self::AmazonEbsSurrogate(surrogate) => &surrogate.machine.locations,
+            Self::Null(null) => &null.locations,
+            Self::File(file) => &file.locations,
+        }
+    }
+
+    /// As [`Self::locations`].
+    pub fn locations_mut(&mut self) -> &mut Locations {
+        match self {
+            Self::AmazonEbs(ebs) => &mut ebs.locations,
+            Self::AmazonEbsVolume(volume) => &mut volume.machine.locations,
+            Self::AmazonEbsSurrogate(surrogate) => &mut surrogate.machine.locations,
+            Self::Null(null) => &mut null.locations,
+            Self::File(file) => &mut file.locations,
         }
     }
 }

@@ -110,12 +110,10 @@ impl Scene {
 
     async fn launch(&self, region: &str, tags: &Tags, with: impl FnOnce(&mut NewInstance)) -> String {
         let token = Uuid::new_v4().to_string();
-        let mut request = NewInstance {
-            instance_tags: tags.clone(),
-            volume_tags: tags.clone(),
-            interface_tags: tags.clone(),
-            ..sample_launch(&self.cloud, region, &token)
-        };
+        let mut request = sample_launch(&self.cloud, region, &token);
+        request.machine.instance_tags.clone_from(tags);
+        request.machine.volume_tags.clone_from(tags);
+        request.machine.interface_tags.clone_from(tags);
         with(&mut request);
         self.cloud.run_instance(region, &request).await.unwrap().id
     }
@@ -127,8 +125,8 @@ impl Scene {
         let key = format!("key-{suffix}");
         self.cloud.import_key_pair(region, &key, KEY, tags).await.unwrap();
         let with = |request: &mut NewInstance| {
-            request.key_name = Some(key);
-            request.security_group_ids = vec![group];
+            request.machine.key_name = Some(key);
+            request.machine.security_group_ids = vec![group];
         };
         let instance = self.launch(region, tags, with).await;
         self.image(region, &instance, tags).await;
@@ -142,6 +140,7 @@ impl Scene {
             name: format!("web-{}", Uuid::new_v4()),
             description: String::new(),
             no_reboot: false,
+            block_devices: Vec::new(),
             image_tags: tags.clone(),
             snapshot_tags: tags.clone(),
         };
@@ -329,9 +328,9 @@ async fn packers_leftovers_are_reported_and_removed_only_when_configured() {
     let group = scene.group(EAST, &name, &Vec::new()).await;
     scene.cloud.import_key_pair(EAST, &name, KEY, &Vec::new()).await.unwrap();
     let with = |request: &mut NewInstance| {
-        request.key_name = Some(name.clone());
-        request.security_group_ids = vec![group.clone()];
-        request.interface_tags.clear();
+        request.machine.key_name = Some(name.clone());
+        request.machine.security_group_ids = vec![group.clone()];
+        request.machine.interface_tags.clear();
     };
     scene.launch(EAST, &named_by_packer(), with).await;
     scene.sweep().await;
@@ -382,8 +381,8 @@ async fn what_of_packers_is_young_in_use_or_ambiguous_stays() {
     let group = scene.group(WEST, &old, &none).await;
     scene.cloud.import_key_pair(WEST, &old, KEY, &none).await.unwrap();
     let with = |request: &mut NewInstance| {
-        request.key_name = Some(old.clone());
-        request.security_group_ids = vec![group.clone()];
+        request.machine.key_name = Some(old.clone());
+        request.machine.security_group_ids = vec![group.clone()];
     };
     let user = scene.launch(WEST, &vec![("Name".into(), "web".into())], with).await;
     let before = scene.cloud.leftovers();

@@ -11,6 +11,7 @@ mod life;
 mod memory_journal;
 mod scheduler;
 mod sequences;
+mod shared_looks;
 mod stage_tagger;
 mod tally;
 mod watcher;

@@ -20,7 +20,7 @@ use crate::communicator::ssh::SshTarget;
 use crate::communicator::{CommunicatorError, ExitStatus};
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::{BuildConfig, BuilderConfig};
+use crate::domain::config::BuildConfig;
 use crate::domain::hold::{Hold, Resume, ResumeAction, RunOptions};
 use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId, StepName};
 use crate::domain::journal::{JournalEntry, JournalEvent};
@@ -29,6 +29,7 @@ use crate::domain::run::{BuildFacts, Takeover};
 use crate::domain::state::{BuildState, CleanupState};
 use crate::engine::executor::{Departure, Surroundings, Workload, drive};
 use crate::engine::session::{ConnectListener, Dialer, Machine};
+use crate::engine::shared_looks::SharedLooks;
 use crate::engine::step::Network;
 use crate::engine::watcher::Watcher;
 use crate::steps::Steps;
@@ -106,6 +107,8 @@ pub struct TestWorld {
     pub facts: BuildFacts,
     pub plan: Plan,
     pub config: BuildConfig,
+    /// Of the server that carries it out together with other builds; `None`: a server of its own.
+    pub looks: Option<SharedLooks>,
 }
 
 impl TestWorld {
@@ -180,6 +183,7 @@ impl TestWorld {
             facts,
             plan: Plan::for_build(&config, &RunOptions::default()),
             config,
+            looks: None,
         }
     }
 
@@ -199,7 +203,8 @@ impl TestWorld {
             accounts: cloud.clone(),
             registry: Arc::new(Steps),
             dialer: Arc::new(self.dialer.clone()),
-            watcher: Watcher::new(cloud, watcher_stop.clone()),
+            watcher: Watcher::new(cloud.clone(), watcher_stop.clone()),
+            looks: self.looks.clone().unwrap_or_else(|| SharedLooks::new(cloud)),
             clock: self.clock.clone(),
             network: Arc::new(Network { source_cidrs: vec!["192.0.2.7/32".into()] }),
             drain,
@@ -238,7 +243,7 @@ impl TestWorld {
     /// Another build of the same run in the same world, with a machine of its own.
     pub fn sibling(&self, id: u128, name: &str) -> Self {
         let mut config = self.config.clone();
-        let BuilderConfig::AmazonEbs(ebs) = &mut config.builder;
+        let ebs = config.builder.ebs_mut().unwrap();
         ebs.ami_name.push_str(name);
         let other = Self::new(PLAIN);
         let build = BuildId(Uuid::from_u128(id));

@@ -61,6 +61,17 @@ impl<'a> Decoder<'a> {
         self.context.complaints.borrow_mut().push(diagnostic);
     }
 
+    /// Adds a warning.
+    pub fn warn(&self, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<Hint>) {
+        let diagnostic = Diagnostic::warning(summary).with_detail(detail).at(Some(at.clone()));
+        self.context.complaints.borrow_mut().push(diagnostic);
+    }
+
+    /// Adds an error at an option, or at the component when the option is not given.
+    pub fn error_at(&self, name: &str, summary: impl Into<String>, detail: impl Into<Hint>) {
+        self.error(self.place(name).unwrap_or(self.at()), summary, detail);
+    }
+
     /// Where the component begins.
     #[must_use]
     pub fn at(&self) -> &'a SourceLocation {
@@ -120,7 +131,9 @@ impl<'a> Decoder<'a> {
         match rendered {
             Ok(text) => Some(text),
             Err(fault) => {
-                self.error(at, fault.message, "");
+                let (place, end) = self.context.early.place(at, &fault);
+                let diagnostic = Diagnostic::error(fault.message).with_detail(fault.hint).at(Some(place)).until(end);
+                self.context.complaints.borrow_mut().push(diagnostic);
                 None
             }
         }
@@ -324,6 +337,31 @@ impl<'a> Decoder<'a> {
         first
     }
 
+    /// As [`Decoder::blocks`], also of an attribute that is a map or a list of maps: Packer's documentation writes some
+    /// blocks so.
+    pub fn blocks_or_maps(&self, name: &'static str) -> Vec<Options> {
+        let mut found = self.blocks(name);
+        if self.options.language == Language::Json {
+            return found;
+        }
+        let Some(entry) = self.entry(name) else { return found };
+        let nodes = match &entry.node.content {
+            Content::List(items) => items.iter().collect(),
+            _ => vec![&entry.node],
+        };
+        for node in nodes {
+            match &node.content {
+                Content::Map(entries) => found.push(Options {
+                    language: Language::Hcl2,
+                    ..Options::from_entries(entries.clone(), node.at.clone())
+                }),
+                Content::Null | Content::Unknown => {}
+                _ => self.error(&node.at, format!("{name} must be a block, this is {}", node.type_name()), ""),
+            }
+        }
+        found
+    }
+
     /// The file of a path that an option names. Complains when the path leaves the bundle or names no file.
     pub fn bundle_file(&self, path: &Located<String>, name: &str) -> Option<(String, &'a BundleFile)> {
         match self.context.bundle.resolve("", &path.value) {
@@ -351,6 +389,11 @@ impl<'a> Decoder<'a> {
     /// Complains about every option that was not asked for, saying why where the reason is known. `what` names the
     /// component, such as `amazon-ebs`.
     pub fn finish(&self, what: &str, rules: Rules) {
+        self.finish_all(what, &[rules]);
+    }
+
+    /// As [`Decoder::finish`], with several lists of rules.
+    pub fn finish_all(&self, what: &str, rules: &[Rules]) {
         for entry in &self.options.attributes {
             if self.asked.borrow().iter().any(|name| self.matches(&entry.key, name)) {
                 continue;
@@ -391,8 +434,9 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn refuse(&self, key: &str, at: &SourceLocation, what: &str, rules: Rules, empty: bool) {
-        match rules.iter().find(|(name, _)| self.matches(key, name)) {
+    fn refuse(&self, key: &str, at: &SourceLocation, what: &str, rules: &[Rules], empty: bool) {
+        let mut all = rules.iter().copied().flatten();
+        match all.find(|(name, _)| self.matches(key, name)) {
             // An empty value says what the option's absence says.
             Some(_) if empty => {}
             Some((_, Rule::Refused(why))) => self.error(at, format!("{key} can't be used here"), *why),
@@ -400,7 +444,11 @@ impl<'a> Decoder<'a> {
             None => {
                 let asked = self.asked.borrow();
                 let blocks = self.asked_blocks.borrow();
-                let names = asked.iter().chain(blocks.iter()).copied().chain(rules.iter().map(|(name, _)| *name));
+                let names = asked
+                    .iter()
+                    .chain(blocks.iter())
+                    .copied()
+                    .chain(rules.iter().copied().flatten().map(|(name, _)| *name));
                 self.error(at, format!("{what} has no option {key:?}"), did_you_mean(key, names));
             }
         }

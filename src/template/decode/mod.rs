@@ -2,10 +2,11 @@
 //! conversions and complains about what it does not know; each other file knows one component.
 
 pub mod amazon_ebs;
-pub mod amazon_ebs_rules;
 pub mod body;
 pub mod breakpoint;
+pub mod builders;
 pub mod communicator;
 pub mod file;
 pub mod manifest;
 pub mod shell;
+mod ssh_keys;

@@ -10,17 +10,17 @@ fn options() {
     t.pkr.hcl:7:3: access_key can't be used here: the server assumes a role in each account: remove access_key and secret_key, configure [accounts.<name>] role_arn, and name that account in the request with `account`
     t.pkr.hcl:8:3: secret_key can't be used here: the server assumes a role in each account: remove access_key and secret_key, configure [accounts.<name>] role_arn, and name that account in the request with `account`
     ");
-    insta::assert_snapshot!(with_options("  instance_typ = \"x\"\n  Region = \"y\"\n  spot_price = \"auto\"").bad(), @r#"
+    insta::assert_snapshot!(with_options("  instance_typ = \"x\"\n  Region = \"y\"\n  ssh_agent_auth = true").bad(), @r#"
     t.pkr.hcl:7:3: amazon-ebs has no option "instance_typ": did you mean "instance_type"?
     t.pkr.hcl:8:3: amazon-ebs has no option "Region": did you mean "region"?
-    t.pkr.hcl:9:3: spot_price is not supported yet: use an on-demand instance_type
+    t.pkr.hcl:9:3: ssh_agent_auth can't be used here: a server has no SSH agent: leave it out, and a key is made for the build; or give ssh_private_key_file, a file of the bundle or a sensitive variable's value
     "#);
     insta::assert_snapshot!(with_options("  tags = { \"ingot:family\" = \"x\", \"aws:x\" = \"y\" }").bad(), @r#"
     t.pkr.hcl:7:12: the tag "ingot:family" can't be set: keys that begin with ingot: are reserved
     t.pkr.hcl:7:34: the tag "aws:x" can't be set: keys that begin with aws: are reserved
     "#);
     insta::assert_snapshot!(with_options("  tags = { a = \"{{ .SourceAMIx }}\" }\n  vpc_id = \"{{ .SourceAMI }}\"").bad(), @r#"
-    t.pkr.hcl:7:16: {{ .SourceAMIx }} has no value in this option; did you mean "SourceAMI"?
+    t.pkr.hcl:7:16: {{ .SourceAMIx }} has no value in this option: did you mean "SourceAMI"?
     t.pkr.hcl:8:12: {{ .SourceAMI }} has no value in this option
     "#);
     insta::assert_snapshot!(with_options("  tags {\n    a = 1\n  }\n  metadata_options = { http_tokens = \"required\" }").bad(), @"
@@ -45,7 +45,7 @@ fn options() {
     insta::assert_snapshot!(with_options("  aws_polling = { delay_seconds = 1 }").bad(), @"t.pkr.hcl:7:3: aws_polling is a block, not an attribute: leave the = out: aws_polling { … }");
     insta::assert_snapshot!(with_options("  launch_block_device_mappings {\n    volume_type = \"gp2\"\n    iops = 100\n  }").bad(), @"
     t.pkr.hcl:7:3: device_name is missing: such as /dev/sda1 or /dev/xvda
-    t.pkr.hcl:9:5: iops is only for io1, io2 and gp3 volumes
+    t.pkr.hcl:9:5: warning: iops is only for io1, io2 and gp3 volumes; it is left out: Packer leaves it out, too
     ");
 }
 
@@ -154,7 +154,7 @@ fn provisioners() {
     t.pkr.hcl:12:14: source: "../x" leaves the template's folder: only files that are sent with the template can be used
     "#);
     insta::assert_snapshot!(text("  provisioner \"shell\" {\n    inline = [\"{{ if .X }}\"]\n    pause_before = \"soon\"\n  }\n").bad(), @r#"
-    t.pkr.hcl:12:15: {{ if }} is not supported yet
+    t.pkr.hcl:12:15: {{ if }} is not closed: write {{ end }} where it ends
     t.pkr.hcl:13:20: pause_before must be a duration, "soon" is none: write a number with its unit: 30s, 5m, 1h30m
     "#);
 }
@@ -233,14 +233,14 @@ fn json() {
   "postprocessors": []
 }"#;
     insta::assert_snapshot!(Given::default().file("t.json", text).bad(), @r#"
-    t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables
-    t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables
+    t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables; a → b → a
+    t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables; b → a → b
     t.json:2:60: the variable "c" has no value: give it in the request's variables, or give it a default other than null
     t.json:3:16: region is missing: name the region to build in, such as us-east-1
     t.json:3:16: source_ami or source_ami_filter is missing: name the image to start from
-    t.json:3:16: ami_name is missing: put {{timestamp}} into it, so that each image has a name of its own
     t.json:3:16: instance_type is missing: name the machine to build on, such as t3.micro
     t.json:3:16: ssh_username is missing: name the image's user, such as ubuntu, ec2-user or admin
+    t.json:3:16: ami_name is missing: put {{timestamp}} into it, so that each image has a name of its own
     t.json:3:40: amazon-ebs has no option "ami_nam": did you mean "ami_name"?
     t.json:3:56: secret_key can't be used here: the server assumes a role in each account: remove access_key and secret_key, configure [accounts.<name>] role_arn, and name that account in the request with `account`
     t.json:4:20: only names "other", and there is no such builder

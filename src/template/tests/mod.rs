@@ -1,13 +1,17 @@
 //! Whole templates: the ones that must evaluate, the complaints that must come, and a corpus where there is one.
 
+mod amazon_ebs;
+mod amazon_ebs_rules;
 mod blocks;
 mod complaints;
 mod corpus;
 mod functions;
 mod inspect;
+mod json;
 mod language;
 mod packer;
 mod templates;
+mod upgrade;
 
 use indexmap::IndexMap;
 use uuid::Uuid;
@@ -15,7 +19,7 @@ use uuid::Uuid;
 use super::{DataMode, Evaluated, Request, evaluate};
 use crate::domain::bundle::Bundle;
 use crate::domain::config::data_source::DataResults;
-use crate::domain::config::{AmazonEbs, BuildConfig, BuilderConfig};
+use crate::domain::config::{AmazonEbs, BuildConfig};
 use crate::domain::diagnostic::Diagnostic;
 
 /// A request that a test changes to its needs.
@@ -111,8 +115,7 @@ fn lines(complaints: &[Diagnostic]) -> String {
 }
 
 fn ebs(build: &BuildConfig) -> &AmazonEbs {
-    let BuilderConfig::AmazonEbs(ebs) = &build.builder;
-    ebs
+    build.builder.ebs().expect("an amazon builder")
 }
 
 /// A source and build with extra options, for tests of single options.

@@ -31,7 +31,7 @@ impl Scene {
         let cloud = FakeCloud::new();
         let owner = Ownership { deployment: OURS, build: BuildId(Uuid::from_u128(9)), attempt: Attempt::FIRST };
         let mut launch = sample_launch(&cloud, "us-east-1", "t");
-        launch.instance_tags = owner.temporary_tags();
+        launch.machine.instance_tags = owner.temporary_tags();
         cloud.run_instance("us-east-1", &launch).await.unwrap();
         let (admin, viewer) = (api.token(Role::Admin, None).await, api.token(Role::Viewer, None).await);
         Self { api, cloud, admin, viewer }

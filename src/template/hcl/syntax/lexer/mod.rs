@@ -1,7 +1,7 @@
 //! Text → tokens, by the rules of hashicorp/hcl's scanner (`hclsyntax/scan_tokens.rl`): the longest token wins, and strings,
 //! heredocs and the expressions inside them nest to any depth without recursion.
 
-mod symbols;
+pub(crate) mod symbols;
 mod template;
 
 pub use symbols::is_identifier;

@@ -1,0 +1,186 @@
+//! The options of the amazon builders. `rules` says which are refused and why, docs/amazon-ebs.md what each does.
+
+pub mod devices;
+pub mod image;
+mod machine;
+mod network;
+mod role;
+pub mod rules;
+mod tags;
+
+use indexmap::IndexMap;
+
+use super::body::Decoder;
+use super::communicator;
+use crate::domain::config::AmazonEbs;
+use crate::domain::config::amazon_ebs::{MetadataOptions, ShutdownBehavior, SourceAmi, SourceAmiFilter};
+use crate::domain::config::image::{Copying, Keeping, Sharing};
+use crate::domain::config::launch::Placement;
+use crate::domain::config::{LateString, LateTags};
+use devices::Place;
+use rules::{COMMUNICATOR, RULES};
+
+pub use tags::{Names as TagNames, read as read_tags};
+
+/// Reads the options of `amazon-ebs`. Complaints go to the decoder's context; with any of them the result is not to be
+/// used.
+#[must_use]
+pub fn decode(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
+    let mut config = machine(decoder, clean_image);
+    config.skip_create_ami = decoder.flag("skip_create_ami").unwrap_or(false);
+    image::read(decoder, &mut config);
+    config.launch_block_device_mappings = devices::read(decoder, "launch_block_device_mappings", Place::Launch);
+    config.ami_block_device_mappings = devices::read(decoder, "ami_block_device_mappings", Place::Image);
+    config.skip_ami_run_tags = decoder.flag("skip_ami_run_tags").unwrap_or(false);
+    finish(decoder, &mut config, "name");
+    decoder.finish_all("amazon-ebs", &[RULES, COMMUNICATOR]);
+    config
+}
+
+/// What every amazon builder has: access, the machine and its network, the communicator.
+#[must_use]
+pub fn machine(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
+    let mut config = empty(decoder, clean_image);
+    config.region = required(decoder, "region", "name the region to build in, such as us-east-1");
+    config.source = source_ami(decoder);
+    machine::read(decoder, &mut config);
+    network::read(decoder, &mut config);
+    config.assume_role = role::assume_role(decoder);
+    config.temporary_instance_profile_policy = role::policy_document(decoder);
+    config.communicator = communicator::decode(decoder);
+    config.ena_support = decoder.flag("ena_support");
+    config.sriov_support = decoder.flag("sriov_support").unwrap_or(false);
+    config.disable_stop_instance = decoder.flag("disable_stop_instance").unwrap_or(false);
+    config.run_tags = tags::read(decoder, TagNames { map: "run_tags", block: "run_tag", key: "key" });
+    // Refusals are always decoded where the role may: the option says nothing more.
+    let _ = decoder.flag("decode_authorization_messages");
+    config
+}
+
+/// `run_volume_tags`, whose block calls a key so, and the rules over several options, once all of them are read.
+pub fn finish(decoder: &Decoder<'_>, config: &mut AmazonEbs, volume_tag_key: &'static str) {
+    let spot = config.spot.is_some();
+    let stops_itself = config.disable_stop_instance && !config.skip_create_ami;
+    config.shutdown_behavior = machine::shutdown_behavior(decoder, stops_itself, spot);
+    if spot {
+        let features = [("ena_support", config.ena_support.is_some()), ("sriov_support", config.sriov_support)];
+        for (name, _) in features.iter().filter(|(_, given)| *given) {
+            let detail = "a spot instance can't be modified: start from an image that has it already";
+            decoder.error_at(name, format!("{name} can't be used with spot instances"), detail);
+        }
+    }
+    config.run_volume_tags =
+        tags::read(decoder, TagNames { map: "run_volume_tags", block: "run_volume_tag", key: volume_tag_key });
+    if !config.skip_ami_run_tags {
+        let more = config.run_tags.keys().filter(|key| !config.tags.contains_key(*key)).count();
+        if more > 0 && !config.skip_create_ami {
+            tags::check_count(decoder, "tags", config.tags.len() + more);
+        }
+    }
+    image::check_sharing(decoder, config);
+}
+
+fn empty(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
+    AmazonEbs {
+        region: String::new(),
+        ami_name: String::new(),
+        ami_description: LateString::default(),
+        instance_type: String::new(),
+        source: SourceAmi::Id(String::new()),
+        communicator: crate::domain::config::SshConfig::for_user(""),
+        vpc_id: None,
+        subnet_id: None,
+        availability_zone: None,
+        security_group_ids: Vec::new(),
+        temporary_security_group_source_cidrs: None,
+        associate_public_ip_address: None,
+        iam_instance_profile: None,
+        user_data: None,
+        launch_block_device_mappings: Vec::new(),
+        ebs_optimized: false,
+        ena_support: None,
+        shutdown_behavior: ShutdownBehavior::Terminate,
+        metadata_options: MetadataOptions::default(),
+        disable_stop_instance: false,
+        skip_create_ami: false,
+        ami_regions: Vec::new(),
+        ami_users: Vec::new(),
+        imds_support: None,
+        encrypt_boot: None,
+        kms_key_id: None,
+        tags: LateTags::new(),
+        run_tags: LateTags::new(),
+        run_volume_tags: LateTags::new(),
+        snapshot_tags: LateTags::new(),
+        clean_image,
+        aws_polling: None,
+        max_retries: None,
+        assume_role: None,
+        vpc_filter: IndexMap::new(),
+        subnet_filter: None,
+        security_group_filter: IndexMap::new(),
+        spot: None,
+        placement: Placement::default(),
+        capacity_reservation: None,
+        license_configurations: Vec::new(),
+        enable_nitro_enclave: false,
+        enable_unlimited_credits: false,
+        skip_profile_validation: false,
+        temporary_instance_profile_policy: None,
+        user_data_base64: None,
+        ami_virtualization_type: None,
+        sriov_support: false,
+        ami_block_device_mappings: Vec::new(),
+        skip_ami_run_tags: false,
+        skip_region_validation: false,
+        sharing: Sharing::default(),
+        replace: None,
+        keeping: Keeping::default(),
+        copying: Copying::default(),
+        fast_launch: None,
+        locations: decoder.options.locations(),
+    }
+}
+
+/// A string that must be there.
+pub fn required(decoder: &Decoder<'_>, name: &'static str, detail: &str) -> String {
+    let before = decoder.context.complaints.borrow().len();
+    let value = decoder.string(name);
+    let complained = decoder.context.complaints.borrow().len() > before;
+    if value.is_none() && !complained && !decoder.is_unknown(name) {
+        decoder.error_at(name, format!("{name} is missing"), detail);
+    }
+    value.unwrap_or_default()
+}
+
+fn source_ami(decoder: &Decoder<'_>) -> SourceAmi {
+    let id = decoder.text("source_ami");
+    let Some(options) = decoder.block("source_ami_filter") else {
+        if id.is_none() && !decoder.is_unknown("source_ami") {
+            let summary = "source_ami or source_ami_filter is missing";
+            decoder.error_at("source_ami", summary, "name the image to start from");
+        }
+        return SourceAmi::Id(id.map(|id| id.value).unwrap_or_default());
+    };
+    let inner = Decoder::new(&options, decoder.context);
+    let filters = network::from_map(&inner);
+    let owners: Vec<String> =
+        inner.texts("owners", true).into_iter().map(|owner| owner.value).filter(|owner| !owner.is_empty()).collect();
+    // With both, Packer takes the id.
+    if owners.is_empty() && id.is_none() && !inner.is_unknown("owners") {
+        inner.error(
+            inner.place("owners").unwrap_or(&options.at),
+            "for safety a source_ami_filter needs owners",
+            "without them anybody's look-alike image would be taken; give account ids, \"self\" or \"amazon\": \
+             owners = [\"099720109477\"] is Canonical's Ubuntu",
+        );
+    }
+    let filter = SourceAmiFilter {
+        filters,
+        owners,
+        most_recent: inner.flag("most_recent").unwrap_or(false),
+        include_deprecated: inner.flag("include_deprecated").unwrap_or(false),
+    };
+    inner.finish("source_ami_filter", &[]);
+    id.map_or(SourceAmi::Filter(filter), |id| SourceAmi::Id(id.value))
+}
