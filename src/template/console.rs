@@ -8,7 +8,7 @@ use super::hcl::syntax::parse_expression;
 use super::print::printed;
 use super::runtime::Runtime;
 use super::source::SourceFile;
-use super::{Request, hide, stack};
+use super::{Request, finish, stack};
 use crate::domain::diagnostic::Diagnostic;
 
 /// The file name of complaints about the line itself.
@@ -45,8 +45,12 @@ fn eval_here(request: &Request<'_>, line: &str) -> Result<String, Vec<Diagnostic
             },
         }
     }
-    hide(&mut complaints, &variables.sensitive_values);
+    let mut complaints = finish(complaints, &variables.sensitive_values, request.bundle);
     complaints.retain(Diagnostic::is_error);
+    for complaint in complaints.iter_mut().filter(|complaint| complaint.at.as_ref().is_some_and(|at| at.file == INPUT))
+    {
+        complaint.source_line = Some(line.to_owned());
+    }
     Err(complaints)
 }
 
