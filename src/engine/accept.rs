@@ -14,6 +14,7 @@ use super::{content, source_ami};
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
+use crate::domain::config::data_source::DataResults;
 use crate::domain::config::{BuildConfig, BuilderConfig};
 use crate::domain::content_key::Content;
 use crate::domain::dedupe::{Dedupe, Sources};
@@ -477,7 +478,9 @@ async fn evaluate(
             now,
             run_id,
             clean_image: request.clean_image,
+            data: template::DataMode::Given(&DataResults::default()),
         })
+        .and_then(Evaluated::complete)
     });
     match tokio::time::timeout(settings.evaluation_time_limit, work).await {
         Ok(done) => done?.map_err(template_invalid),

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::accept::AcceptRequest;
 use crate::domain::bundle::Bundle;
+use crate::domain::config::data_source::DataResults;
 use crate::domain::config::{BuildConfig, BuilderConfig};
 use crate::domain::content_key::{Content, ContentHasher};
 use crate::domain::plan::PLAN_FORMAT;
@@ -46,7 +47,9 @@ pub fn of(
         now: DateTime::<Utc>::from_timestamp(FIXED_TIME, 0).unwrap_or_default(),
         run_id: Uuid::nil(),
         clean_image: request.clean_image,
+        data: template::DataMode::Given(&DataResults::default()),
     });
+    let evaluated = evaluated.and_then(template::Evaluated::complete);
     let evaluated = evaluated.map_err(|_| "the template can't be evaluated apart from the present time".to_owned())?;
     let unwritable = |_| "its configuration has no fixed form".to_owned();
     Ok(hasher.content(parts(bundle, request, setting, evaluated).map_err(unwritable)?))

@@ -1,6 +1,7 @@
 //! A template's source text, and the way from a byte offset back to line and column.
 
-use crate::domain::diagnostic::{Diagnostic, Hint, SourceLocation};
+use super::hcl::syntax::ast::Span;
+use crate::domain::diagnostic::{Diagnostic, Hint, Position, SourceLocation};
 
 /// One file's text without its byte order mark.
 #[derive(Debug, Clone)]
@@ -56,6 +57,26 @@ impl SourceFile {
     #[must_use]
     pub fn line_offset(&self, line: u32) -> Option<usize> {
         self.line_starts.get(usize::try_from(line).ok()?.checked_sub(1)?).copied()
+    }
+
+    /// A complaint about a range of this file.
+    pub fn error(&self, span: Span, summary: impl Into<String>) -> Diagnostic {
+        let (start, end) = (span.start as usize, span.end as usize);
+        Diagnostic::error(summary).at(Some(self.location(start))).until((end > start).then(|| self.position(end)))
+    }
+
+    /// Where a range that ends at an offset ends, exclusive.
+    #[must_use]
+    pub fn position(&self, offset: usize) -> Position {
+        let SourceLocation { line, column, .. } = self.location(offset);
+        Position { line, column }
+    }
+
+    /// The text of a line, counted from 1, without its line ending; `None` when there is no such line.
+    #[must_use]
+    pub fn line(&self, number: u32) -> Option<&str> {
+        let start = *self.line_starts.get(usize::try_from(number.checked_sub(1)?).ok()?)?;
+        Some(self.line_at(start))
     }
 
     /// The line that holds an offset, without its line ending.

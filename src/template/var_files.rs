@@ -74,24 +74,24 @@ fn from_json(source: &SourceFile, complaints: &mut Vec<Diagnostic>) -> Vec<FileE
 fn from_hcl(source: SourceFile, runtime: &Runtime<'_>, complaints: &mut Vec<Diagnostic>) -> Vec<FileEntry> {
     let file = match parse::file(source) {
         Ok(file) => file,
-        Err(diagnostic) => {
-            complaints.push(diagnostic);
+        Err(mut faults) => {
+            complaints.append(&mut faults);
             return Vec::new();
         }
     };
     let globals = Globals::new();
     let evaluator = Evaluator::new(&file.source, runtime, &globals);
     for block in file.body.blocks() {
-        let diagnostic = Diagnostic::error("a file of variables holds NAME = value only");
-        complaints.push(diagnostic.at(Some(evaluator.place(&block.ident))));
+        let diagnostic = evaluator.diagnostic(&block.kind, "a file of variables holds NAME = value only");
+        complaints.push(diagnostic.with_detail("variables are declared in *.pkr.hcl files"));
     }
     let mut entries = Vec::new();
     for attribute in file.body.attributes() {
         match evaluator.value(&attribute.value) {
             Ok(value) => entries.push(FileEntry {
-                name: attribute.key.as_str().to_owned(),
+                name: attribute.name.name.to_string(),
                 value,
-                at: evaluator.place(&attribute.key),
+                at: evaluator.place(&attribute.name),
             }),
             Err(fault) => complaints.push(*fault),
         }

@@ -4,8 +4,10 @@
 
 pub mod amazon_ebs;
 pub mod communicator;
+pub mod data_source;
 pub mod postprocessor;
 pub mod provisioner;
+pub mod registry;
 
 use std::time::Duration;
 

@@ -126,6 +126,7 @@ impl TestWorld {
             now: clock.now(),
             run_id: run,
             clean_image: true,
+            data: template::DataMode::Unknown,
         })
         .unwrap();
         let config = evaluated.builds.into_iter().next().unwrap();

@@ -55,6 +55,8 @@ pub fn evaluate(
         variables: variables.report,
         sensitive_values: variables.sensitive_values,
         warnings: Vec::new(),
+        registry: None,
+        data_requests: Vec::new(),
         description: template.description,
     })
 }

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use super::ranges::Cursor;
 use super::tree::{self, Repeats, Tree, TreeKind};
 use crate::domain::diagnostic::Diagnostic;
-use crate::template::decimal::Decimal;
+use crate::template::number::Number;
 use crate::template::options::{Content, Entry, Node};
 use crate::template::source::SourceFile;
 use crate::template::value::Value;
@@ -38,7 +38,7 @@ fn node(tree: Tree, cursor: &mut Cursor<'_>) -> Node {
         TreeKind::Null => Content::Null,
         TreeKind::Unknown => Content::Unknown,
         TreeKind::Bool(flag) => Content::Bool(flag),
-        TreeKind::Number(text) => Decimal::parse(&text).map_or(Content::Unknown, Content::Number),
+        TreeKind::Number(text) => Number::parse(&text).map_or(Content::Unknown, Content::Number),
         TreeKind::String(text) => Content::String(text),
         TreeKind::List(items) => Content::List(items.into_iter().map(|item| node(item, cursor)).collect()),
         TreeKind::Object(members) => {

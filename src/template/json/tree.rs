@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::domain::diagnostic::{Diagnostic, Hint};
-use crate::template::decimal::Decimal;
+use crate::template::number::Number;
 use crate::template::source::{SourceFile, did_you_mean};
 
 use super::ranges::Cursor;
@@ -31,7 +31,7 @@ pub struct Tree {
 pub enum TreeKind {
     Null,
     Bool(bool),
-    /// As it is written; a [`Decimal`] holds it.
+    /// As it is written; a [`Number`] holds it.
     Number(String),
     String(String),
     List(Vec<Tree>),
@@ -284,7 +284,7 @@ impl Parser<'_> {
         let span = Span { start: self.at, end: self.at + end };
         self.at += end;
         let text = &rest[..end];
-        if is_number(text) && Decimal::parse(text).is_some() {
+        if is_number(text) && Number::parse(text).is_some() {
             return TreeKind::Number(text.to_owned());
         }
         self.fault_of(span, "this is no number, or has too many digits", "text with digits stands in \"");

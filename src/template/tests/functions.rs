@@ -8,28 +8,10 @@ use crate::domain::bundle::Bundle;
 use crate::template::Request;
 use crate::template::hcl::eval::{Evaluator, Globals};
 use crate::template::hcl::parse::expression;
+use crate::template::print::printed;
 use crate::template::runtime::Runtime;
 use crate::template::source::SourceFile;
-use crate::template::value::{Kind, Value};
-
-/// Prints a value as `packer console` does.
-fn print(value: &Value, indent: usize, nested: bool) -> String {
-    let pad = "  ".repeat(indent + 1);
-    let end = "  ".repeat(indent);
-    match value.kind() {
-        Kind::String(text) if nested => format!("{text:?}"),
-        Kind::Sequence(sequence) => {
-            let items = sequence.items.iter().map(|item| format!("{pad}{},\n", print(item, indent + 1, true)));
-            format!("[\n{}{end}]", items.collect::<String>())
-        }
-        Kind::Mapping(mapping) => {
-            let entries = mapping.sorted().into_iter();
-            let entries = entries.map(|(key, item)| format!("{pad}{key:?} = {}\n", print(item, indent + 1, true)));
-            format!("{{\n{}{end}}}", entries.collect::<String>())
-        }
-        _ => value.to_text().map_or_else(|| "null".to_owned(), |text| text.to_string()),
-    }
-}
+use crate::template::value::Value;
 
 fn evaluate(text: &str) -> Result<Value, String> {
     let (nothing, variables, bundle) = (IndexMap::new(), IndexMap::new(), Bundle::default());
@@ -44,6 +26,7 @@ fn evaluate(text: &str) -> Result<Value, String> {
         now: DateTime::UNIX_EPOCH,
         run_id: Uuid::nil(),
         clean_image: true,
+        data: crate::template::DataMode::Unknown,
     };
     let runtime = Runtime::new(&request);
     let source = SourceFile::new("x", text);
@@ -64,15 +47,15 @@ fn documented_examples() {
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         let (expr, expected) = (case["expr"].as_str().unwrap(), case["result"].as_str().unwrap());
         match evaluate(expr) {
-            Ok(value) if print(&value, 0, false) == expected => agreed += 1,
-            Ok(value) => different.push(format!("{expr}: {} instead of {expected}", print(&value, 0, false))),
-            Err(error) if error.contains("not supported yet") => {}
+            // The recorded results have lost the line break at their end.
+            Ok(value) if printed(&value).trim_end() == expected => agreed += 1,
+            Ok(value) => different.push(format!("{expr}: {} instead of {expected}", printed(&value))),
             Err(error) => different.push(format!("{expr}: {error}")),
         }
     }
-    eprintln!("{agreed} examples agree");
+    eprintln!("{agreed} of {} documented examples agree", agreed + different.len());
     assert!(different.is_empty(), "{}", different.join("\n"));
-    assert!(agreed > 80);
+    assert!(agreed > 0);
 }
 
 #[test]
@@ -81,7 +64,7 @@ fn functions() {
         ("format(\"%05.1f|%-4s|%+d|%x|%q|%%\", 3.14159, \"ab\", 5, 255, \"q\")", "003.1|ab  |+5|ff|\"q\"|%"),
         ("regex(\"(\\\\d+)-(\\\\d+)\", \"a 12-34\")[1]", "34"),
         ("regex_replace(\"2024-01-02T03:04:05Z\", \"[- TZ:]\", \"\")", "20240102030405"),
-        ("replace(\"a1b2\", \"/[0-9]/\", \"\")", "ab"),
+        ("replace(\"a/1/\", \"/1/\", \"\")", "a"),
         ("cidrsubnet(\"10.0.0.0/16\", 8, 2)", "10.0.2.0/24"),
         ("cidrhost(\"10.0.0.0/24\", -1)", "10.0.0.255"),
         ("formatdate(\"EEEE, D MMMM YYYY 'at' h''\", \"2018-01-02T23:12:01Z\")", "Tuesday, 2 January 2018 at 23"),
@@ -97,6 +80,6 @@ fn functions() {
         ("parseint(\"ff\", 16)", "255"),
         ("sum([1, 2.5])", "3.5"),
     ] {
-        assert_eq!(evaluate(expr).map(|value| print(&value, 0, false)).as_deref(), Ok(expected), "{expr}");
+        assert_eq!(evaluate(expr).map(|value| printed(&value)).as_deref(), Ok(expected), "{expr}");
     }
 }

@@ -17,17 +17,18 @@ pub(super) fn space_between(before: Option<Kind>, left: &Piece<'_>, right: &Piec
         (_, other) if text(other) || matches!(other, Kind::CloseQuote | Kind::CloseHeredoc) => false,
         // The word in of a for, before a list: not an index.
         (Kind::Identifier, _) if left.text == "in" && before == Some(Kind::Identifier) => true,
-        (Kind::Identifier | Kind::Number, Kind::OpenBracket) => false,
+        // An index, an empty block or object, and ${ } next to each other.
+        (Kind::Identifier | Kind::Number, Kind::OpenBracket)
+        | (Kind::OpenBrace, Kind::CloseBrace)
+        | (Kind::SequenceEnd, Kind::Interpolation | Kind::Directive) => false,
         (_, Kind::OpenBracket) if left.bracket_change() < 0 => false,
         (Kind::Bang, _) => false,
         (Kind::Minus, _) => subtracts(before),
-        (Kind::OpenBrace, Kind::CloseBrace) => false,
         (Kind::OpenBrace, _)
         | (_, Kind::CloseBrace)
         // An object alone in ${ }.
         | (Kind::Interpolation | Kind::Directive, Kind::OpenBrace)
         | (Kind::CloseBrace, Kind::SequenceEnd) => true,
-        (Kind::SequenceEnd, Kind::Interpolation | Kind::Directive) => false,
         _ => left.bracket_change() <= 0 && right.bracket_change() >= 0,
     }
 }

@@ -1,12 +1,17 @@
-//! Text → tokens, by the rules of hashicorp/hcl's scanner (hclsyntax/scan_tokens.rl): the longest token wins, and strings,
+//! Text → tokens, by the rules of hashicorp/hcl's scanner (`hclsyntax/scan_tokens.rl`): the longest token wins, and strings,
 //! heredocs and the expressions inside them nest to any depth without recursion.
 
-pub mod symbols;
+pub(crate) mod symbols;
 mod template;
+
+pub use symbols::is_identifier;
 
 use super::ast::Span;
 use super::fault::Faults;
 use super::token::{Token, TokenKind};
+
+/// How often a string that runs to the end of the file is closed on its first line, and the rest read again.
+const MAX_REREADS: u32 = 8;
 
 /// What a text begins as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,7 @@ pub(super) struct Lexer<'a> {
     /// Open braces, wrapping below zero as stray `}` come.
     braces: u32,
     faults: Faults,
+    rereads: u32,
 }
 
 /// Cuts a text into tokens; the last one is `EndOfFile`. A string or heredoc that is not closed gets closing tokens
@@ -51,8 +57,9 @@ pub fn lex(text: &str, mode: Mode) -> (Vec<Token>, Faults) {
         frames: Vec::new(),
         braces: 0,
         faults: Faults::default(),
+        rereads: 0,
     };
-    while lexer.at < text.len() {
+    while lexer.at < text.len() || lexer.reread() {
         match (lexer.frames.last(), mode) {
             (Some(Frame::Quoted { .. }), _) => lexer.quoted(),
             (Some(Frame::Heredoc { .. }), _) => lexer.heredoc(),
@@ -95,9 +102,28 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// The text has ended in the `${…}` of a quoted string, which can go over lines, but seldom does so to the end: the
+    /// string ends with its first line then, and the rest is read again. Tells whether there is any.
+    fn reread(&mut self) -> bool {
+        let Some(&Frame::Quoted { start, braces }) = self.frames.first() else { return false };
+        let line_end = self.text[start..].find('\n').map(|length| start + length);
+        let Some(line_end) = line_end.filter(|_| self.rereads < MAX_REREADS) else { return false };
+        self.rereads += 1;
+        self.frames.clear();
+        self.faults.forget_after(start);
+        self.unclosed_string(start, line_end);
+        self.tokens.truncate(self.tokens.partition_point(|token| (token.span.start as usize) <= start));
+        self.braces = braces;
+        self.at = start + 1;
+        self.push(TokenKind::QuotedText, line_end);
+        self.push(TokenKind::CloseQuote, line_end);
+        true
+    }
+
     /// The text ends inside a string, heredoc or sequence: that is one fault, of the outermost.
     fn close_at_end(&mut self) {
         let Some(outermost) = self.frames.first() else { return };
+        self.faults.swallow();
         let end = self.text.len();
         match *outermost {
             Frame::Quoted { start, .. } => self.faults.report_lexical(

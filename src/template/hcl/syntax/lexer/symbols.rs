@@ -36,8 +36,8 @@ impl Lexer<'_> {
         if rest.starts_with('#') || rest.starts_with("//") {
             let length = rest.find('\n').map_or(rest.len(), |at| at + 1);
             self.push_bytes(TokenKind::Comment, length);
-        } else if rest.starts_with("/*") {
-            let length = rest[2..].find("*/").map(|at| at + 4);
+        } else if let Some(inside) = rest.strip_prefix("/*") {
+            let length = inside.find("*/").map(|at| at + 4);
             if length.is_none() {
                 let here = span(self.at, self.at + 2);
                 self.faults.report_lexical(here, "the comment that begins here is not closed", "close it with */");
@@ -153,6 +153,12 @@ fn number_length(bytes: &[u8]) -> usize {
 
 fn identifier_length(text: &str) -> usize {
     text.find(|c: char| !is_identifier_continue(c)).unwrap_or(text.len())
+}
+
+/// Whether a text is a name that HCL2 can write without quotes.
+#[must_use]
+pub fn is_identifier(text: &str) -> bool {
+    text.starts_with(is_identifier_start) && identifier_length(text) == text.len()
 }
 
 /// Unicode's `ID_Start`, and `_`.

@@ -59,11 +59,7 @@ impl Lexer<'_> {
         }
         if let Some(Frame::Quoted { start, braces }) = self.frames.get(lowest) {
             let (start, braces) = (*start, *braces);
-            self.faults.report_lexical(
-                span(start, self.at),
-                "a line ends inside the string that begins here",
-                "close it with \" on the same line; write a line break as \\n, or a long text as a heredoc: <<EOT … EOT",
-            );
+            self.unclosed_string(start, self.at);
             self.braces = braces;
         }
         for frame in self.frames.split_off(lowest).iter().rev() {
@@ -74,9 +70,17 @@ impl Lexer<'_> {
             self.push_bytes(kind, 0);
         }
         if self.line_break(0) == 0 {
-            // A carriage return alone, which breaks no line outside of strings.
-            self.at += 1;
+            // A carriage return alone, which breaks no line outside of strings, but does in here.
+            self.push_bytes(TokenKind::Newline, 1);
         }
+    }
+
+    pub(super) fn unclosed_string(&mut self, start: usize, end: usize) {
+        self.faults.report_lexical(
+            span(start, end),
+            "a line ends inside the string that begins here",
+            "close it with \" on the same line; write a line break as \\n, or a long text as a heredoc: <<EOT … EOT",
+        );
     }
 
     /// `${`, `%{` and the two with `~`.
@@ -133,7 +137,7 @@ impl Lexer<'_> {
                 "a heredoc can't hold a carriage return alone",
                 "end lines with \\n or \\r\\n",
             );
-            self.at += 1;
+            self.push_bytes(TokenKind::Invalid, 1);
             return;
         }
         let Some(Frame::Heredoc { marker, start_of_line, .. }) = self.frames.last_mut() else { return };

@@ -223,9 +223,14 @@ impl Parser<'_> {
         Ok(Label { text: Arc::from(text), span: self.since(open.span) })
     }
 
-    /// After a fault: goes on to the next attribute or block. That is the one on the next line, or the one at the cursor
-    /// where brackets left open made the parser read on. `from` is where the faulty one begins.
+    /// After a fault: goes on to the next attribute or block. That is the one on the next line, or the one on the cursor's
+    /// line where brackets left open made the parser read on. `from` is where the faulty one begins.
     fn skip_item(&mut self, from: usize, place: Place) {
+        let line = (from.saturating_add(1)..=self.at).rev().find(|at| self.begins_line(*at));
+        if let Some(line) = line.filter(|line| self.begins_item(*line)) {
+            self.at = line;
+            return;
+        }
         loop {
             match self.tokens[self.at].kind {
                 TokenKind::EndOfFile => return,
@@ -235,18 +240,22 @@ impl Parser<'_> {
                     return;
                 }
                 TokenKind::CloseBrace if place != Place::File => return,
-                TokenKind::Identifier if self.at > from && self.begins_item() => return,
+                TokenKind::Identifier if self.at > from && self.begins_item(self.at) => return,
                 _ => self.at = self.past(self.at),
             }
         }
     }
 
-    /// Whether the name at the cursor is the first thing on its line, and something follows that makes it an attribute or
-    /// a block.
-    fn begins_item(&self) -> bool {
-        let first = self.at.checked_sub(1).is_none_or(|before| self.tokens[before].kind == TokenKind::Newline);
-        let next = self.tokens.get(self.at + 1).map(|token| token.kind);
+    fn begins_line(&self, index: usize) -> bool {
+        index.checked_sub(1).is_none_or(|before| self.tokens[before].kind == TokenKind::Newline)
+    }
+
+    /// Whether a line begins there with an attribute or a block, by its first two tokens.
+    fn begins_item(&self, index: usize) -> bool {
+        let next = self.tokens.get(index + 1).map(|token| token.kind);
         let known = [TokenKind::Assign, TokenKind::OpenBrace, TokenKind::OpenQuote];
-        first && next.is_some_and(|next| known.contains(&next))
+        self.begins_line(index)
+            && self.tokens[index].kind == TokenKind::Identifier
+            && next.is_some_and(|next| known.contains(&next))
     }
 }

@@ -24,8 +24,7 @@ impl Parser<'_> {
                 return parser.for_expr(open, closer);
             }
             let brackets = Brackets { open, closer, what: "the list", wanted: "a comma or a ]" };
-            let (elements, height) =
-                parser.elements(brackets, TokenKind::CloseBracket, |parser| parser.expression())?;
+            let (elements, height) = parser.elements(brackets, TokenKind::CloseBracket, Self::expression)?;
             parser.raise(height)?;
             Ok(Expr { kind: ExprKind::Tuple(elements), span: parser.since(open.span) })
         })
@@ -89,7 +88,7 @@ impl Parser<'_> {
                     expand = true;
                     let next = parser.peek();
                     if next.kind != TokenKind::CloseParen {
-                        parser.unexpected(next, "the ) of the call, right after ...,");
+                        parser.unexpected(next, "the ) of the call after ...");
                         return Err(Faulty);
                     }
                 }

@@ -10,6 +10,12 @@ const FILE_ENDS: &str = "the file ends here; a } or \" may be missing before";
 impl Parser<'_> {
     /// A token that the grammar has no place for.
     pub(super) fn unexpected(&mut self, token: Token, wanted: &str) {
+        if token.kind == TokenKind::EndOfFile
+            && let Some(open) = self.open_at_end
+        {
+            let sign = open.text(self.text).to_owned();
+            return self.unclosed(open, self.tokens.len(), &format!("the {sign}"));
+        }
         let found = self.describe(token);
         let detail = self.advice(token);
         self.faults.report(token.span, format!("{found} where {wanted} is needed"), detail);
@@ -42,6 +48,7 @@ impl Parser<'_> {
                 "&" => "HCL2 has no operator &; the logical one is &&",
                 "|" => "HCL2 has no operator |; the logical one is ||",
                 "~" => "HCL2 has no operator ~; the logical one is !",
+                "$" => "${ } is for the inside of strings; outside of them write what is between the braces alone",
                 "^" => "HCL2 has no operator ^; use pow(a, b) for powers",
                 ";" => {
                     "HCL2 has no ';': put each attribute on a line of its own, and a comma between elements of a list"
@@ -82,6 +89,7 @@ impl Parser<'_> {
         let next = self.peek();
         let mut detail = match next.kind {
             TokenKind::Colon => "write = for the colon".to_owned(),
+            TokenKind::Equal => "== compares; write = to set it".to_owned(),
             TokenKind::Dot | TokenKind::OpenBracket => "only whole attributes can be set here".to_owned(),
             _ => self.advice(next),
         };
@@ -92,6 +100,9 @@ impl Parser<'_> {
     }
 
     pub(super) fn set_twice(&mut self, name: &Ident, first: Span) {
+        if self.faults.full() {
+            return;
+        }
         let line = self.text[..first.start as usize].matches('\n').count() + 1;
         self.faults.report(
             name.span,
@@ -137,7 +148,7 @@ impl Parser<'_> {
     /// What opens here is never closed. Where a closing token is ahead all the same, something else is wrong, and has
     /// been told.
     pub(super) fn unclosed(&mut self, open: Token, closer: usize, what: &str) {
-        if !self.is_closed(closer) {
+        if !self.is_closed(closer) && !self.faults.swallowed() {
             let sign = match open.kind {
                 TokenKind::OpenBrace => '}',
                 TokenKind::OpenBracket => ']',

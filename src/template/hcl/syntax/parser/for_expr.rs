@@ -8,17 +8,12 @@ impl Parser<'_> {
     /// From the word `for`. The bracket before it is read; line breaks don't count.
     pub(super) fn for_expr(&mut self, open: Token, closer: usize) -> Parsed<Expr> {
         let for_object = open.kind == TokenKind::OpenBrace;
-        match self.for_parts(open, closer, for_object) {
-            Ok(expr) => {
-                self.raise(self.height)?;
-                let span = self.since(open.span);
-                Ok(Expr { kind: ExprKind::For(Box::new(expr)), span })
-            }
-            Err(Faulty) => {
-                self.skip_past(closer)?;
-                Ok(Self::invalid(self.since(open.span)))
-            }
-        }
+        let Ok(expr) = self.for_parts(open, closer, for_object) else {
+            self.skip_past(closer)?;
+            return Ok(Self::invalid(self.since(open.span)));
+        };
+        self.raise(self.height)?;
+        Ok(Expr { kind: ExprKind::For(Box::new(expr)), span: self.since(open.span) })
     }
 
     fn for_parts(&mut self, open: Token, closer: usize, for_object: bool) -> Parsed<For> {

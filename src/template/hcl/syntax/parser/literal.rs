@@ -90,7 +90,7 @@ impl Parser<'_> {
     /// The text that a piece of a heredoc or bare template stands for.
     pub(super) fn plain(&self, token: Token) -> String {
         let written = token.text(self.text);
-        if !written.contains("{") {
+        if !written.contains('{') {
             return written.to_owned();
         }
         // A whole file's rest can be one piece, with several escaped sequences in it.

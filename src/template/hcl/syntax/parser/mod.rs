@@ -42,6 +42,8 @@ pub struct Parser<'a> {
     tokens: Vec<Token>,
     /// For each token that opens something, the token that closes it.
     closers: Vec<u32>,
+    /// The innermost bracket that is open where the text ends.
+    open_at_end: Option<Token>,
     at: usize,
     /// Whether line breaks count: in bodies and between the entries of an object.
     newlines: bool,
@@ -60,11 +62,13 @@ impl<'a> Parser<'a> {
     pub fn new(text: &'a str, mode: Mode) -> Self {
         let (all, faults) = lex(text, mode);
         let tokens = significant(all, text);
-        let closers = pair(&tokens);
+        let (closers, open) = pair(&tokens);
+        let open_at_end = open.map(|index| tokens[index]);
         Self {
             text,
             tokens,
             closers,
+            open_at_end,
             at: 0,
             newlines: true,
             depth: 0,
@@ -236,8 +240,8 @@ fn significant(all: Vec<Token>, text: &str) -> Vec<Token> {
 }
 
 /// Pairs brackets, quotes and the like. A closing token belongs to the nearest opener of its kind; openers between the two
-/// are closed by nothing.
-fn pair(tokens: &[Token]) -> Vec<u32> {
+/// are closed by nothing. Second is the last opener that is still open at the end.
+fn pair(tokens: &[Token]) -> (Vec<u32>, Option<usize>) {
     let mut closers = vec![UNCLOSED; tokens.len()];
     let mut open: Vec<(TokenKind, usize)> = Vec::new();
     // How many are open of each kind, so that a stray closing token costs no search.
@@ -256,7 +260,7 @@ fn pair(tokens: &[Token]) -> Vec<u32> {
             }
         }
     }
-    closers
+    (closers, open.last().map(|(_, index)| *index))
 }
 
 fn slot(closer: TokenKind) -> usize {

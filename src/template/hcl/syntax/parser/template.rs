@@ -72,7 +72,7 @@ impl Parser<'_> {
                     let quoted = next.kind == TokenKind::QuotedText;
                     let mut text = if quoted { self.unescape(next) } else { self.plain(next) };
                     if strip {
-                        text = text.trim_start().to_owned();
+                        text.drain(..text.len() - text.trim_start().len());
                     }
                     pieces.push(Piece::Text(text, next.span));
                 }
@@ -84,15 +84,12 @@ impl Parser<'_> {
                     }
                     let (open, closer) = self.read_opener();
                     let piece = self.with_newlines(false, |parser| parser.sequence(open, closer));
-                    match piece {
-                        Ok((piece, end)) => {
-                            pieces.push(piece);
-                            strip_next = end.text(self.text).starts_with('~');
-                        }
-                        Err(Faulty) => {
-                            self.skip_past(closer)?;
-                            pieces.push(Piece::Interpolation(Self::invalid(self.since(open.span))));
-                        }
+                    if let Ok((piece, end)) = piece {
+                        pieces.push(piece);
+                        strip_next = end.text(self.text).starts_with('~');
+                    } else {
+                        self.skip_past(closer)?;
+                        pieces.push(Piece::Interpolation(Self::invalid(self.since(open.span))));
                     }
                     height = height.max(self.height);
                 }
@@ -135,10 +132,11 @@ impl Parser<'_> {
         let name = word.text(self.text);
         if word.kind != TokenKind::Identifier || !DIRECTIVES.contains(&name) {
             if word.kind == TokenKind::Identifier {
-                let hint = did_you_mean(name, DIRECTIVES);
-                let detail =
-                    format!("there are if, else, endif, for and endfor; a literal %{{ is written %%{{ {}", hint.text);
-                self.faults.report(word.span, format!("there is no directive %{{ {name} }}"), detail.trim_end());
+                let mut hint = did_you_mean(name, DIRECTIVES);
+                let others = "there are if, else, endif, for and endfor; a literal %{ is written %%{";
+                let separator = if hint.text.is_empty() { "" } else { " " };
+                hint.text = format!("{}{separator}{others}", hint.text);
+                self.faults.report(word.span, format!("there is no directive %{{ {name} }}"), hint);
             } else {
                 self.unexpected(word, "if, else, endif, for or endfor after %{");
             }

@@ -105,12 +105,11 @@ impl Parser<'_> {
             }
             Ok(key)
         });
-        let key = match key {
-            Ok(key) => key,
-            Err(Faulty) => {
-                self.skip_past(closer)?;
-                Self::invalid(self.since(open.span))
-            }
+        let key = if let Ok(key) = key {
+            key
+        } else {
+            self.skip_past(closer)?;
+            Self::invalid(self.since(open.span))
         };
         self.raise(height.max(self.height))?;
         let span = self.since(base.span());

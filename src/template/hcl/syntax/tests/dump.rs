@@ -1,5 +1,7 @@
 //! A tree as text, as the tests compare it: `(+ a (num 1))`.
 
+use std::fmt::Write;
+
 use crate::template::hcl::syntax::ast::{
     BinaryOperator, Body, Expr, ExprKind, For, Item, ObjectKey, Part, Template, UnaryOperator,
 };
@@ -9,14 +11,14 @@ pub fn body(body: &Body) -> String {
     for item in &body.items {
         match item {
             Item::Attribute(attribute) => {
-                text += &format!("(= {} {})", attribute.name.name, expr(&attribute.value));
+                let _ = write!(text, "(= {} {})", attribute.name.name, expr(&attribute.value));
             }
             Item::Block(block) => {
-                text += &format!("(block {}", block.kind.name);
+                let _ = write!(text, "(block {}", block.kind.name);
                 for label in &block.labels {
-                    text += &format!(" {}", quote(&label.text));
+                    let _ = write!(text, " {}", quote(&label.text));
                 }
-                text += &format!(" {})", self::body(&block.body));
+                let _ = write!(text, " {})", self::body(&block.body));
             }
         }
     }
@@ -48,7 +50,7 @@ pub fn expr(value: &Expr) -> String {
         ExprKind::SplatItem => "@".to_owned(),
         ExprKind::Tuple(elements) => format!("(tuple{})", list(elements)),
         ExprKind::Object(items) => {
-            let items: String = items
+            let items: Vec<String> = items
                 .iter()
                 .map(|item| {
                     let key = match &item.key {
@@ -58,7 +60,7 @@ pub fn expr(value: &Expr) -> String {
                     format!(" {key} {}", expr(&item.value))
                 })
                 .collect();
-            format!("(object{items})")
+            format!("(object{})", items.concat())
         }
         ExprKind::For(it) => for_expr(it),
         ExprKind::Invalid => "?".to_owned(),
@@ -68,14 +70,14 @@ pub fn expr(value: &Expr) -> String {
 fn for_expr(it: &For) -> String {
     let mut text = format!("(for {} {} {}", name(it.key_name.as_ref()), it.value_name.name, expr(&it.collection));
     if let Some(key) = &it.key {
-        text += &format!(" key {}", expr(key));
+        let _ = write!(text, " key {}", expr(key));
     }
-    text += &format!(" {}", expr(&it.value));
+    let _ = write!(text, " {}", expr(&it.value));
     if it.group {
         text += " ...";
     }
     if let Some(condition) = &it.condition {
-        text += &format!(" if {}", expr(condition));
+        let _ = write!(text, " if {}", expr(condition));
     }
     text + ")"
 }
@@ -85,7 +87,7 @@ fn name(name: Option<&crate::template::hcl::syntax::ast::Ident>) -> &str {
 }
 
 fn list(exprs: &[Expr]) -> String {
-    exprs.iter().map(|inner| format!(" {}", expr(inner))).collect()
+    exprs.iter().map(|inner| format!(" {}", expr(inner))).collect::<Vec<_>>().concat()
 }
 
 fn template(template: &Template) -> String {
@@ -119,7 +121,9 @@ fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         match character {
-            '"' | '\\' | '\0'..='\x1f' => quoted += &format!("\\x{:02x}", character as u32),
+            '"' | '\\' | '\0'..='\x1f' => {
+                let _ = write!(quoted, "\\x{:02x}", character as u32);
+            }
             _ => quoted.push(character),
         }
     }
