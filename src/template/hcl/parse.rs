@@ -24,7 +24,6 @@ pub fn file(source: SourceFile) -> Result<HclFile, Vec<Diagnostic>> {
 
 /// A file's tree, by its name in the native or in the JSON syntax, with all syntax errors.
 #[must_use]
-#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "Packer knows its files by lower-case endings")]
 pub fn tree(source: &SourceFile) -> (Body, Vec<Diagnostic>) {
     if source.path.ends_with(".pkr.json") { json::hcl::parse_file(source) } else { parse_file(source) }
 }
