@@ -7,6 +7,7 @@ mod audit;
 mod build;
 mod client;
 pub mod complaint;
+mod console;
 mod error;
 pub mod exit;
 mod fix;
@@ -18,6 +19,7 @@ mod image_name;
 mod images;
 mod init;
 mod inputs;
+mod inspect;
 mod janitor;
 mod latest;
 mod lists;
@@ -133,6 +135,10 @@ pub enum ClientCommand {
     Build(Box<build::BuildArgs>),
     /// Check a template on this machine, without a server.
     Validate(validate::ValidateArgs),
+    /// Show what a template is made of.
+    Inspect(inspect::InspectArgs),
+    /// Evaluate expressions in a template's context.
+    Console(console::ConsoleArgs),
     /// Bring HCL2 files to their canonical layout.
     Fmt(fmt::FmtArgs),
     /// Write a JSON template as HCL2.
@@ -185,6 +191,8 @@ impl ClientCommand {
         match self {
             Self::Build(args) => args.voice,
             Self::Validate(args) => args.voice,
+            Self::Inspect(args) => args.voice,
+            Self::Console(args) => args.voice,
             Self::Fmt(args) => args.voice,
             Self::Hcl2Upgrade(args) => args.voice,
             Self::Init(args) => args.voice,
@@ -222,6 +230,8 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
     let outcome = match command {
         // Without a runtime: these have to be quick.
         ClientCommand::Validate(args) => args.run(&context, &voice),
+        ClientCommand::Inspect(args) => args.run(&context, &voice),
+        ClientCommand::Console(args) => args.run(&context, &voice),
         ClientCommand::Fmt(args) => args.run(&voice),
         ClientCommand::Hcl2Upgrade(args) => args.run(&voice),
         ClientCommand::Init(args) => args.run(&voice),

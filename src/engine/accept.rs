@@ -31,7 +31,7 @@ use crate::store::idempotency::AnswerKey;
 use crate::store::runs::RunRow;
 use crate::store::schedule_firings::SlotClaim;
 use crate::store::{Actor, Store};
-use crate::template::{self, Evaluated, VariableValue};
+use crate::template::{self, DataMode, Evaluated, VariableValue};
 
 /// Where random bytes come from.
 pub type Random = Arc<dyn Fn() -> [u8; 32] + Send + Sync>;
@@ -415,7 +415,7 @@ async fn prepare(
     run_id: Uuid,
 ) -> Result<Prepared> {
     let (template, account) = locate(store, settings, &request).await?;
-    evaluated(settings, request, template, account, at, run_id).await
+    evaluated(settings, request, (template, account), DataSources::Asked, at, run_id).await
 }
 
 /// The template and the account that a request means, when nothing else is wrong with it.
@@ -435,15 +435,15 @@ pub(super) async fn locate(
 pub(super) async fn evaluated(
     settings: &AcceptSettings,
     request: AcceptRequest,
-    template: Resolved,
-    account: String,
+    (template, account): (Resolved, String),
+    data: DataSources,
     at: DateTime<Utc>,
     run_id: Uuid,
 ) -> Result<Prepared> {
     let policy = policy(settings, &account)?;
     let bundle = Arc::new(template.bundle().clone());
     let request = Arc::new(request);
-    let mut evaluation = evaluate(settings, bundle.clone(), request.clone(), at, run_id).await?;
+    let mut evaluation = evaluate(settings, bundle.clone(), request.clone(), data, at, run_id).await?;
     if request.force {
         evaluation.builds.iter_mut().for_each(|build| build.builder.force());
     }
@@ -518,14 +518,24 @@ fn check_request(request: &AcceptRequest) -> Result<()> {
     Ok(())
 }
 
+/// What becomes of a template's data sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DataSources {
+    /// Their options are checked, and what they would give is unknown.
+    Unknown,
+    Asked,
+}
+
 async fn evaluate(
     settings: &AcceptSettings,
     bundle: Arc<Bundle>,
     request: Arc<AcceptRequest>,
+    data: DataSources,
     now: DateTime<Utc>,
     run_id: Uuid,
 ) -> Result<Evaluated> {
     let work = blocking(move || {
+        let nothing = DataResults::default();
         template::evaluate(&template::Request {
             bundle: &bundle,
             variables: &request.variables,
@@ -537,7 +547,10 @@ async fn evaluate(
             now,
             run_id,
             clean_image: request.clean_image,
-            data: template::DataMode::Given(&DataResults::default()),
+            data: match data {
+                DataSources::Unknown => DataMode::Unknown,
+                DataSources::Asked => DataMode::Given(&nothing),
+            },
         })
         .and_then(Evaluated::complete)
     });
