@@ -32,6 +32,7 @@ mod plugins;
 pub mod problem;
 mod promote;
 pub mod render;
+mod request;
 mod resume;
 mod runs;
 mod schedules;
@@ -229,7 +230,7 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
     let mut sources = Sources::new();
     let outcome = match command {
         // Without a runtime: these have to be quick.
-        ClientCommand::Validate(args) => args.run(&context, &voice),
+        ClientCommand::Validate(args) => args.run(&context, &voice, &mut sources),
         ClientCommand::Inspect(args) => args.run(&context, &voice),
         ClientCommand::Console(args) => args.run(&context, &voice),
         ClientCommand::Fmt(args) => args.run(&voice),
@@ -273,7 +274,7 @@ fn finish(outcome: CliResult<Exit>, sources: &Sources, voice: &Voice) -> Exit {
     error.exit()
 }
 
-fn block_on(work: impl Future<Output = CliResult<Exit>>) -> CliResult<Exit> {
+fn block_on<T>(work: impl Future<Output = CliResult<T>>) -> CliResult<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| CliError::Local(format!("no runtime: {error}")))?.block_on(work)
 }
