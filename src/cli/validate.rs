@@ -20,6 +20,7 @@ use crate::domain::lint::LintPolicy;
 use crate::template::lint::{Input, lint};
 use crate::template::{self, Evaluated, Outline};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     #[command(flatten)]
