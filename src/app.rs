@@ -1,6 +1,7 @@
 //! The one place that wires everything: what the command line asks of a server's machine is carried out here, and
 //! [`Server`] is put together from configuration, database, clouds, engine and API.
 
+mod engine_runtime;
 mod first_token;
 mod secret_keys;
 
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_runtime::EngineRuntime;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -36,6 +38,7 @@ use crate::domain::ids::{DeploymentId, TokenId};
 use crate::domain::lint::LintPolicy;
 use crate::domain::server_role::ServerRole;
 use crate::engine::accept::{AcceptSettings, Random, new_id};
+use crate::engine::data_sources::DataSources;
 use crate::engine::guarded_cloud::BudgetedAccounts;
 use crate::engine::session::SshDialer;
 use crate::engine::{self, EngineHandle, EngineParts, EngineSettings, pipeline_metrics};
@@ -266,6 +269,7 @@ pub struct Server {
     role: ServerRole,
     max_builds: usize,
     admin_token: Option<PathBuf>,
+    engine_runtime: EngineRuntime,
 }
 
 impl Server {
@@ -282,11 +286,23 @@ impl Server {
             )
         })?;
         let random = random();
+        let engine_runtime = EngineRuntime::start()?;
         let database = Database::open(&config).await?;
-        match Self::assemble(&config, &lifecycle, clock, random, &database).await {
+        match Self::assemble(&config, &lifecycle, clock, random, &database, &engine_runtime).await {
             Ok((state, tasks, deployment, admin_token)) => {
                 let (role, max_builds) = (config.server.role, config.workers.max_builds);
-                Ok(Self { listener, state, tasks, lifecycle, database, deployment, role, max_builds, admin_token })
+                Ok(Self {
+                    listener,
+                    state,
+                    tasks,
+                    lifecycle,
+                    database,
+                    deployment,
+                    role,
+                    max_builds,
+                    admin_token,
+                    engine_runtime,
+                })
             }
             Err(error) => {
                 database.close().await;
@@ -301,6 +317,7 @@ impl Server {
         clock: Arc<dyn Clock>,
         random: Random,
         database: &Database,
+        engine_runtime: &EngineRuntime,
     ) -> Result<(ApiState, TaskTracker, DeploymentId, Option<PathBuf>)> {
         let (store, requests) = (&database.store, &database.requests);
         let deployment = store.deployment().await?;
@@ -321,10 +338,15 @@ impl Server {
             evaluation_time_limit: EVALUATION_LIMIT,
             random: random.clone(),
             accounts: Some(accounts.clone()),
+            data_sources: DataSources {
+                accounts: Some(accounts.clone()),
+                default_region: config.aws.region.clone(),
+                http_allow: config.data_sources.http_allow.clone(),
+            },
         });
         let stages = Arc::new(config.stages.order.clone());
         let engine = if role.works() {
-            engine::start(EngineParts {
+            let parts = EngineParts {
                 store: store.clone(),
                 accounts,
                 registry: Arc::new(Steps),
@@ -335,7 +357,8 @@ impl Server {
                 settings: engine_settings(config, deployment),
                 tasks: tasks.clone(),
                 soft_stop: lifecycle.soft_stop.clone(),
-            })
+            };
+            engine_runtime.with(|| engine::start(parts))
         } else {
             EngineHandle::none()
         };
@@ -403,7 +426,8 @@ impl Server {
     /// # Errors
     /// When the listener fails.
     pub async fn run(self) -> Result<Drained> {
-        let Self { listener, state, tasks, lifecycle, database, role, .. } = self;
+        // The engine's runtime lives until the drain is over.
+        let Self { listener, state, tasks, lifecycle, database, role, engine_runtime: _engine_runtime, .. } = self;
         let routes = if role.answers() { api::router(state) } else { api::worker_router(state) };
         let mut serving = tokio::spawn(api::serve(listener, routes, lifecycle.soft_stop.clone()));
         tokio::select! {

@@ -22,6 +22,7 @@ use crate::domain::lint::{LintLevel, LintPolicy};
 use crate::domain::policy::Policy;
 use crate::domain::role::Role;
 use crate::engine::accept::{AcceptSettings, Random};
+use crate::engine::data_sources::DataSources;
 use crate::store::Actor;
 use crate::store::approved::ApprovedImages;
 use crate::store::test_support::{TestClock, TestDatabase};
@@ -122,6 +123,11 @@ impl TestApi {
             evaluation_time_limit: Duration::from_secs(10),
             random: random.clone(),
             accounts: Some(Arc::new(cloud.clone())),
+            data_sources: DataSources {
+                accounts: Some(Arc::new(cloud.clone())),
+                default_region: Some("us-east-1".to_owned()),
+                http_allow: Vec::new(),
+            },
         };
         let state = ApiState {
             store: store.clone(),

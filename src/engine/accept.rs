@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::data_sources::{self, DataSources};
 use super::{content, lint, source_ami};
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
@@ -31,7 +32,7 @@ use crate::store::idempotency::AnswerKey;
 use crate::store::runs::RunRow;
 use crate::store::schedule_firings::SlotClaim;
 use crate::store::{Actor, Store};
-use crate::template::{self, DataMode, Evaluated, VariableValue};
+use crate::template::{self, Evaluated, VariableValue};
 
 /// Where random bytes come from.
 pub type Random = Arc<dyn Fn() -> [u8; 32] + Send + Sync>;
@@ -105,6 +106,8 @@ pub struct AcceptSettings {
     pub random: Random,
     /// Where the source AMIs of requests that may join a run are looked up; `None`: nowhere, so none is joined.
     pub accounts: Option<Arc<dyn Accounts>>,
+    /// Where the data sources of templates are asked.
+    pub data_sources: DataSources,
 }
 
 /// What stores the answer under the client's key, in the same transaction.
@@ -328,6 +331,8 @@ pub(super) struct Prepared {
     account: String,
     bundle: Arc<Bundle>,
     evaluation: Evaluated,
+    /// What its data sources answered.
+    data: DataResults,
 }
 
 impl Prepared {
@@ -360,8 +365,8 @@ impl Prepared {
     async fn content(&self, store: &Store, settings: &AcceptSettings) -> Result<Result<Content, String>> {
         let hasher = store.content_hasher()?;
         let setting = content::Setting { account: self.account.clone(), family: self.family().to_owned() };
-        let (bundle, request) = (self.bundle.clone(), self.request.clone());
-        let work = blocking(move || content::of(&hasher, &bundle, &request, &setting));
+        let (bundle, request, data) = (self.bundle.clone(), self.request.clone(), self.data.clone());
+        let work = blocking(move || content::of(&hasher, &bundle, &request, &setting, &data));
         match tokio::time::timeout(settings.evaluation_time_limit, work).await {
             Ok(done) => done,
             Err(_) => Ok(Err("the evaluation of the template took too long".to_owned())),
@@ -415,7 +420,7 @@ async fn prepare(
     run_id: Uuid,
 ) -> Result<Prepared> {
     let (template, account) = locate(store, settings, &request).await?;
-    evaluated(settings, request, (template, account), DataSources::Asked, at, run_id).await
+    evaluated(settings, request, template, account, (at, run_id), Data::Fetched).await
 }
 
 /// The template and the account that a request means, when nothing else is wrong with it.
@@ -435,15 +440,17 @@ pub(super) async fn locate(
 pub(super) async fn evaluated(
     settings: &AcceptSettings,
     request: AcceptRequest,
-    (template, account): (Resolved, String),
-    data: DataSources,
-    at: DateTime<Utc>,
-    run_id: Uuid,
+    template: Resolved,
+    account: String,
+    (at, run_id): (DateTime<Utc>, Uuid),
+    data: Data,
 ) -> Result<Prepared> {
     let policy = policy(settings, &account)?;
     let bundle = Arc::new(template.bundle().clone());
     let request = Arc::new(request);
-    let mut evaluation = evaluate(settings, bundle.clone(), request.clone(), data, at, run_id).await?;
+    let subject =
+        Subject { bundle: bundle.clone(), request: request.clone(), account: account.clone(), now: at, run_id };
+    let (mut evaluation, data) = evaluate(settings, policy, subject, data).await?;
     if request.force {
         evaluation.builds.iter_mut().for_each(|build| build.builder.force());
     }
@@ -459,7 +466,7 @@ pub(super) async fn evaluated(
         let diagnostics = violations.into_iter().chain(evaluation.warnings).collect();
         return Err(Error::unprocessable("policy-violation", public).with_diagnostics(diagnostics));
     }
-    let prepared = Prepared { request, template, account, bundle, evaluation };
+    let prepared = Prepared { request, template, account, bundle, evaluation, data };
     if settings.lint.can_block() {
         let found = prepared.findings(settings).await?;
         let forbidden: Vec<Diagnostic> = found.into_iter().filter(|found| settings.lint.blocks(found)).collect();
@@ -518,24 +525,50 @@ fn check_request(request: &AcceptRequest) -> Result<()> {
     Ok(())
 }
 
-/// What becomes of a template's data sources.
+/// What is known of the results of data sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DataSources {
-    /// Their options are checked, and what they would give is unknown.
+pub(super) enum Data {
+    /// Nothing: they are not asked.
     Unknown,
-    Asked,
+    /// What they answer now.
+    Fetched,
 }
 
-async fn evaluate(
-    settings: &AcceptSettings,
+/// The template and what it is evaluated for.
+#[derive(Clone)]
+struct Subject {
     bundle: Arc<Bundle>,
     request: Arc<AcceptRequest>,
-    data: DataSources,
+    account: String,
     now: DateTime<Utc>,
     run_id: Uuid,
-) -> Result<Evaluated> {
+}
+
+/// Evaluates as often as data sources need each other's results.
+async fn evaluate(
+    settings: &AcceptSettings,
+    policy: &Policy,
+    subject: Subject,
+    data: Data,
+) -> Result<(Evaluated, DataResults)> {
+    let mut results = DataResults::default();
+    for _ in 0..data_sources::MOST_ROUNDS {
+        let given = (data == Data::Fetched).then(|| results.clone());
+        let evaluation = evaluate_once(settings, subject.clone(), given).await?;
+        if evaluation.data_requests.is_empty() {
+            return Ok((evaluation, results));
+        }
+        let fetched =
+            settings.data_sources.fetch(&subject.account, policy, &evaluation.data_requests, &mut results).await;
+        fetched.map_err(template_invalid)?;
+    }
+    let summary = format!("data sources need each other's results in more than {} rounds", data_sources::MOST_ROUNDS);
+    Err(template_invalid(vec![Diagnostic::error(summary)]))
+}
+
+async fn evaluate_once(settings: &AcceptSettings, subject: Subject, data: Option<DataResults>) -> Result<Evaluated> {
+    let Subject { bundle, request, now, run_id, .. } = subject;
     let work = blocking(move || {
-        let nothing = DataResults::default();
         template::evaluate(&template::Request {
             bundle: &bundle,
             variables: &request.variables,
@@ -547,12 +580,8 @@ async fn evaluate(
             now,
             run_id,
             clean_image: request.clean_image,
-            data: match data {
-                DataSources::Unknown => DataMode::Unknown,
-                DataSources::Asked => DataMode::Given(&nothing),
-            },
+            data: data.as_ref().map_or(template::DataMode::Unknown, template::DataMode::Given),
         })
-        .and_then(Evaluated::complete)
     });
     match tokio::time::timeout(settings.evaluation_time_limit, work).await {
         Ok(done) => done?.map_err(template_invalid),

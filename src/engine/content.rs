@@ -35,6 +35,7 @@ pub fn of(
     bundle: &Arc<Bundle>,
     request: &AcceptRequest,
     setting: &Setting,
+    data: &DataResults,
 ) -> Result<Content, String> {
     let evaluated = template::evaluate(&template::Request {
         bundle,
@@ -47,7 +48,7 @@ pub fn of(
         now: DateTime::<Utc>::from_timestamp(FIXED_TIME, 0).unwrap_or_default(),
         run_id: Uuid::nil(),
         clean_image: request.clean_image,
-        data: template::DataMode::Given(&DataResults::default()),
+        data: template::DataMode::Given(data),
     });
     let evaluated = evaluated.and_then(template::Evaluated::complete);
     let evaluated = evaluated.map_err(|_| "the template can't be evaluated apart from the present time".to_owned())?;

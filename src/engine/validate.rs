@@ -5,7 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::accept::{AcceptRequest, AcceptSettings, DataSources, blocking, evaluated, locate, new_id};
+use super::accept::{AcceptRequest, AcceptSettings, Data, blocking, evaluated, locate, new_id};
 use super::lint;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
@@ -20,10 +20,10 @@ use crate::template::{self, Outline};
 pub struct Checks {
     /// Only whether the files can be parsed and have the right structure; no variable needs a value.
     pub syntax_only: bool,
-    /// Data sources are asked. Otherwise what they would give is unknown, and what depends on it is not checked.
-    pub evaluate_datasources: bool,
     /// What lint rules find, too.
     pub lint: bool,
+    /// Whether data sources are asked; else their results are unknown, and so is what depends on them.
+    pub evaluate_datasources: bool,
 }
 
 /// What there is to say of a template.
@@ -56,7 +56,7 @@ impl Validation {
 /// Looks a template over and writes nothing.
 ///
 /// # Errors
-/// Faults of the request: `account-unknown`, `template-not-found`, `datasources-not-evaluated`, `…-invalid` for one of its fields; or the database is away.
+/// Faults of the request: `account-unknown`, `template-not-found`, `…-invalid` for one of its fields; or the database is away.
 /// What is wrong with the template is no error of this.
 pub async fn validate(
     store: &Store,
@@ -76,11 +76,8 @@ pub async fn validate(
     }
     let at = clock.now();
     let run_id = new_id(at, &settings.random);
-    let data = if checks.evaluate_datasources { DataSources::Asked } else { DataSources::Unknown };
-    if data == DataSources::Asked {
-        can_ask_data_sources(bundle.clone()).await?;
-    }
-    match evaluated(settings, request, (template, account.clone()), data, at, run_id).await {
+    let data = if checks.evaluate_datasources { Data::Fetched } else { Data::Unknown };
+    match evaluated(settings, request, template, account.clone(), (at, run_id), data).await {
         Ok(prepared) => {
             let findings = if checks.lint { prepared.findings(settings).await? } else { Vec::new() };
             let run = prepared.into_dry_run();
@@ -125,20 +122,6 @@ fn by_place(mut diagnostics: Vec<Diagnostic>, findings: Vec<Diagnostic>) -> Vec<
     }
     diagnostics.sort_by(|a, b| a.at.cmp(&b.at));
     diagnostics
-}
-
-/// Refuses what this server can't do: it does not ask data sources for a validation. Where it does one day, this goes.
-async fn can_ask_data_sources(bundle: Bundle) -> Result<()> {
-    let Ok(outline) = blocking(move || template::outline(&bundle)).await? else { return Ok(()) };
-    if outline.data_sources.is_empty() {
-        return Ok(());
-    }
-    let public = format!(
-        "The template has data sources ({}), which this server does not ask for a validation. Leave evaluate_datasources \
-         out: their options are checked, and what they would give is taken as unknown.",
-        outline.data_sources.join(", ")
-    );
-    Err(Error::unprocessable("datasources-not-evaluated", public))
 }
 
 /// The complaints of an error that is the template's.

@@ -132,7 +132,10 @@ impl InspectedBuild {
             writeln!(f, "      <no provisioner>\n")?;
         }
         for provisioner in &self.provisioners {
-            writeln!(f, "      {provisioner}\n")?;
+            writeln!(f, "      {provisioner}")?;
+        }
+        if !self.provisioners.is_empty() {
+            writeln!(f)?;
         }
         writeln!(f, "    post-processors:\n")?;
         if self.post_processors.is_empty() {

@@ -197,10 +197,9 @@ pub(super) fn general(digits: Digits, significant: Option<usize>, letter: char) 
 #[must_use]
 pub fn float(number: f64) -> String {
     let Some(exact) = Number::from_f64(number) else {
-        return number.to_string();
+        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     };
     let sign = if exact.is_negative() { "-" } else { "" };
-    // A float that has 21 digits before the point is still a float: `%g` writes 1e+21 and 1.2345678e+07 alike.
     format!("{sign}{}", general(shortest(&exact), None, 'e'))
 }
 

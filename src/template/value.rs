@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::number::Number;
 
@@ -93,9 +94,14 @@ impl Value {
     pub const NULL: Self = Self { kind: Kind::Null, sensitive: false };
     pub const UNKNOWN: Self = Self { kind: Kind::Unknown, sensitive: false };
 
+    /// A string. Text of the language is in Unicode's normal form C, whatever it is made of.
     #[must_use]
     pub fn string(text: impl Into<Arc<str>>) -> Self {
-        Self { kind: Kind::String(text.into()), sensitive: false }
+        let mut text: Arc<str> = text.into();
+        if !text.is_ascii() && is_nfc_quick(text.chars()) != IsNormalized::Yes {
+            text = text.nfc().collect::<String>().into();
+        }
+        Self { kind: Kind::String(text), sensitive: false }
     }
 
     #[must_use]

@@ -4,7 +4,7 @@
 use super::eval::{EvalResult, Evaluator, Globals, Scope};
 use super::functions::{self, FunctionError};
 use super::syntax::ast::{Call, Expr, Spanned};
-use super::syntax::lexer::symbols::{is_identifier_continue, is_identifier_start};
+use super::syntax::lexer::is_identifier;
 use super::syntax::parse_template;
 use super::type_expr;
 use crate::domain::diagnostic::Diagnostic;
@@ -56,7 +56,7 @@ impl Evaluator<'_> {
 
     /// Evaluates the arguments; `None` when it is not known how many there are.
     fn arguments(&self, call: &Call, scope: &Scope<'_>) -> Result<Option<Vec<Value>>, Box<Diagnostic>> {
-        let mut args: Vec<Value> = call.arguments.iter().map(|arg| self.eval(arg, scope)).collect::<Result<_, _>>()?;
+        let mut args = self.all(&call.arguments, scope)?;
         if call.expand {
             let last = args.pop().unwrap_or(Value::NULL);
             match last.kind() {
@@ -76,7 +76,7 @@ impl Evaluator<'_> {
     fn try_call(&self, call: &Call, whole: &Expr, scope: &Scope<'_>) -> EvalResult {
         let mut last = None;
         for argument in &call.arguments {
-            match self.eval(argument, scope) {
+            match self.attempt(argument, scope) {
                 Ok(value) => return Ok(value),
                 // Work that is used up is no ordinary failure: going on would only use more.
                 Err(error) => {
@@ -97,7 +97,7 @@ impl Evaluator<'_> {
         let [argument] = call.arguments.as_slice() else {
             return Err(self.fault(whole, "can: it takes one argument"));
         };
-        let result = self.eval(argument, scope);
+        let result = self.attempt(argument, scope);
         self.spend(0, whole)?;
         Ok(match result {
             Ok(value) if value.is_unknown() => Value::UNKNOWN,
@@ -181,11 +181,4 @@ impl Evaluator<'_> {
         let value = inner.eval(&expr, &Scope::new(&names))?;
         Ok(value.marked(values.is_marked()))
     }
-}
-
-/// Whether a text can be a name of the language.
-#[must_use]
-pub fn is_identifier(text: &str) -> bool {
-    let mut characters = text.chars();
-    characters.next().is_some_and(is_identifier_start) && characters.all(is_identifier_continue)
 }

@@ -93,8 +93,10 @@ impl<'a> Evaluator<'a> {
 
     /// Evaluates an expression; a fault goes to `complaints`, and the value is unknown.
     pub fn value_or_complain(&self, expr: &Expr, complaints: &mut Vec<Diagnostic>) -> Value {
+        self.runtime.forget(0);
         self.value(expr).unwrap_or_else(|fault| {
             complaints.push(*fault);
+            complaints.append(&mut self.runtime.take_further());
             Value::UNKNOWN
         })
     }
@@ -126,9 +128,7 @@ impl<'a> Evaluator<'a> {
                 Some(number) => Value::number(number),
                 None => return Err(self.fault(expr, "this number is too large")),
             },
-            ExprKind::Tuple(items) => {
-                Value::tuple(items.iter().map(|item| self.eval(item, scope)).collect::<Result<_, _>>()?)
-            }
+            ExprKind::Tuple(items) => Value::tuple(self.all(items, scope)?),
             ExprKind::Object(items) => self.object(items, scope)?,
             ExprKind::Template(template) => self.template(template, scope)?,
             ExprKind::Parenthesis(inner) => self.eval(inner, scope)?,
@@ -153,17 +153,60 @@ impl<'a> Evaluator<'a> {
         Ok(value)
     }
 
+    /// Evaluates expressions that don't depend on each other. The fault is the first one's; those of the others are
+    /// noted.
+    pub(super) fn all(&self, items: &[Expr], scope: &Scope<'_>) -> Result<Vec<Value>, Box<Diagnostic>> {
+        let mut values = Vec::with_capacity(items.len());
+        let mut first = None;
+        for item in items {
+            if let Some(value) = self.unless_faulty(self.eval(item, scope), &mut first)? {
+                values.push(value);
+            }
+        }
+        first.map_or(Ok(values), Err)
+    }
+
+    /// The value of one of several results; a fault goes to `first`, or is noted where there is one. Work that is used up
+    /// is an end, and no reason to go on.
+    pub(super) fn unless_faulty<T>(
+        &self,
+        result: Result<T, Box<Diagnostic>>,
+        first: &mut Option<Box<Diagnostic>>,
+    ) -> Result<Option<T>, Box<Diagnostic>> {
+        match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(fault) if self.runtime.spend(0).is_err() => return Err(first.take().unwrap_or(fault)),
+            Err(fault) if first.is_none() => *first = Some(fault),
+            Err(fault) => self.runtime.note(*fault),
+        }
+        Ok(None)
+    }
+
+    /// Tries an expression: what it notes is forgotten when it fails.
+    pub(super) fn attempt(&self, expr: &Expr, scope: &Scope<'_>) -> EvalResult {
+        let noted = self.runtime.further_faults();
+        let result = self.eval(expr, scope);
+        if result.is_err() {
+            self.runtime.forget(noted);
+        }
+        result
+    }
+
     /// Of several values for one key the last counts. An unknown key leaves the whole object unknown.
     fn object(&self, items: &[ObjectItem], scope: &Scope<'_>) -> EvalResult {
         let mut entries = IndexMap::new();
         let mut unknown = false;
+        let mut first = None;
         for item in items {
-            let key = self.object_key(&item.key, scope)?;
-            let value = self.eval(&item.value, scope)?;
-            match key {
-                Some(key) => drop(entries.insert(key, value)),
-                None => unknown = true,
+            let key = self.unless_faulty(self.object_key(&item.key, scope), &mut first)?;
+            let value = self.unless_faulty(self.eval(&item.value, scope), &mut first)?;
+            match (key, value) {
+                (Some(Some(key)), Some(value)) => drop(entries.insert(key, value)),
+                _ => unknown = true,
             }
+        }
+        if let Some(fault) = first {
+            return Err(fault);
         }
         Ok(if unknown { Value::UNKNOWN } else { Value::object(entries) })
     }
@@ -249,7 +292,7 @@ impl<'a> Evaluator<'a> {
         let (chosen, other) =
             if yes { (&conditional.yes, &conditional.no) } else { (&conditional.no, &conditional.yes) };
         let value = self.eval(chosen, scope)?;
-        let value = match self.eval(other, scope) {
+        let value = match self.attempt(other, scope) {
             Ok(other) => self.in_common_type(value, &other, whole)?,
             Err(_) => value,
         };

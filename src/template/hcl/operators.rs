@@ -30,7 +30,14 @@ impl Evaluator<'_> {
 
     pub(super) fn binary(&self, binary: &Binary, scope: &Scope<'_>) -> EvalResult {
         let operator = binary.operator;
-        let left = self.eval(&binary.left, scope)?;
+        let left = match self.eval(&binary.left, scope) {
+            Ok(left) => left,
+            Err(fault) => {
+                let mut first = Some(fault);
+                self.unless_faulty(self.eval(&binary.right, scope), &mut first)?;
+                return first.map_or(Ok(Value::UNKNOWN), Err);
+            }
+        };
         let logic = matches!(operator, BinaryOperator::And | BinaryOperator::Or);
         if logic && !left.is_unknown() {
             let decided = self.boolean(&left, &binary.left, "an operand of && or ||")?;

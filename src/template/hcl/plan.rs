@@ -262,7 +262,7 @@ pub fn strings(
 fn split_reference(reference: &str) -> Option<(&str, &str)> {
     let rest = reference.strip_prefix("source.").unwrap_or(reference);
     let (kind, name) = rest.split_once('.')?;
-    let names = [kind, name].iter().all(|part| super::call::is_identifier(part));
+    let names = [kind, name].iter().all(|part| super::syntax::lexer::is_identifier(part));
     names.then_some((kind, name))
 }
 

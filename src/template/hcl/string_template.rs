@@ -30,18 +30,24 @@ impl Evaluator<'_> {
     }
 
     fn parts(&self, parts: &[Part], scope: &Scope<'_>, text: &mut Text) -> Result<(), Box<Diagnostic>> {
+        let mut first = None;
         for part in parts {
-            match part {
+            let done = match part {
                 Part::Literal(literal, span) => {
                     text.buffer.push_str(literal);
-                    self.bound(text, span)?;
+                    self.bound(text, span)
                 }
-                Part::Interpolation(expr) => self.interpolate(expr, scope, text)?,
-                Part::If(part) => self.if_part(part, scope, text)?,
-                Part::For(part) => self.for_part(part, scope, text)?,
+                Part::Interpolation(expr) => self.interpolate(expr, scope, text),
+                Part::If(part) => self.if_part(part, scope, text),
+                Part::For(part) => self.for_part(part, scope, text),
+            };
+            self.unless_faulty(done, &mut first)?;
+            // Going on only to find more faults must not make more text.
+            if first.is_some() {
+                text.buffer.clear();
             }
         }
-        Ok(())
+        first.map_or(Ok(()), Err)
     }
 
     fn bound(&self, text: &Text, at: &impl super::syntax::ast::Spanned) -> Result<(), Box<Diagnostic>> {

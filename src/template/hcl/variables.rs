@@ -247,7 +247,8 @@ fn validate(
                 complaints.push(variable.file.error(*span, summary).with_detail(text));
             }
             Ok(_) => {
-                complaints.push(evaluator.diagnostic(*condition, "the condition of a validation must not be null"))
+                let summary = "the condition of a validation must not be null";
+                complaints.push(evaluator.diagnostic(*condition, summary));
             }
             Err(message) => {
                 let summary = format!("the condition of a validation: {message}");

@@ -69,6 +69,10 @@ fn source(input: &Input<'_>, path: &str) -> Option<SourceFile> {
 }
 
 /// What there is of a file; its faults are for others to tell.
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "Packer knows its files by lower-case endings only"
+)]
 fn parse(file: &SourceFile) -> Body {
     if file.path.ends_with(".json") { json::hcl::parse_file(file).0 } else { syntax::parse_file(file).0 }
 }

@@ -49,16 +49,15 @@ pub struct Input<'a> {
     pub policy: &'a LintPolicy,
 }
 
-/// All findings by place. `rule`, `detail` and `end` are always there, and `source_line` where the line is not endless. A
-/// secret is shown in none of them: whoever fills in source lines must leave these alone.
-/// Nothing but the findings depends on the template: no error is possible, and a file that can't be read has none.
+/// All findings by place. `rule`, `detail`, `end` and `source_line` are always there. A secret is shown in none of them:
+/// whoever shows a finding takes its `source_line`, never the file. A file that can't be read has no findings.
 #[must_use]
 pub fn lint(input: &Input<'_>) -> Vec<Diagnostic> {
     let found = stack::with_room(|| Ok(lint_here(input)));
     found.unwrap_or_else(|complaints| complaints)
 }
 
-/// Bytes of a line that is shown; longer ones are no lines for people.
+/// Bytes of a line that are shown.
 const MAX_LINE: usize = 4096;
 
 fn lint_here(input: &Input<'_>) -> Vec<Diagnostic> {
@@ -83,7 +82,7 @@ fn lint_here(input: &Input<'_>) -> Vec<Diagnostic> {
         let mut diagnostic = context.model.locate(Diagnostic::error(summary).with_detail(detail), finding.place);
         diagnostic.severity = severity;
         diagnostic.rule = Some(finding.rule.id.to_owned());
-        diagnostic.source_line = source_line(&context.model, &secrets, finding.place);
+        diagnostic.source_line = Some(source_line(&context.model, &secrets, finding.place));
         diagnostics.push(diagnostic);
     }
     if let Some(evaluated) = input.evaluated {
@@ -94,13 +93,13 @@ fn lint_here(input: &Input<'_>) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// The line of a place, secrets hidden.
-fn source_line(model: &model::Model, secrets: &findings::Secrets, place: model::Place) -> Option<String> {
+/// The line of a place, secrets hidden; of a long one its beginning.
+fn source_line(model: &model::Model, secrets: &findings::Secrets, place: model::Place) -> String {
     let file = &model.files[place.file];
     let line = file.line_at(place.start);
     let start = file.line_start(place.start);
-    let whole = model::Place { file: place.file, start, end: start + line.len() };
-    (line.len() <= MAX_LINE).then(|| secrets.mask(line, whole))
+    let length = line.floor_char_boundary(MAX_LINE.min(line.len()));
+    secrets.mask(&line[..length], model::Place { file: place.file, start, end: start + length })
 }
 
 /// The configuration's word, else the case's own level, else the rule's.

@@ -163,12 +163,18 @@ fn inline(value: &Value, component: &Component, model: &Model, input: &Input<'_>
     let first = writer.text.lines().next().filter(|line| line.starts_with("#!")).map(|line| line[2..].to_owned());
     let shebang = shebang.or(first).unwrap_or_else(|| "/bin/sh -e".to_owned());
     let stops = !component.gives("inline_shebang") && !writer.text.starts_with("#!") || stops_on_error(&shebang);
-    finish(writer, &shebang, stops, None, execute_command(component, model))
+    finish(writer, &shebang, stops, None, &execute_command(component, model))
 }
 
-/// As it is written: it always holds `{{ .Path }}`.
-fn execute_command<'m>(component: &Component, model: &'m Model) -> &'m str {
-    component.get("execute_command").map_or("", |value| model.raw(value.place))
+/// As it is written, where it is written: it always holds `{{ .Path }}`.
+fn execute_command(component: &Component, model: &Model) -> String {
+    let Some(value) = component.get("execute_command") else { return String::new() };
+    let mut written = model.raw(value.place).to_owned();
+    value.literals(&mut |text, _| {
+        written.push(' ');
+        written.push_str(text);
+    });
+    written
 }
 
 /// The commands as the evaluated template has them, where the text alone does not tell.
@@ -217,12 +223,12 @@ fn file(path: &str, component: &Component, model: &mut Model, input: &Input<'_>)
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
     let other = matches!(extension, "py" | "rb" | "pl" | "ps1" | "js" | "php");
     let shebang = first.unwrap_or(if other { extension } else { "sh" }).to_owned();
-    let stops = stops_on_error(&shebang) || stops_on_error(execute_command(component, model));
+    let stops = stops_on_error(&shebang) || stops_on_error(&execute_command(component, model));
     let mut writer = Writer::default();
     let place = Place { file: index, start: 0, end: text.len() };
     let alignment = Alignment::new(&text, &text);
     writer.push(&text, place, Some(alignment));
-    finish(writer, &shebang, stops, Some(path), execute_command(component, model))
+    finish(writer, &shebang, stops, Some(path), &execute_command(component, model))
 }
 
 /// Makes a text file of the bundle one of the model's. Gives its path and number.

@@ -187,6 +187,11 @@ pub fn is_value(value: &str) -> bool {
         "hidden",
         "required",
         "optional",
+        "files",
+        "compat",
+        "systemd",
+        "sss",
+        "ldap",
         "string",
         "vagrant",
         "packer",
@@ -199,7 +204,7 @@ pub fn is_value(value: &str) -> bool {
     let placeholder = PLACEHOLDERS.contains(&lower.as_str())
         || value.chars().all(|c| matches!(c, 'x' | 'X' | '*' | '.' | '-' | '_' | '#'))
         || ["your", "replace", "insert ", "example_", "my-secret-here"].iter().any(|part| lower.starts_with(part));
-    let reference = ["var.", "local.", "data.", "env.", "os.", "secrets.", "vault:", "ssm:", "arn:"]
+    let reference = ["var.", "local.", "data.", "env.", "os.", "secrets.", "vault:", "ssm:", "arn:", "id="]
         .iter()
         .any(|part| lower.starts_with(part));
     value.chars().count() >= 3 && !open && !path && !placeholder && !reference

@@ -9,12 +9,12 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use super::call::is_identifier;
 use super::dynamic::{self, Expanded};
 use super::eval::{Evaluator, Globals, Names};
 use super::graph::body_references;
 use super::parse::HclFile;
 use super::syntax::ast::{Attribute, Block, Body, Expr, ExprKind, Item, Span, Spanned};
+use super::syntax::lexer::is_identifier;
 use super::walk::Reference;
 pub use packer_block::Plugin;
 pub use variable::{Validation, Variable};

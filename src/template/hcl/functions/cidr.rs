@@ -15,9 +15,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn prefix(call: &Call<'_>) -> Result<IpNet, FunctionError> {
-    match call.text(0)?.parse::<IpNet>() {
-        Ok(net) => Ok(net.trunc()),
-        Err(_) => Call::fail(0, "this is no network such as 10.0.0.0/16"),
+    let text = call.text(0)?;
+    let parts = text.split_once('/').and_then(|(address, length)| Some((address.parse().ok()?, length.parse().ok()?)));
+    match parts.and_then(|(address, length): (IpAddr, u8)| IpNet::new(address, length).ok()) {
+        Some(net) => Ok(net.trunc()),
+        None => Call::fail(0, "this is no network such as 10.0.0.0/16"),
     }
 }
 

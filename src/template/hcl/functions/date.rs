@@ -29,7 +29,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("rfc3339_parse", &[text("timestamp")], |call| {
         let given = call.text(0)?;
         let time = DateTime::parse_from_rfc3339(&given);
-        let Some(time) = time.ok().filter(|_| !given.contains(['_', 't', 'z'])) else {
+        let Some(time) = time.ok().filter(|time| !given.contains(['_', 't', 'z']) && !is_leap_second(*time)) else {
             return Call::fail(0, "this is no RFC 3339 time such as 2024-01-31T12:00:00Z");
         };
         let mut parts = calendar(time);
@@ -45,6 +45,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::object(parts))
     }),
 ];
+
+/// A time such as 23:59:60, which Go does not read.
+fn is_leap_second(time: DateTime<FixedOffset>) -> bool {
+    time.nanosecond() >= 1_000_000_000
+}
 
 fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -117,7 +122,7 @@ fn calendar(time: DateTime<FixedOffset>) -> IndexMap<String, Value> {
 fn parse(call: &Call<'_>, at: usize) -> Result<DateTime<FixedOffset>, FunctionError> {
     let text = call.text(at)?;
     match DateTime::parse_from_rfc3339(&text) {
-        Ok(time) if text.as_bytes().get(10) == Some(&b'T') && !text.ends_with('z') => Ok(time),
+        Ok(time) if text.as_bytes().get(10) == Some(&b'T') && !text.ends_with('z') && !is_leap_second(time) => Ok(time),
         _ => Call::fail(at, "this is no time such as 2024-01-31T12:00:00Z"),
     }
 }

@@ -59,20 +59,24 @@ fn url_encode(text: &str) -> String {
     encoded
 }
 
-/// What writes UTF-16, which the web's encodings only read.
+/// Encodings by their IANA names. Three of them are not what the web takes these names for.
 enum Charset {
     Web(&'static Encoding),
-    Utf16 { big_endian: bool },
+    Utf16 { big_endian: bool, mark: bool },
+    Latin1,
 }
 
 fn charset(call: &Call<'_>, at: usize) -> Result<Charset, FunctionError> {
     let name = call.text(at)?;
     match name.to_ascii_lowercase().as_str() {
-        "utf-16" | "utf-16be" | "utf16be" => return Ok(Charset::Utf16 { big_endian: true }),
-        "utf-16le" | "utf16le" => return Ok(Charset::Utf16 { big_endian: false }),
+        "utf-16" => return Ok(Charset::Utf16 { big_endian: true, mark: true }),
+        "utf-16be" => return Ok(Charset::Utf16 { big_endian: true, mark: false }),
+        "utf-16le" => return Ok(Charset::Utf16 { big_endian: false, mark: false }),
+        "iso-8859-1" | "iso_8859-1" | "latin1" | "l1" | "ibm819" | "cp819" => return Ok(Charset::Latin1),
         _ => {}
     }
-    match Encoding::for_label(name.as_bytes()) {
+    let ascii = ["us-ascii", "ascii", "us", "ansi_x3.4-1968"].contains(&name.to_ascii_lowercase().as_str());
+    match Encoding::for_label(name.as_bytes()).filter(|_| !ascii) {
         Some(encoding) => Ok(Charset::Web(encoding)),
         None => Call::fail(at, format!("there is no encoding {name:?}; use a name of IANA's list such as UTF-16LE")),
     }
@@ -80,17 +84,22 @@ fn charset(call: &Call<'_>, at: usize) -> Result<Charset, FunctionError> {
 
 fn text_encode(call: &Call<'_>) -> FunctionResult {
     let text = call.text(0)?;
+    let unmappable =
+        |name: &str| FunctionError::at(0, format!("the text holds characters that {name} can't represent"));
     let bytes: Vec<u8> = match charset(call, 1)? {
-        Charset::Utf16 { big_endian } => text
-            .encode_utf16()
-            .flat_map(|unit| if big_endian { unit.to_be_bytes() } else { unit.to_le_bytes() })
-            .collect(),
+        Charset::Utf16 { big_endian, mark } => {
+            let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+            units.flat_map(|unit: u16| if big_endian { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+        }
+        Charset::Latin1 => {
+            let bytes: Result<_, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
+            bytes.map_err(|_| unmappable("ISO-8859-1"))?
+        }
         Charset::Web(encoding) if encoding == UTF_8 => text.as_bytes().to_vec(),
         Charset::Web(encoding) => {
-            let (bytes, _, unmappable) = encoding.encode(&text);
-            if unmappable {
-                let message = format!("the text holds characters that {} can't represent", encoding.name());
-                return Call::fail(0, message);
+            let (bytes, _, lossy) = encoding.encode(&text);
+            if lossy {
+                return Err(unmappable(encoding.name()));
             }
             bytes.into_owned()
         }
@@ -102,16 +111,12 @@ fn text_encode(call: &Call<'_>) -> FunctionResult {
 fn text_decode(call: &Call<'_>) -> FunctionResult {
     let bytes = base64(call, 0)?;
     let decoded = match charset(call, 1)? {
-        Charset::Utf16 { big_endian } => {
-            let units: Vec<u16> = bytes
-                .chunks_exact(2)
-                .map(|pair| {
-                    let pair = [pair[0], pair[1]];
-                    if big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
-                })
-                .collect();
-            (bytes.len() % 2 == 0).then(|| String::from_utf16(&units).ok()).flatten()
-        }
+        Charset::Utf16 { big_endian, mark } => match bytes.as_slice() {
+            [0xff, 0xfe, rest @ ..] if mark => utf16(rest, false),
+            [0xfe, 0xff, rest @ ..] if mark => utf16(rest, true),
+            bytes => utf16(bytes, big_endian),
+        },
+        Charset::Latin1 => Some(bytes.iter().map(|byte| char::from(*byte)).collect()),
         Charset::Web(encoding) => {
             encoding.decode_without_bom_handling_and_without_replacement(&bytes).map(std::borrow::Cow::into_owned)
         }
@@ -120,4 +125,12 @@ fn text_decode(call: &Call<'_>) -> FunctionResult {
         Some(text) => Ok(Value::string(text)),
         None => Call::fail(0, "the decoded bytes are no text in this encoding"),
     }
+}
+
+fn utf16(bytes: &[u8], big_endian: bool) -> Option<String> {
+    let units = bytes.chunks_exact(2).map(|pair| {
+        let pair = [pair[0], pair[1]];
+        if big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+    });
+    bytes.len().is_multiple_of(2).then(|| String::from_utf16(&units.collect::<Vec<u16>>()).ok()).flatten()
 }

@@ -6,7 +6,7 @@ use super::{Call, Function, FunctionError, FunctionResult, any_or_null, json, te
 use crate::template::number::Number;
 use crate::template::number_text::{self, Digits};
 use crate::template::types::{Type, convert};
-use crate::template::value::{Kind, SequenceShape, Value};
+use crate::template::value::{Kind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     variadic("format", &[text("format")], any_or_null("args"), |call| {
@@ -20,7 +20,7 @@ fn format_list(call: &Call<'_>) -> FunctionResult {
     let pattern = call.text(0)?;
     let args = &call.args[1..];
     let list = |value: &'_ Value| match value.kind() {
-        Kind::Sequence(sequence) if sequence.shape != SequenceShape::Set => Some(sequence.items.len()),
+        Kind::Sequence(sequence) => Some(sequence.items.len()),
         _ => None,
     };
     let mut length = None;
@@ -131,11 +131,12 @@ fn format(pattern: &str, args: &[Value]) -> Result<String, FunctionError> {
             result.push(character);
             continue;
         }
-        let (spec, verb) = Spec::read(&mut characters, &mut next)?;
-        if verb == '%' {
+        if characters.peek() == Some(&'%') {
+            characters.next();
             result.push('%');
             continue;
         }
+        let (spec, verb) = Spec::read(&mut characters, &mut next)?;
         let Some(arg) = args.get(next) else {
             let message = format!("there is no argument {} for %{verb}", next + 1);
             return Err(FunctionError::at(0, message));
@@ -154,13 +155,14 @@ fn format(pattern: &str, args: &[Value]) -> Result<String, FunctionError> {
 
 fn pad(text: String, spec: &Spec, verb: char) -> String {
     let missing = spec.width.saturating_sub(text.graphemes(true).count());
-    if missing == 0 {
+    // A bool is never padded.
+    if missing == 0 || verb == 't' {
         return text;
     }
     let sign = usize::from(text.starts_with(['-', '+', ' ']) && !matches!(verb, 's' | 'q' | 'v' | 't'));
     if spec.minus {
         text + &" ".repeat(missing)
-    } else if spec.zero && !matches!(verb, 'v' | 't') {
+    } else if spec.zero {
         let (sign, digits) = text.split_at(sign);
         format!("{sign}{}{digits}", "0".repeat(missing))
     } else {

@@ -336,7 +336,7 @@ pub fn call(name: &str, args: &[Value], runtime: &Runtime<'_>) -> FunctionResult
 
 fn missing(name: &str) -> FunctionError {
     if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
-        let mut error = FunctionError::from(format!("{name}(…) can't be used: templates are read without a network"));
+        let mut error = FunctionError::from("it can't be used: templates are read without a network");
         error.hint = (*instead).into();
         return error;
     }

@@ -19,7 +19,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::bool(call.text(0)?.contains(&*call.text(1)?)))
     }),
     function("indent", &[number("spaces"), text("str")], indent),
-    variadic("join", &[text("separator")], takes("lists", Takes::List), join),
+    variadic("join", &[text("separator")], takes("lists", Takes::Texts), join),
     function("lower", &[text("str")], |call| Ok(Value::string(call.text(0)?.chars().map(lower).collect::<String>()))),
     function("upper", &[text("str")], |call| Ok(Value::string(call.text(0)?.chars().map(upper).collect::<String>()))),
     function("title", &[text("str")], title),
@@ -84,13 +84,7 @@ fn join(call: &Call<'_>) -> FunctionResult {
         for (index, item) in call.items(list)?.iter().enumerate() {
             match item.to_text() {
                 Some(text) => parts.push(text),
-                None if item.is_null() => {
-                    return Call::fail(list, format!("element {index} is null"));
-                }
-                None => {
-                    let message = format!("element {index} must be a string, this is {}", item.type_name());
-                    return Call::fail(list, message);
-                }
+                None => return Call::fail(list, format!("element {index} is null")),
             }
         }
     }

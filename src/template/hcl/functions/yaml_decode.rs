@@ -11,6 +11,10 @@ use crate::template::value::{Kind, Value};
 
 pub(super) fn decode(call: &Call<'_>) -> FunctionResult {
     let text = call.text(0)?;
+    // The reader takes a tab for indentation there, which YAML forbids.
+    if text.starts_with('\t') {
+        return Call::fail(0, "this is no YAML: line 1, column 1: a tab can't indent");
+    }
     let mut reader =
         Reader { parser: Parser::new_from_str(&text), anchors: HashMap::new(), runtime: call.runtime, line: 1 };
     reader.document().map_err(|message| FunctionError::at(0, message))
@@ -125,48 +129,31 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn mapping(&mut self, depth: u32) -> Result<Value, String> {
-        let mut own: IndexMap<String, Value> = IndexMap::new();
-        let mut merged: IndexMap<String, Value> = IndexMap::new();
+        let mut entries: IndexMap<String, Value> = IndexMap::new();
         loop {
             let (text, style, tag) = match self.next()? {
-                Event::MappingEnd => break,
+                Event::MappingEnd => return Ok(Value::object(entries)),
                 Event::Scalar(text, style, _, tag) => (text, style, tag),
                 _ => return Err(self.fault("a key must be a string")),
             };
-            let merge = &*text == "<<" && style == ScalarStyle::Plain;
+            let merge = &*text == "<<";
             let key = self.scalar(&text, style, tag.as_deref())?;
-            let Some(key) = key.to_text() else {
-                return Err(self.fault("a key must not be null"));
-            };
+            let Some(key) = key.to_text() else { return Err(self.fault("a key must not be null")) };
             let event = self.next()?;
             let value = self.value(event, depth + 1)?;
             if merge {
-                self.merge(&value, &mut merged)?;
+                self.merge(&value, &mut entries)?;
             } else {
-                own.insert(key.to_string(), value);
+                entries.insert(key.to_string(), value);
             }
         }
-        for (key, value) in merged {
-            own.entry(key).or_insert(value);
-        }
-        Ok(Value::object(own))
     }
 
-    /// What `<<` names: a map, or a list of maps of which the first that has a key counts.
+    /// Adds what `<<` names. Of several values for a key the last counts, wherever it stands.
     fn merge(&self, value: &Value, into: &mut IndexMap<String, Value>) -> Result<(), String> {
-        match value.kind() {
-            Kind::Mapping(mapping) => {
-                self.runtime.spend(mapping.entries.len() as u64)?;
-                for (key, item) in &mapping.entries {
-                    into.entry(key.clone()).or_insert_with(|| item.clone());
-                }
-                Ok(())
-            }
-            Kind::Sequence(sequence) => sequence.items.iter().try_for_each(|item| match item.kind() {
-                Kind::Mapping(_) => self.merge(item, into),
-                _ => Err(self.fault("<< takes a map or a list of maps")),
-            }),
-            _ => Err(self.fault("<< takes a map or a list of maps")),
-        }
+        let Kind::Mapping(mapping) = value.kind() else { return Err(self.fault("<< takes a map")) };
+        self.runtime.spend(mapping.entries.len() as u64)?;
+        into.extend(mapping.entries.iter().map(|(key, item)| (key.clone(), item.clone())));
+        Ok(())
     }
 }

@@ -54,6 +54,23 @@ fn integer_or_float(text: &str) -> Option<Number> {
     Some(Number::from(if negative { -magnitude } else { magnitude }))
 }
 
+/// A number in base 16, 8 or 2, which only a tag makes one.
+fn prefixed(text: &str) -> Option<Number> {
+    let digits = text.replace('_', "");
+    let (negative, magnitude) = match digits.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, digits.as_str()),
+    };
+    let radix = match magnitude.get(..2)? {
+        "0x" | "0X" => 16,
+        "0o" | "0O" => 8,
+        "0b" | "0B" => 2,
+        _ => return None,
+    };
+    let magnitude = i64::from_str_radix(&magnitude[2..], radix).ok()?;
+    Some(Number::from(if negative { -magnitude } else { magnitude }))
+}
+
 /// A scalar with a tag of YAML's own.
 ///
 /// # Errors
@@ -66,7 +83,7 @@ pub(super) fn tagged(tag: &str, text: &str, quoted: bool) -> Result<Value, Strin
         "null" => Ok(Value::NULL),
         "bool" if TRUE.contains(&text) => Ok(Value::bool(true)),
         "bool" if FALSE.contains(&text) => Ok(Value::bool(false)),
-        "int" | "float" => integer_or_float(text).map(Value::number).ok_or_else(bad),
+        "int" | "float" => prefixed(text).or_else(|| integer_or_float(text)).map(Value::number).ok_or_else(bad),
         "timestamp" => timestamp(text).map(Value::string).ok_or_else(bad),
         "bool" => Err(bad()),
         other => Err(format!("the tag !!{other} is not known here")),

@@ -101,7 +101,12 @@ fn in_arguments(simple: &Simple<'_>) -> Vec<Range<usize>> {
         let name = option.text.trim_start_matches('-');
         let by_name = option.text.starts_with("--") && names::is_secret(name);
         let short = option.text == "-p"
-            && matches!(simple.name, "sshpass" | "docker" | "podman" | "htpasswd" | "usermod" | "useradd" | "az");
+            && match simple.name {
+                "sshpass" | "usermod" | "useradd" => true,
+                // `docker run -p 80:80` is a port.
+                "docker" | "podman" | "az" => simple.has("login"),
+                _ => false,
+            };
         if (by_name || short) && !value.text.starts_with('-') && good(value, &value.text) {
             found.push(value.span.clone());
         }
@@ -202,7 +207,8 @@ fn named_value(model: &Model, entry: &Entry, rule: &'static str, findings: &mut 
             if names::is_secret(&entry.key) && known.is_some_and(|known| secret_forms::is_value(&known)) {
                 report(rule, inside(model, entry.value.place), &format!("the value of {}", entry.key), findings);
             }
-            in_text(model, text, rule, rule == RULE_PROVISIONER, findings);
+            let named = rule == RULE_PROVISIONER || entry.key == "user_data";
+            in_text(model, text, rule, named, findings);
         }
         Kind::Map(entries) => entries.iter().for_each(|entry| named_value(model, entry, rule, findings)),
         Kind::List(items) => {
@@ -314,6 +320,8 @@ pub fn add_uploads(model: &mut Model, input: &crate::template::lint::Input<'_>) 
             }
         }
     }
+    let user_data = model.sources.iter().filter_map(|source| source.text("user_data_file"));
+    paths.extend(user_data.filter_map(|path| crate::domain::bundle::normalise(&path).ok()));
     for path in paths.iter().take(MAX_FILES) {
         if input.bundle.get(path).is_some_and(|file| file.bytes.len() <= MAX_FILE) {
             let _ = scripts::add_file(path, model, input);

@@ -212,6 +212,11 @@ fn habits() -> Vec<Case> {
                 "app --password $DB_PASSWORD",
                 "app --password-file /etc/secret",
                 "curl -u $USER:$PASSWORD https://x.example/a",
+                "docker run -d -p 8080:80 nginx:1.25",
+                "docker build --secret id=npm,src=.npmrc .",
+                "curl -H \"X-aws-ec2-metadata-token: $TOKEN\" http://169.254.169.254/latest/meta-data/",
+                "sudo sed -i \"s/^DB_PASSWORD=.*/DB_PASSWORD=$X/\" /tmp/x",
+                "cat > /tmp/nsswitch.conf <<EOF\npasswd:     files systemd\nEOF",
             ],
         ),
     ]

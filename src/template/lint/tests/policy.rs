@@ -93,6 +93,16 @@ fn secrets_are_shown_nowhere() {
     "#);
 }
 
+/// Of a line that is too long for people only the beginning is shown, and no secret in it.
+#[test]
+fn long_lines_are_cut() {
+    let line = format!("export DB_PASSWORD=hunter2; echo {}; apt-get install x", "ä".repeat(5000));
+    let found = command(&line).found();
+    let prompt = found.iter().find(|finding| finding.rule.as_deref() == Some("package-prompt")).unwrap();
+    let shown = prompt.source_line.as_ref().unwrap();
+    assert!(shown.len() <= 4096 && shown.contains("DB_PASSWORD=*******;"), "{shown}");
+}
+
 /// The value of a sensitive variable of the request is hidden where it would stand in a message.
 #[test]
 fn given_secrets_are_hidden() {

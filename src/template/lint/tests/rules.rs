@@ -307,6 +307,7 @@ fn secrets() -> Vec<Case> {
             vec![
                 source("user_data = \"AKIAIOSFODNN7EXAMPLE\""),
                 source("winrm_password = \"hunter2\""),
+                source("user_data = \"#cloud-config\\npassword: hunter2\""),
                 source("# AKIAIOSFODNN7EXAMPLE"),
                 json("\"encrypt_boot\": true", "\"encrypt_boot\": true, \"ssh_password\": \"hunter2\""),
             ],
@@ -370,6 +371,7 @@ fn habits() -> Vec<Case> {
             vec![script("#!/bin/sh -e\napt-get update\n"), json_script("#!/bin/sh -e\nyum -y update\n")],
             vec![
                 build("provisioner \"shell\" {\n    execute_command = \"chmod +x {{ .Path }}; sudo {{ .Vars }} {{ .Path }}\"\n    script = \"x.sh\"\n  }").and("x.sh", "#!/bin/sh -e\napt-get update\n"),
+                build("provisioner \"shell\" {\n    execute_command = local.as_root\n    script = \"x.sh\"\n  }").with("build {", "locals {\n  as_root = \"sudo sh -e {{ .Path }}\"\n}\nbuild {").and("x.sh", "apt-get update\n"),
                 script("#!/bin/sh -e\nif [ $EUID -ne 0 ]; then exec sudo $0; fi\napt-get update\n"),
             ],
         ),
