@@ -267,6 +267,11 @@ local.twice: \"t3.microt3.micro\"
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "XX\n"), "the last result: {}", ended.complaint);
     assert_eq!(console("var.secret", &["web.pkr.hcl"]).out, "<sensitive>\n");
     assert_eq!(console("1 + 5", &[]).out, "6\n");
+    let ended = console("{{user `size`}}-{{upper `x`}}\n", &["-var", "token=t", "old.json"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "t3.micro-X\n"), "{}", ended.complaint);
+    assert_eq!(console("{{upper `x`}}", &[]).out, "X\n");
+    let ended = console("a {{nope}}", &[]);
+    assert!(ended.code == Some(1) && ended.complaint.contains(" --> <console-input>:1:"), "{}", ended.complaint);
     let ended = console("var.sise", &["web.pkr.hcl"]);
     assert!(ended.code == Some(1) && ended.complaint.contains(" --> <console-input>:1:5"), "{}", ended.complaint);
     assert!(console("variables", &["web.pkr.hcl"]).out.contains("var.size: \"t3.micro\""));
