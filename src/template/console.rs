@@ -9,7 +9,7 @@ use super::legacy::early::{self, Early, NOW};
 use super::print::printed;
 use super::runtime::Runtime;
 use super::source::SourceFile;
-use super::{Request, hide, stack};
+use super::{Request, finish, stack};
 use crate::domain::diagnostic::{Diagnostic, Position};
 
 /// The file name of complaints about the line itself.
@@ -51,9 +51,18 @@ fn eval_here(request: &Request<'_>, line: &str) -> Result<String, Vec<Diagnostic
             },
         }
     }
-    hide(&mut complaints, &variables.sensitive_values);
+    Err(refused(complaints, &variables.sensitive_values, request, line))
+}
+
+/// The errors, as they are told.
+fn refused(complaints: Vec<Diagnostic>, secrets: &[String], request: &Request<'_>, line: &str) -> Vec<Diagnostic> {
+    let mut complaints = finish(complaints, secrets, request.bundle);
     complaints.retain(Diagnostic::is_error);
-    Err(complaints)
+    for complaint in complaints.iter_mut().filter(|complaint| complaint.at.as_ref().is_some_and(|at| at.file == INPUT))
+    {
+        complaint.source_line = Some(line.to_owned());
+    }
+    complaints
 }
 
 /// The template; `None` for a bundle without files.
@@ -90,7 +99,5 @@ fn legacy(source: Option<&SourceFile>, request: &Request<'_>, line: &str) -> Res
             }
         }
     }
-    hide(&mut complaints, secrets);
-    complaints.retain(Diagnostic::is_error);
-    Err(complaints)
+    Err(refused(complaints, secrets, request, line))
 }

@@ -264,14 +264,25 @@ fn hide_in(text: &mut String, sensitive: &[String]) {
     }
 }
 
-/// One fault seen in several builds is one complaint; errors come by place.
-fn tidy(complaints: Vec<Diagnostic>) -> Vec<Diagnostic> {
+/// Complaints that are shown at most.
+const MAX_COMPLAINTS: usize = 1000;
+
+/// One fault seen in several builds is one complaint; errors come by place. Of very many the last are only counted.
+fn tidy(mut complaints: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    complaints.sort_by(|a, b| a.at.cmp(&b.at));
     let mut tidy: Vec<Diagnostic> = Vec::new();
     for complaint in complaints {
-        if !tidy.contains(&complaint) {
+        let same_place = tidy.iter().rev().take_while(|known| known.at == complaint.at);
+        if !same_place.take(MAX_COMPLAINTS).any(|known| *known == complaint) {
             tidy.push(complaint);
         }
     }
-    tidy.sort_by(|a, b| a.at.cmp(&b.at));
+    let more = tidy.len().saturating_sub(MAX_COMPLAINTS);
+    if more > 0 {
+        let error = tidy[MAX_COMPLAINTS..].iter().any(Diagnostic::is_error);
+        tidy.truncate(MAX_COMPLAINTS);
+        let summary = format!("{more} more faults are not shown");
+        tidy.push(if error { Diagnostic::error(summary) } else { Diagnostic::warning(summary) });
+    }
     tidy
 }

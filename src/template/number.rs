@@ -62,6 +62,34 @@ impl Number {
         Some(Self { negative, limbs, exponent: i32::try_from(exponent).ok()?, precision })
     }
 
+    /// The number when it is whole and has 62 bits at most: most are, and need no big arithmetic.
+    fn small(&self) -> Option<i64> {
+        let bits = u64::BITS - self.limbs[0].leading_zeros();
+        let shift = u32::try_from(self.exponent).ok()?;
+        if bits + shift > 62 || self.limbs[1..].iter().any(|limb| *limb != 0) {
+            return None;
+        }
+        let magnitude = i64::try_from(self.limbs[0] << shift).ok()?;
+        Some(if self.negative { -magnitude } else { magnitude })
+    }
+
+    /// A whole number of a precision that holds it.
+    fn from_small(number: i64, precision: u16) -> Self {
+        let magnitude = number.unsigned_abs();
+        if magnitude == 0 {
+            return Self { precision, ..Self::ZERO };
+        }
+        let zeros = magnitude.trailing_zeros();
+        let limbs = [magnitude >> zeros, 0, 0, 0, 0, 0, 0, 0];
+        Self { negative: number < 0, limbs, exponent: i32::try_from(zeros).unwrap_or(0), precision }
+    }
+
+    /// Both numbers when they are small, and the precision of what is made of them.
+    fn both_small(&self, other: &Self) -> Option<(i64, i64, u16)> {
+        let precision = self.precision.max(other.precision);
+        (precision >= 64).then_some((self.small()?, other.small()?, precision))
+    }
+
     pub(super) fn mantissa(&self) -> BigUint {
         let words: Vec<u32> = self
             .limbs
@@ -92,6 +120,9 @@ impl Number {
     /// Reads `-12.5e3`. `None` when the text is no number, or one with an exponent beyond ±4000.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(Self::from_small(text.parse().ok()?, MAX_PRECISION));
+        }
         let (negative, digits) = match text.as_bytes().first()? {
             b'-' => (true, &text[1..]),
             b'+' => (false, &text[1..]),
@@ -167,6 +198,9 @@ impl Number {
     /// The number as a whole one; `None` when it has a fraction or is out of range.
     #[must_use]
     pub fn to_i64(self) -> Option<i64> {
+        if let Some(small) = self.small() {
+            return Some(small);
+        }
         let whole = i128::try_from(self.whole()?).ok()?;
         i64::try_from(if self.negative { -whole } else { whole }).ok()
     }
@@ -184,6 +218,9 @@ impl Number {
 
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
+        if let Some((left, right, precision)) = self.both_small(&other) {
+            return Some(Self::from_small(left + right, precision));
+        }
         let low = self.exponent.min(other.exponent);
         let left = self.mantissa() << (self.exponent - low).unsigned_abs();
         let right = other.mantissa() << (other.exponent - low).unsigned_abs();
@@ -206,6 +243,11 @@ impl Number {
     /// The product keeps as many bits as it needs, and the factors' at least.
     #[must_use]
     pub fn checked_mul(self, other: Self) -> Option<Self> {
+        if let Some((left, right, precision)) = self.both_small(&other)
+            && let Some(product) = left.checked_mul(right)
+        {
+            return Some(Self::from_small(product, precision));
+        }
         let exponent = self.exponent() + other.exponent();
         let negative = self.negative != other.negative;
         let mut product = Self::round(negative, self.mantissa() * other.mantissa(), exponent, MAX_PRECISION, false)?;
@@ -273,7 +315,7 @@ impl std::ops::Neg for Number {
 
 impl From<i64> for Number {
     fn from(number: i64) -> Self {
-        Self { negative: number < 0, ..Self::from(number.unsigned_abs()) }
+        Self::from_small(number, 64)
     }
 }
 
@@ -305,6 +347,9 @@ impl PartialOrd for Number {
 
 impl Ord for Number {
     fn cmp(&self, other: &Self) -> Ordering {
+        if let (Some(left), Some(right)) = (self.small(), other.small()) {
+            return left.cmp(&right);
+        }
         match (self.negative, other.negative) {
             (false, true) => return Ordering::Greater,
             (true, false) => return Ordering::Less,
@@ -320,6 +365,9 @@ impl Ord for Number {
 /// The shortest digits that read back as this number, never with an exponent.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(small) = self.small().filter(|_| self.precision >= 64) {
+            return write!(f, "{small}");
+        }
         f.write_str(if self.negative { "-" } else { "" })?;
         f.write_str(&number_text::plain(&number_text::shortest(self)))
     }
@@ -350,6 +398,22 @@ mod tests {
         assert_eq!(number("1").checked_div(number("0")), None);
         assert!(number("1").checked_div(number("3")).unwrap() < number("0.3334"));
         assert!(number("-1e40") < number("1e-40"));
+    }
+
+    #[test]
+    fn small_numbers_agree_with_large_ones() {
+        let shift = number("1e60");
+        for left in [0_i64, 1, -7, 12, 1 << 40, -(1 << 61), i64::MAX] {
+            for right in [0_i64, 3, -4, 1 << 61, i64::MIN] {
+                let (a, b) = (Number::from(left), Number::from(right));
+                let sum = a.checked_add(shift).unwrap().checked_add(b).unwrap().checked_sub(shift).unwrap();
+                assert_eq!(a.checked_add(b).unwrap(), sum, "{left} + {right}");
+                assert_eq!(sum, number(&(i128::from(left) + i128::from(right)).to_string()));
+                let product = a.checked_mul(b).unwrap();
+                assert_eq!(product, number(&(i128::from(left) * i128::from(right)).to_string()));
+                assert_eq!(a.cmp(&b), left.cmp(&right));
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::corpus::about_components;
 use super::{Given, lines};
 use crate::domain::config::BuildConfig;
+use crate::domain::config::data_source::DataResults;
 use crate::template::source::SourceFile;
 use crate::template::upgrade::upgrade;
 
@@ -98,8 +99,11 @@ fn the_corpus_can_be_upgraded() {
             let (name, value) = pair[1].split_once('=').unwrap();
             given = given.var(name, value);
         }
-        let hcl = upgraded(&given);
+        let mut hcl = upgraded(&given);
+        hcl.data = Some(DataResults::default());
         let verdict = match (given.run(), hcl.run()) {
+            // source_ami_filter becomes a data source.
+            (Ok(_), Ok(hcl)) if !hcl.data_requests.is_empty() => "asks for its image first",
             (Ok(json), Ok(hcl)) => {
                 assert_eq!(bare(&json.builds), bare(&hcl.builds), "{path}");
                 "builds the same"
