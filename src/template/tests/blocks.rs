@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::{Given, ebs, lines, with_options};
 use crate::domain::config::ProvisionerConfig;
-use crate::domain::config::data_source::{DataResult, DataResults, DataSourceConfig};
+use crate::domain::config::data_source::{DataRequest, DataResult, DataResults, DataSourceConfig};
 use crate::template::Evaluated;
 
 const SOURCE: &str = r#"
@@ -225,7 +225,7 @@ fn data_sources_are_asked_for_in_rounds() {
     given.data = Some(DataResults::default());
     // What no build needs is not asked for, and what waits for another result comes later.
     let first = given.good().data_requests;
-    let keys: Vec<String> = first.iter().map(|request| request.key()).collect();
+    let keys: Vec<String> = first.iter().map(DataRequest::key).collect();
     assert_eq!(keys, ["amazon-ami.base"]);
     let DataSourceConfig::AmazonAmi(query) = &first[0].config else { panic!("an image") };
     assert_eq!(query.access.region.as_deref(), Some("eu-west-1"));
