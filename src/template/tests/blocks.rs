@@ -258,6 +258,14 @@ fn data_sources_are_asked_for_in_rounds() {
 }
 
 #[test]
+fn a_secret_stays_one_on_its_way_through_null() {
+    let text = "variable \"s\" {\n  default   = \"hunter22\"\n  sensitive = true\n}\ndata \"null\" \"n\" {\n  input = \"x-${var.s}\"\n}\n\
+                locals {\n  derived = base64encode(data.null.n.output)\n}\n";
+    let evaluated = with_source(&format!("{text}build {{\n  sources = [\"amazon-ebs.a\"]\n}}\n")).good();
+    assert_eq!(evaluated.sensitive_values, ["hunter22", "x-hunter22", "eC1odW50ZXIyMg=="]);
+}
+
+#[test]
 fn data_sources_are_checked() {
     let text = r#"
 data "amazon-amy" "a" {}
