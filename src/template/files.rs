@@ -64,7 +64,7 @@ fn has_builders(bundle: &Bundle, path: &str) -> bool {
 
 fn source(bundle: &Bundle, path: &str) -> Result<SourceFile, Vec<Diagnostic>> {
     let bytes = bundle.get(path).map(|file| file.bytes.as_slice()).unwrap_or_default();
-    SourceFile::from_bytes(path, bytes).map_err(|diagnostic| vec![diagnostic])
+    SourceFile::from_bytes(path, bytes).map_err(|diagnostic| vec![*diagnostic])
 }
 
 fn single(bundle: &Bundle, path: &str) -> Result<Template, Vec<Diagnostic>> {

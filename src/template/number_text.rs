@@ -56,12 +56,11 @@ impl Digits {
         while self.digits.last() == Some(&9) {
             self.digits.pop();
         }
-        match self.digits.last_mut() {
-            Some(last) => *last += 1,
-            None => {
-                self.digits.push(1);
-                self.point += 1;
-            }
+        if let Some(last) = self.digits.last_mut() {
+            *last += 1;
+        } else {
+            self.digits.push(1);
+            self.point += 1;
         }
         self
     }

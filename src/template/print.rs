@@ -59,11 +59,12 @@ pub fn quoted(text: &str) -> String {
             ' ' => quoted.push(' '),
             _ if character.is_control() || is_invisible(character) => {
                 let code = u32::from(character);
-                quoted.push_str(&match code {
+                let escape = match code {
                     0..0x80 => format!("\\x{code:02x}"),
                     0x80..0x1_0000 => format!("\\u{code:04x}"),
                     _ => format!("\\U{code:08x}"),
-                });
+                };
+                quoted.push_str(&escape);
             }
             _ => quoted.push(character),
         }

@@ -23,15 +23,15 @@ impl SourceFile {
     ///
     /// # Errors
     /// When the bytes are not UTF-8.
-    pub fn from_bytes(path: &str, bytes: &[u8]) -> Result<Self, Diagnostic> {
+    pub fn from_bytes(path: &str, bytes: &[u8]) -> Result<Self, Box<Diagnostic>> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Self::new(path, text)),
             Err(error) => {
                 let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
                 let file = Self::new(path, &valid);
-                Err(Diagnostic::error("the file is not UTF-8 text")
-                    .with_detail("save it in the encoding UTF-8")
-                    .at(Some(file.location(valid.len()))))
+                let diagnostic = Diagnostic::error("the file is not UTF-8 text");
+                let diagnostic = diagnostic.with_detail("save it in the encoding UTF-8");
+                Err(Box::new(diagnostic.at(Some(file.location(valid.len())))))
             }
         }
     }

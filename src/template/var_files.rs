@@ -44,7 +44,7 @@ pub fn read(path: &str, runtime: &Runtime<'_>, complaints: &mut Vec<Diagnostic>)
     let source = match SourceFile::from_bytes(path, &file.bytes) {
         Ok(source) => source,
         Err(diagnostic) => {
-            complaints.push(diagnostic);
+            complaints.push(*diagnostic);
             return Vec::new();
         }
     };

@@ -38,7 +38,6 @@ impl Evaluator<'_> {
     }
 
     /// Puts a function's complaint to the argument that it is about.
-    #[expect(clippy::unnecessary_box_returns, reason = "every result here has a boxed error, to keep it small")]
     fn blame(&self, name: &str, call: &Call, whole: &Expr, error: FunctionError) -> Box<Diagnostic> {
         if error.message.starts_with("there is no function") {
             let mut fault = self.fault(&call.name, error.message);

@@ -106,7 +106,6 @@ impl<'a> Evaluator<'a> {
         self.file.error(at.span(), summary)
     }
 
-    #[expect(clippy::unnecessary_box_returns, reason = "every result here has a boxed error, to keep it small")]
     pub(super) fn fault(&self, at: &impl Spanned, summary: impl Into<String>) -> Box<Diagnostic> {
         Box::new(self.diagnostic(at, summary))
     }

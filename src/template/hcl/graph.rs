@@ -249,7 +249,12 @@ impl Evaluation<'_, '_> {
         let options = evaluator.options(data.body, &Rc::new(Names::new()), &[], at, self.complaints);
         let answer = data::answer(data, &options, self.request, self.runtime, self.complaints);
         let value = match answer {
-            data::Answer::Value(value) => value,
+            data::Answer::Value(value) => {
+                // Options don't carry marks, and `null` gives back what it is given.
+                let input = data.body.attribute("input").filter(|_| data.kind == "null");
+                let secret = |expr| evaluator.value(expr).is_ok_and(|input| input.is_sensitive());
+                value.marked(input.is_some_and(|input| secret(&input.value)))
+            }
             data::Answer::Request(request) => {
                 let attributes = data::unknown(&data.kind);
                 if let DataMode::Given(_) = self.request.data {

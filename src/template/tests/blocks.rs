@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::{Given, ebs, lines, with_options};
 use crate::domain::config::ProvisionerConfig;
-use crate::domain::config::data_source::{DataResult, DataResults, DataSourceConfig};
+use crate::domain::config::data_source::{DataRequest, DataResult, DataResults, DataSourceConfig};
 use crate::template::Evaluated;
 
 const SOURCE: &str = r#"
@@ -225,7 +225,7 @@ fn data_sources_are_asked_for_in_rounds() {
     given.data = Some(DataResults::default());
     // What no build needs is not asked for, and what waits for another result comes later.
     let first = given.good().data_requests;
-    let keys: Vec<String> = first.iter().map(|request| request.key()).collect();
+    let keys: Vec<String> = first.iter().map(DataRequest::key).collect();
     assert_eq!(keys, ["amazon-ami.base"]);
     let DataSourceConfig::AmazonAmi(query) = &first[0].config else { panic!("an image") };
     assert_eq!(query.access.region.as_deref(), Some("eu-west-1"));
@@ -255,6 +255,14 @@ fn data_sources_are_asked_for_in_rounds() {
     assert_eq!(ebs(&done.builds[0]).tags["key"].0, "S3CRET-VALUE");
     assert_eq!(ebs(&done.builds[0]).tags["base"].0, "7");
     assert!(done.sensitive_values.contains(&"s3cret-value".to_owned()));
+}
+
+#[test]
+fn a_secret_stays_one_on_its_way_through_null() {
+    let text = "variable \"s\" {\n  default   = \"hunter22\"\n  sensitive = true\n}\ndata \"null\" \"n\" {\n  input = \"x-${var.s}\"\n}\n\
+                locals {\n  derived = base64encode(data.null.n.output)\n}\n";
+    let evaluated = with_source(&format!("{text}build {{\n  sources = [\"amazon-ebs.a\"]\n}}\n")).good();
+    assert_eq!(evaluated.sensitive_values, ["hunter22", "x-hunter22", "eC1odW50ZXIyMg=="]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ build {
 
 #[test]
 fn an_inspection_prints_as_packers() {
-    let inspection = Given::hcl(TEMPLATE).var("req", "1").with(|request| inspect(request)).unwrap();
+    let inspection = Given::hcl(TEMPLATE).var("req", "1").with(inspect).unwrap();
     insta::assert_snapshot!(inspection.to_string(), @r#"
     Packer Inspect: HCL2 mode
 
@@ -109,7 +109,7 @@ fn an_inspection_prints_as_packers() {
 
           <no post-processor>
     "#);
-    let unset = Given::hcl(TEMPLATE).with(|request| inspect(request)).unwrap();
+    let unset = Given::hcl(TEMPLATE).with(inspect).unwrap();
     assert_eq!(unset.variables[2].value, "<unknown>");
     assert!(unset.complaints[0].is_error());
 }

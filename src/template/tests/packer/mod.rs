@@ -1,6 +1,7 @@
 //! Side by side with Packer, where one is installed (Debian has 1.6.6) and `INGOT_CORPUS` is set: what `packer inspect`
 //! prints of expressions, as locals of one template, and of the corpus's templates.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -66,7 +67,7 @@ fn expressions() {
     let faults = FAULTS.lines().map(|line| format!("can({line})"));
     for (index, expression) in values.chain(faults).enumerate() {
         if !CHANGED.iter().any(|(changed, _)| *changed == expression) {
-            template.push_str(&format!("  e{index} = {expression}\n"));
+            let _ = writeln!(template, "  e{index} = {expression}");
             names.push((format!("local.e{index}: "), expression));
         }
     }
@@ -76,7 +77,7 @@ fn expressions() {
     let output = packer(folder.path(), &["inspect", "."]).unwrap();
     let theirs = String::from_utf8_lossy(&output.stdout).into_owned();
     let given = Given::default().file("a.pkr.hcl", &template);
-    let inspection = given.with(|request| inspect(request)).unwrap();
+    let inspection = given.with(inspect).unwrap();
     let ours = inspection.to_string();
     let (theirs, ours) = (local_lines(&theirs), local_lines(&ours));
     let mut different = Vec::new();
@@ -106,7 +107,10 @@ fn templates() {
     for line in cases.lines() {
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         let path = case["file"].as_str().unwrap();
-        if !path.ends_with(".pkr.hcl") || case["kind"] == "fmt" || case["exit"] != 0 {
+        if Path::new(path).extension().is_none_or(|extension| extension != "hcl")
+            || case["kind"] == "fmt"
+            || case["exit"] != 0
+        {
             continue;
         }
         let text = std::fs::read_to_string(folder.join(path)).unwrap();
@@ -119,7 +123,7 @@ fn templates() {
         if !output.status.success() || text.contains("build {") && !theirs.contains("\n  > ") {
             continue;
         }
-        let ours = Given::default().file(name, &text).with(|request| inspect(request));
+        let ours = Given::default().file(name, &text).with(inspect);
         let ours = ours.map_or_else(|faults| super::lines(&faults), |inspection| inspection.to_string());
         compared += 1;
         if theirs.trim_end() != ours.trim_end() {
