@@ -1,7 +1,6 @@
 //! `ingot build`: sends a template, follows its run, tells what came of it.
 
 use clap::Args;
-use reqwest::multipart::{Form, Part};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, new_idempotency_key};
@@ -9,10 +8,9 @@ use super::complaint::{Complaint, Sources};
 use super::error::{CliError, CliResult};
 use super::exit::Exit;
 use super::follow::{Ending, Following, follow};
-use super::inputs::{Inputs, TemplateArgs, VarFile, assignment, shown};
-use super::missing_file::missing_file;
+use super::inputs::{Inputs, TemplateArgs, assignment};
 use super::pack;
-use super::problem::Problem;
+use super::request::{form, template_fields, told};
 use super::runs::how_to_follow;
 use super::screen::{Look, Screen};
 use super::summary;
@@ -105,7 +103,7 @@ impl BuildArgs {
         ))?;
         let key = new_idempotency_key();
         let answer: Value = client
-            .post_form(&["runs"], || form(&request, &bundle), &key)
+            .post_form(&["runs"], &[], || form(&request, &bundle), &key)
             .await
             .map_err(|error| told(error, &inputs))?;
         let run: Run = typed(&client, &answer)?;
@@ -173,7 +171,7 @@ impl BuildArgs {
         })
     }
 
-    /// The run request. Its precedence is the server's: `env`'s `PKR_VAR_…`, then `var_files`, then `variables`.
+    /// The run request.
     fn request(
         &self,
         inputs: &Inputs,
@@ -181,26 +179,11 @@ impl BuildArgs {
         clock: &dyn Clock,
         sources: &mut Sources,
     ) -> CliResult<Value> {
-        let (var_files, variables) = if inputs.has_outside_var_file() {
-            (Vec::new(), self.resolved_variables(inputs, git_sha, clock, sources)?)
-        } else {
-            let inside = |file: &VarFile| match file {
-                VarFile::Inside(path) => Some(path.clone()),
-                VarFile::Outside { .. } => None,
-            };
-            let variables = inputs.variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            (inputs.var_files.iter().filter_map(inside).collect(), variables)
-        };
+        let template = template_fields(&self.template.given, inputs, git_sha, clock, sources)?;
         let request = given([
             ("name", json!(self.name.clone().or_else(|| default_name(inputs)))),
             ("family", json!(self.family)),
             ("account", json!(self.account)),
-            ("variables", variables.into()),
-            ("env", json!(inputs.environment)),
-            ("var_files", json!(var_files)),
-            ("only", json!(self.template.given.only)),
-            ("except", json!(self.template.given.except)),
-            ("git_sha", json!(git_sha)),
             ("timeout", json!(self.timeout)),
             ("on_error", json!(self.on_error)),
             ("debug", json!(self.debug.then_some(true))),
@@ -214,34 +197,7 @@ impl BuildArgs {
             ("dedupe", json!(self.dedupe)),
             ("max_age", json!(self.max_age)),
         ]);
-        Ok(request.into())
-    }
-
-    /// All variables' values, found out here. A variable file from elsewhere is not sent: a bundle is kept as a version
-    /// of its template, and such a file is no part of the template and may hold secrets.
-    fn resolved_variables(
-        &self,
-        inputs: &Inputs,
-        git_sha: Option<&str>,
-        clock: &dyn Clock,
-        sources: &mut Sources,
-    ) -> CliResult<Map<String, Value>> {
-        let checked = self.template.given.check(inputs, git_sha, clock)?;
-        match &checked.outcome {
-            Ok(evaluated) => {
-                let given = evaluated.variables.iter().filter(|variable| !variable.is_default);
-                Ok(given.map(|variable| (variable.name.clone(), variable.value.clone())).collect())
-            }
-            Err(diagnostics) => {
-                let problem = Problem {
-                    title: "The template can't be built".to_owned(),
-                    errors: checked.complaints(diagnostics),
-                    ..Problem::default()
-                };
-                *sources = checked.sources;
-                Err(told(CliError::Problem(Box::new(problem)), inputs))
-            }
-        }
+        Ok(request.into_iter().chain(template).collect::<Map<_, _>>().into())
     }
 }
 
@@ -264,14 +220,6 @@ fn default_name(inputs: &Inputs) -> Option<String> {
         .filter(|name| !name.is_empty())
 }
 
-fn form(request: &Value, bundle: &[u8]) -> CliResult<Form> {
-    let part =
-        |part: Part, kind: &str| part.mime_str(kind).map_err(|error| CliError::Local(format!("the form: {error}")));
-    let request = part(Part::text(request.to_string()), "application/json")?;
-    let bundle = part(Part::bytes(bundle.to_vec()).file_name("bundle.tar.gz"), "application/gzip")?;
-    Ok(Form::new().part("request", request).part("bundle", bundle))
-}
-
 fn started(run: &Run) -> String {
     let builds: Vec<&str> = run.builds.iter().map(|build| build.name.as_str()).collect();
     let verb = if run.was_there() && run.state == "succeeded" { "made" } else { "makes" };
@@ -279,16 +227,6 @@ fn started(run: &Run) -> String {
         Some(image) => format!("Run {} {verb} {} #{}: {}", run.id, image.family, image.number, builds.join(", ")),
         None => format!("Run {}: {}", run.id, builds.join(", ")),
     }
-}
-
-/// The server's complaints under the names that the user knows the files by, with advice about files that are missing.
-fn told(error: CliError, inputs: &Inputs) -> CliError {
-    let CliError::Problem(mut problem) = error else { return error };
-    for complaint in &mut problem.errors {
-        complaint.file = complaint.file.as_deref().map(|file| shown(file).to_owned());
-    }
-    problem.errors.extend(missing_file(&problem.errors, inputs));
-    CliError::Problem(problem)
 }
 
 #[cfg(test)]
@@ -426,7 +364,7 @@ mod tests {
         Mock::given(method("POST")).and(path("/v1/runs")).respond_with(made).mount(&server).await;
         let client = Client::new(&server.uri(), None).unwrap().impatient();
         let request = json!({"name": "web"});
-        let answer: Value = client.post_form(&["runs"], || form(&request, b"packed"), "key-1").await.unwrap();
+        let answer: Value = client.post_form(&["runs"], &[], || form(&request, b"packed"), "key-1").await.unwrap();
         assert_eq!(answer["id"], "r1");
 
         let sent = server.received_requests().await.unwrap();

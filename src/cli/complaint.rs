@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::domain::diagnostic::{Diagnostic, Severity};
+use crate::domain::diagnostic::{Diagnostic, Position, Severity};
 
 /// The texts of files at hand, by their path in the bundle, for quoting what has no source line of its own.
 pub type Sources = BTreeMap<String, String>;
@@ -106,6 +106,55 @@ impl Complaint {
     }
 }
 
+/// A diagnostic as `POST /v1/templates/validate` has it.
+#[derive(Debug, Deserialize)]
+pub struct ShownDiagnostic {
+    severity: Severity,
+    summary: String,
+    #[serde(default)]
+    detail: Option<String>,
+    #[serde(default)]
+    file: Option<String>,
+    #[serde(default)]
+    range: Option<Range>,
+    #[serde(default)]
+    source_line: Option<String>,
+    #[serde(default)]
+    suggestion: Option<String>,
+    #[serde(default)]
+    rule: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Range {
+    start: Position,
+    end: Position,
+}
+
+impl From<ShownDiagnostic> for Complaint {
+    fn from(shown: ShownDiagnostic) -> Self {
+        // A range without extent is a place.
+        let end = shown
+            .range
+            .as_ref()
+            .map(|range| range.end)
+            .filter(|end| Some(*end) != shown.range.as_ref().map(|range| range.start));
+        Self {
+            message: shown.summary,
+            detail: shown.detail,
+            file: shown.file,
+            line: shown.range.as_ref().map(|range| range.start.line),
+            column: shown.range.as_ref().map(|range| range.start.column),
+            end_line: end.map(|end| end.line),
+            end_column: end.map(|end| end.column),
+            source_line: shown.source_line,
+            suggestion: shown.suggestion,
+            rule: shown.rule,
+            severity: Some(shown.severity),
+        }
+    }
+}
+
 /// `2 errors, 1 warning`; empty when there is nothing to count.
 #[must_use]
 pub fn count(complaints: &[Complaint]) -> String {
@@ -122,7 +171,7 @@ pub fn count(complaints: &[Complaint]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::diagnostic::{Position, SourceLocation};
+    use crate::domain::diagnostic::SourceLocation;
 
     #[test]
     fn the_json_is_the_apis() {
@@ -138,6 +187,10 @@ mod tests {
         diagnostic.end = Some(Position { line: 4, column: 1 });
         complaint = Complaint::from(&diagnostic);
         assert_eq!(complaint.to_json()["range"]["end"], json!({"line": 4, "column": 1}));
+        for complaint in [complaint, Complaint::error("no place", "")] {
+            let shown: ShownDiagnostic = serde_json::from_value(complaint.to_json()).unwrap();
+            assert_eq!(Complaint::from(shown), complaint, "what is shown can be read");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::template::hcl::fmt::{format, unified_diff};
 /// Folders in folders.
 const MAX_DEPTH: usize = 64;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 done, 1 a file can't be read or parsed, 3 with --check: a file would be changed."

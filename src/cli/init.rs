@@ -10,7 +10,8 @@ use super::error::CliResult;
 use super::exit::Exit;
 use super::inputs::{GivenArgs, TemplateArgs, complaints};
 use super::voice::{Voice, VoiceArgs};
-use crate::template;
+use crate::domain::diagnostic::Diagnostic;
+use crate::template::{self, PluginOutline};
 
 #[derive(Debug, Args)]
 pub struct InitArgs {
@@ -23,13 +24,25 @@ pub struct InitArgs {
     pub voice: VoiceArgs,
 }
 
+/// What there is to say of a plugin that is not built in.
+fn missing(plugin: &PluginOutline) -> Diagnostic {
+    Diagnostic::error(format!("Ingot does not have the plugin {:?} ({})", plugin.name, plugin.source))
+        .with_detail("components are built in and no plugins are installed; take it out of required_plugins, and leave builds that use it to Packer")
+        .at(Some(plugin.at.clone()))
+        .until(Some(plugin.end))
+}
+
 impl InitArgs {
     pub(super) fn run(self, voice: &Voice) -> CliResult<Exit> {
         let args = TemplateArgs { path: self.path, given: GivenArgs::default() };
         let inputs = args.read(std::iter::empty())?;
-        if let Err(diagnostics) = template::outline(&inputs.packed.bundle) {
-            let complaints = complaints(&diagnostics);
-            let closing = format!("The configuration is not valid: {}", count(&complaints));
+        let missing = match template::outline(&inputs.packed.bundle) {
+            Ok(outline) => outline.plugins.iter().filter(|plugin| !plugin.built_in).map(missing).collect(),
+            Err(diagnostics) => diagnostics,
+        };
+        if !missing.is_empty() {
+            let complaints = complaints(&missing);
+            let closing = format!("The template's plugins are not all there: {}", count(&complaints));
             voice.complain(&complaints, &inputs.sources(), Some(&closing))?;
             return Ok(Exit::Failed);
         }

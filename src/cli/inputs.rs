@@ -16,7 +16,7 @@ use super::pack::{self, Packed};
 use crate::domain::bundle::{Bundle, BundleFile};
 use crate::domain::clock::Clock;
 use crate::domain::diagnostic::Diagnostic;
-use crate::template::{self, Evaluated, Request};
+use crate::template::{self, DataMode, Evaluated, Request};
 
 /// The prefix of variables in the environment.
 const ENV_PREFIX: &str = "PKR_VAR_";
@@ -153,6 +153,8 @@ impl GivenArgs {
             now: clock.now(),
             run_id: uuid::Uuid::nil(),
             clean_image: true,
+            // The server asks them; here their attributes are unknown, as with `packer validate`.
+            data: DataMode::Unknown,
         });
         let mut sources = inputs.sources();
         for file in &inputs.var_files {

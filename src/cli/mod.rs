@@ -7,6 +7,7 @@ mod audit;
 mod build;
 mod client;
 pub mod complaint;
+mod console;
 mod error;
 pub mod exit;
 mod fix;
@@ -18,6 +19,7 @@ mod image_name;
 mod images;
 mod init;
 mod inputs;
+mod inspect;
 mod janitor;
 mod latest;
 mod lists;
@@ -30,6 +32,7 @@ mod plugins;
 pub mod problem;
 mod promote;
 pub mod render;
+mod request;
 mod resume;
 mod runs;
 mod schedules;
@@ -133,6 +136,10 @@ pub enum ClientCommand {
     Build(Box<build::BuildArgs>),
     /// Check a template on this machine, without a server.
     Validate(validate::ValidateArgs),
+    /// Show what a template is made of.
+    Inspect(inspect::InspectArgs),
+    /// Evaluate expressions in a template's context.
+    Console(console::ConsoleArgs),
     /// Bring HCL2 files to their canonical layout.
     Fmt(fmt::FmtArgs),
     /// Write a JSON template as HCL2.
@@ -185,6 +192,8 @@ impl ClientCommand {
         match self {
             Self::Build(args) => args.voice,
             Self::Validate(args) => args.voice,
+            Self::Inspect(args) => args.voice,
+            Self::Console(args) => args.voice,
             Self::Fmt(args) => args.voice,
             Self::Hcl2Upgrade(args) => args.voice,
             Self::Init(args) => args.voice,
@@ -221,7 +230,9 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
     let mut sources = Sources::new();
     let outcome = match command {
         // Without a runtime: these have to be quick.
-        ClientCommand::Validate(args) => args.run(&context, &voice),
+        ClientCommand::Validate(args) => args.run(&context, &voice, &mut sources),
+        ClientCommand::Inspect(args) => args.run(&context, &voice),
+        ClientCommand::Console(args) => args.run(&context, &voice),
         ClientCommand::Fmt(args) => args.run(&voice),
         ClientCommand::Hcl2Upgrade(args) => args.run(&voice),
         ClientCommand::Init(args) => args.run(&voice),
@@ -263,7 +274,7 @@ fn finish(outcome: CliResult<Exit>, sources: &Sources, voice: &Voice) -> Exit {
     error.exit()
 }
 
-fn block_on(work: impl Future<Output = CliResult<Exit>>) -> CliResult<Exit> {
+fn block_on<T>(work: impl Future<Output = CliResult<T>>) -> CliResult<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| CliError::Local(format!("no runtime: {error}")))?.block_on(work)
 }

@@ -174,7 +174,7 @@ mod tests {
         bundle.insert("setup.sh", run.other_file.as_bytes().to_vec(), false).unwrap();
         bundle.insert("us.pkrvars.hcl", b"region = \"us-west-2\"".to_vec(), false).unwrap();
         let hasher = ContentHasher::new("k1".into(), [7; 32]);
-        of(&hasher, &Arc::new(bundle), &run.request, &run.setting).unwrap()
+        of(&hasher, &Arc::new(bundle), &run.request, &run.setting, &DataResults::default()).unwrap()
     }
 
     /// The parts that a change of the run changes.
@@ -269,7 +269,7 @@ mod tests {
             .push_str("\nlocals { late = tonumber(formatdate(\"YYYY\", timestamp()) == \"2000\" ? \"x\" : \"1\") }");
         let bundle = Arc::new(Bundle::single("web.pkr.hcl", run.template.as_bytes().to_vec()).unwrap());
         let hasher = ContentHasher::new("k1".into(), [7; 32]);
-        let why = of(&hasher, &bundle, &run.request, &run.setting).unwrap_err();
+        let why = of(&hasher, &bundle, &run.request, &run.setting, &DataResults::default()).unwrap_err();
         assert_eq!(why, "the template can't be evaluated apart from the present time");
     }
 }

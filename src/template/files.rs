@@ -17,7 +17,7 @@ pub enum Template {
     Json(SourceFile),
 }
 
-/// Finds and reads the template: all `*.pkr.hcl` of the root together, or one JSON template, or the only file there is.
+/// Finds and reads the template: all `*.pkr.hcl` and `*.pkr.json` of the root together, or one JSON template, or the only file there is.
 ///
 /// # Errors
 /// When it is not clear which file is meant, or a file can't be read; with all syntax errors of all files.
@@ -25,14 +25,7 @@ pub fn load(bundle: &Bundle) -> Result<Template, Vec<Diagnostic>> {
     let root: Vec<&str> = bundle.iter().map(|(path, _)| path).filter(|path| !path.contains('/')).collect();
     let ending = |ending: &str| root.iter().copied().filter(|path| path.ends_with(ending)).collect::<Vec<_>>();
     let (hcl, hcl_json) = (ending(".pkr.hcl"), ending(".pkr.json"));
-    if let Some(first) = hcl_json.first() {
-        let location = SourceFile::new(first, "").location(0);
-        return Err(vec![
-            Diagnostic::error("HCL2 in JSON syntax (*.pkr.json) is not supported yet")
-                .with_detail("write it as *.pkr.hcl; a legacy JSON template has a name that ends in .json only")
-                .at(Some(location)),
-        ]);
-    }
+    let hcl: Vec<&str> = hcl.into_iter().chain(hcl_json).collect();
     if !hcl.is_empty() {
         return hcl2(bundle, &hcl);
     }
@@ -62,7 +55,7 @@ pub fn load(bundle: &Bundle) -> Result<Template, Vec<Diagnostic>> {
     }
 }
 
-const WANTED: &str = "a template is *.pkr.hcl, or one JSON file with builders, at the root of the bundle";
+const WANTED: &str = "a template is *.pkr.hcl, *.pkr.json, or one JSON file with builders, at the root of the bundle";
 
 /// Whether a file looks like a legacy template; it may be broken and still be meant as one.
 fn has_builders(bundle: &Bundle, path: &str) -> bool {

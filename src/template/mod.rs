@@ -40,7 +40,7 @@ use crate::domain::bundle::Bundle;
 use crate::domain::config::BuildConfig;
 use crate::domain::config::data_source::{DataRequest, DataResults};
 use crate::domain::config::registry::RegistryConfig;
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Diagnostic, Position, SourceLocation};
 use files::Template;
 use runtime::Runtime;
 use select::Selection;
@@ -140,6 +140,24 @@ pub struct Outline {
     pub description: Option<String>,
     pub variables: Vec<VariableOutline>,
     pub builds: Vec<BuildOutline>,
+    /// `required_plugins`, by name; JSON templates have none.
+    pub plugins: Vec<PluginOutline>,
+    /// The template's data sources, as `type.name`.
+    pub data_sources: Vec<String>,
+}
+
+/// A plugin that the template requires.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginOutline {
+    pub name: String,
+    /// `github.com/hashicorp/amazon`.
+    pub source: String,
+    /// A constraint; empty for any version.
+    pub version: String,
+    /// Whether its components are part of Ingot.
+    pub built_in: bool,
+    pub at: SourceLocation,
+    pub end: Position,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

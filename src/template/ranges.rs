@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::hcl::syntax::ast::{Body, Expr, ExprKind, Item, ObjectKey, Span};
 use super::hcl::syntax::parse_file;
 use super::hcl::walk::walk;
+use super::json;
 use super::source::SourceFile;
 use crate::domain::bundle::Bundle;
 use crate::domain::diagnostic::Diagnostic;
@@ -12,7 +13,7 @@ use crate::domain::diagnostic::Diagnostic;
 /// The longest source line that is kept, in characters; longer ones are cut.
 const MAX_LINE: usize = 400;
 
-/// Fills in `source_line`, and `end` in HCL2 files.
+/// Fills in `source_line`, and `end` where a token of the file begins at the place.
 pub fn fill(complaints: &mut [Diagnostic], bundle: &Bundle) {
     let mut files: HashMap<String, Option<SourceFile>> = HashMap::new();
     let mut ends: HashMap<String, HashMap<(u32, u32), u32>> = HashMap::new();
@@ -34,12 +35,20 @@ pub fn fill(complaints: &mut [Diagnostic], bundle: &Bundle) {
                 complaint.end = Some(file.position(*end as usize));
             }
         }
+        if complaint.end.is_none() && has_json_name(&at.file) {
+            complaint.end = json::ranges::end(file, &at);
+        }
     }
 }
 
 #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "Packer knows its files by lower-case endings")]
 fn has_hcl_name(path: &str) -> bool {
     path.ends_with(".hcl")
+}
+
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "Packer knows its files by lower-case endings")]
+fn has_json_name(path: &str) -> bool {
+    path.ends_with(".json")
 }
 
 /// For each place where something begins that a complaint can be about, where it ends: a name, a label, or the largest

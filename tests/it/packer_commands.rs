@@ -218,6 +218,65 @@ fn hcl2_upgrade_writes_beside_the_template() {
     assert!(!dir.path().join("bad.json.pkr.hcl").exists());
 }
 
+#[test]
+fn inspect_and_console_answer_as_packer_does() {
+    let preamble = "variable \"size\" {\n  default = \"t3.micro\"\n}\nvariable \"secret\" {\n  default   = \"hunter2\"\n  sensitive = true\n}\nlocals {\n  twice = \"${var.size}${var.size}\"\n}\n";
+    let text = debian("eu-west-1", "web", &shell(&["true"])).with_preamble(preamble).text();
+    let legacy =
+        r#"{"variables": {"size": "t3.micro", "token": null}, "builders": [{"type": "amazon-ebs", "name": "web"}]}"#;
+    let dir = folder(&[("web.pkr.hcl", &text), ("old.json", legacy)]);
+    let ended = within(dir.path(), &["inspect", "web.pkr.hcl"]);
+    let expected = "Packer Inspect: HCL2 mode
+
+> input-variables:
+
+var.secret: \"<sensitive>\"
+var.size: \"t3.micro\"
+
+> local-variables:
+
+local.twice: \"t3.microt3.micro\"
+
+> builds:
+
+  > <unnamed build 0>:
+
+    sources:
+
+      amazon-ebs.test
+
+    provisioners:
+
+      shell
+
+    post-processors:
+
+      <no post-processor>
+
+";
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), expected), "{}", ended.complaint);
+    let ended = within(dir.path(), &["inspect", "-machine-readable", "old.json"]);
+    for line in
+        [",,template-variable,token,,1", ",,template-variable,size,t3.micro,0", ",,template-builder,web,amazon-ebs"]
+    {
+        assert!(ended.out.lines().any(|said| said.ends_with(line)), "{line} is not in:\n{}", ended.out);
+    }
+
+    let console = |lines: &str, arguments: &[&str]| with_input(lines, dir.path(), &[&["console"], arguments].concat());
+    let ended = console("var.size\nupper(local.twice)\n", &["-var", "size=x", "web.pkr.hcl"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "XX\n"), "the last result: {}", ended.complaint);
+    assert_eq!(console("var.secret", &["web.pkr.hcl"]).out, "<sensitive>\n");
+    assert_eq!(console("1 + 5", &[]).out, "6\n");
+    let ended = console("{{user `size`}}-{{upper `x`}}\n", &["-var", "token=t", "old.json"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "t3.micro-X\n"), "{}", ended.complaint);
+    assert_eq!(console("{{upper `x`}}", &[]).out, "X\n");
+    let ended = console("a {{nope}}", &[]);
+    assert!(ended.code == Some(1) && ended.complaint.contains(" --> <console-input>:1:"), "{}", ended.complaint);
+    let ended = console("var.sise", &["web.pkr.hcl"]);
+    assert!(ended.code == Some(1) && ended.complaint.contains(" --> <console-input>:1:5"), "{}", ended.complaint);
+    assert!(console("variables", &["web.pkr.hcl"]).out.contains("var.size: \"t3.micro\""));
+}
+
 /// Steps that pipelines have and that are nothing here.
 #[test]
 fn init_plugins_version_and_fix_do_no_harm() {
@@ -236,6 +295,19 @@ fn init_plugins_version_and_fix_do_no_harm() {
         assert_eq!((ended.code, ended.complaint.as_str()), (Some(0), ""), "{arguments:?}: {}", ended.out);
         assert!(!ended.out.trim().is_empty(), "{arguments:?}");
     }
+    let required = within(dir.path(), &["plugins", "required", "web.pkr.hcl"]);
+    assert_eq!(required.out, "amazon github.com/hashicorp/amazon \">= 1.3.0\" (built in)\n");
+    fs::write(
+        dir.path().join("docker.pkr.hcl"),
+        text.replace("amazon =", "docker =").replace("/amazon\"", "/docker\""),
+    )
+    .expect("a file");
+    let missing = within(dir.path(), &["init", "docker.pkr.hcl"]);
+    assert!(
+        missing.code == Some(1) && missing.complaint.contains("github.com/hashicorp/docker"),
+        "{}",
+        missing.complaint
+    );
     let unknown = within(dir.path(), &["plugins", "install", "github.com/hashicorp/amazn"]);
     assert!(unknown.code == Some(1) && unknown.complaint.contains("hashicorp/amazon"), "{}", unknown.complaint);
     let fixed = within(dir.path(), &["fix", "-validate=false", "old.json"]);

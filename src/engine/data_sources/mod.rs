@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::source_ami;
-use crate::cloud::{Accounts, Cloud, CloudError, CloudErrorClass, Filter, ImageQuery, SecretContent, SecretRequest};
+use crate::cloud::{Accounts, Cloud, CloudErrorClass, CloudResult, Filter, ImageQuery, SecretContent, SecretRequest};
 use crate::domain::allowed_url::AllowedUrl;
 use crate::domain::config::data_source::{
     AmazonAmiData, DataAccess, DataRequest, DataResult, DataResults, DataSourceConfig, HttpData, ParameterData,
@@ -62,13 +63,11 @@ impl DataSources {
             let at = requests.first().map(|request| request.at.clone());
             return Err(vec![Diagnostic::error(summary).with_detail("give some of the values as variables").at(at)]);
         }
-        let fetched = futures::stream::iter(requests).map(async |request| {
-            let answer = tokio::time::timeout(LIMIT, self.one(account, policy, &request.config)).await;
-            let answer = answer.unwrap_or_else(|_| Err(format!("there was no answer within {} s", LIMIT.as_secs())));
-            (request, answer)
-        });
+        let questions: Vec<BoxFuture<'_, _>> =
+            requests.iter().map(|request| self.within_limit(account, policy, request).boxed()).collect();
         let mut complaints = Vec::new();
-        for (request, answer) in fetched.buffered(AT_ONCE).collect::<Vec<_>>().await {
+        let answers: Vec<_> = futures::stream::iter(questions).buffered(AT_ONCE).collect().await;
+        for (request, answer) in requests.iter().zip(answers) {
             match answer {
                 Ok(result) => {
                     results.0.insert(request.key(), result);
@@ -80,6 +79,11 @@ impl DataSources {
             }
         }
         if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+    }
+
+    async fn within_limit(&self, account: &str, policy: &Policy, request: &DataRequest) -> Result<DataResult, String> {
+        let answer = tokio::time::timeout(LIMIT, self.one(account, policy, &request.config)).await;
+        answer.unwrap_or_else(|_| Err(format!("there was no answer within {} s", LIMIT.as_secs())))
     }
 
     async fn one(&self, account: &str, policy: &Policy, config: &DataSourceConfig) -> Result<DataResult, String> {
@@ -141,7 +145,7 @@ impl DataSources {
 }
 
 /// Asks again what was throttled or not reached.
-async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, CloudError>) -> Result<T, String> {
+async fn patiently<'a, T>(mut ask: impl FnMut() -> BoxFuture<'a, CloudResult<T>> + Send) -> Result<T, String> {
     let mut pause = Duration::from_millis(250);
     for _ in 1..TRIES {
         match ask().await {
@@ -161,7 +165,7 @@ async fn image(cloud: &dyn Cloud, region: &str, wanted: &AmazonAmiData) -> Resul
         filters: wanted.filters.iter().map(|(name, values)| Filter::new(name, values)).collect(),
         include_deprecated: wanted.include_deprecated,
     };
-    let found = patiently(async || cloud.find_images(region, &query).await).await?;
+    let found = patiently(|| cloud.find_images(region, &query)).await?;
     let mut candidates = source_ami::candidates(&wanted.owners, found);
     if candidates.len() > 1 && !wanted.most_recent {
         let count = candidates.len();
@@ -184,7 +188,7 @@ async fn image(cloud: &dyn Cloud, region: &str, wanted: &AmazonAmiData) -> Resul
 }
 
 async fn stored_parameter(cloud: &dyn Cloud, region: &str, wanted: &ParameterData) -> Result<DataResult, String> {
-    let found = patiently(async || cloud.parameter(region, &wanted.name, wanted.with_decryption).await).await?;
+    let found = patiently(|| cloud.parameter(region, &wanted.name, wanted.with_decryption)).await?;
     Ok(DataResult::AmazonParameterstore {
         value: found.value,
         version: found.version.to_string(),
@@ -199,7 +203,7 @@ async fn stored_secret(cloud: &dyn Cloud, region: &str, wanted: &SecretData) -> 
         version_id: wanted.version_id.clone(),
         version_stage: wanted.version_stage.clone(),
     };
-    let found = patiently(async || cloud.secret_value(region, &request).await).await?;
+    let found = patiently(|| cloud.secret_value(region, &request)).await?;
     let (text, binary) = match found.content {
         SecretContent::Text(text) => (text, String::new()),
         SecretContent::Binary(bytes) => (String::new(), STANDARD.encode(bytes)),

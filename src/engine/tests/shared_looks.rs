@@ -30,8 +30,8 @@ fn owner(build: u128, attempt: Attempt) -> Ownership {
 /// A machine with a volume that is an attempt's.
 async fn launch(cloud: &FakeCloud, owner: &Ownership) {
     let mut request = sample_launch(cloud, REGION, &format!("{}-{}", owner.build, owner.attempt));
-    request.volume_tags = owner.temporary_tags();
-    request.interface_tags = owner.temporary_tags();
+    request.machine.volume_tags = owner.temporary_tags();
+    request.machine.interface_tags = owner.temporary_tags();
     cloud.run_instance(REGION, &request).await.unwrap();
 }
 

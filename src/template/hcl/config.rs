@@ -220,5 +220,7 @@ pub fn outline(files: &[HclFile], runtime: &Runtime<'_>, complaints: &mut Vec<Di
             .into_iter()
             .map(|build| BuildOutline { name: build.name, builder_type: build.builder_type })
             .collect(),
+        plugins: plugins::outline(&config),
+        data_sources: config.data.keys().cloned().collect(),
     }
 }

@@ -15,7 +15,7 @@ pub mod options;
 pub mod parse;
 mod parts;
 pub mod plan;
-mod plugins;
+pub mod plugins;
 mod registry;
 mod string_template;
 pub mod syntax;

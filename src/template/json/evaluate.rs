@@ -196,5 +196,7 @@ pub fn outline(
         description: template.description.clone(),
         variables: variables.collect(),
         builds: builds.map(|(builder, name)| BuildOutline { name, builder_type: builder.type_name.clone() }).collect(),
+        plugins: Vec::new(),
+        data_sources: Vec::new(),
     })
 }

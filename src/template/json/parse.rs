@@ -11,19 +11,6 @@ use crate::template::options::{Content, Entry, Node};
 use crate::template::source::SourceFile;
 use crate::template::value::Value;
 
-/// Parses a document.
-///
-/// # Errors
-/// With the first fault, located.
-pub fn document(source: &SourceFile) -> Result<Node, Diagnostic> {
-    let (node, faults) = parse(source);
-    match (node, faults.into_iter().next()) {
-        (Some(node), None) => Ok(node),
-        (_, Some(fault)) => Err(fault),
-        (None, None) => Err(Diagnostic::error("the JSON can't be read").at(Some(source.location(0)))),
-    }
-}
-
 /// Parses a document as far as it can be understood, with all its faults; no document means that they make it
 /// unreadable.
 #[must_use]
@@ -80,6 +67,15 @@ pub fn to_value(node: &Node) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The document, or its first fault.
+    fn document(source: &SourceFile) -> Result<Node, Box<Diagnostic>> {
+        let (node, faults) = parse(source);
+        match faults.into_iter().next() {
+            Some(fault) => Err(Box::new(fault)),
+            None => Ok(node.expect("a document without faults")),
+        }
+    }
 
     fn complaint(text: &str) -> String {
         document(&SourceFile::new("t.json", text)).unwrap_err().to_string()

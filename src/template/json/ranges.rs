@@ -54,9 +54,15 @@ impl<'s> Cursor<'s> {
 /// Gives complaints about this file that don't say where they end the end of the string, number or word at their place.
 pub fn fill(source: &SourceFile, complaints: &mut [Diagnostic]) {
     for complaint in complaints.iter_mut().filter(|complaint| complaint.end.is_none()).take(MAX_FILLED) {
-        let Some(offset) = complaint.at.as_ref().and_then(|at| offset(source, at)) else { continue };
-        complaint.end = Some(position(source, token_end(&source.text, offset)));
+        complaint.end = complaint.at.as_ref().and_then(|at| end(source, at));
     }
+}
+
+/// Where the string, number or word ends that begins at a place; for a bracket, after it.
+#[must_use]
+pub fn end(source: &SourceFile, at: &SourceLocation) -> Option<Position> {
+    let offset = offset(source, at)?;
+    Some(position(source, token_end(&source.text, offset)))
 }
 
 /// The places of a range of the text that the string at `at` holds; the range counts bytes of the text that the escapes

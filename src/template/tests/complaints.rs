@@ -218,8 +218,8 @@ fn secrets_stay_out_of_complaints() {
 fn which_file() {
     let json = "{\"builders\": []}";
     insta::assert_snapshot!(Given::default().file("a.json", json).file("b.json", json).bad(), @"the bundle has several templates: a.json, b.json: send one JSON template in a bundle");
-    insta::assert_snapshot!(Given::default().file("README.md", "x").file("x/t.pkr.hcl", "").file("y", "").bad(), @"no file of the bundle is a template: a template is *.pkr.hcl, or one JSON file with builders, at the root of the bundle; at the root there are README.md, y");
-    insta::assert_snapshot!(Given::default().file("t.pkr.json", "{}").bad(), @"t.pkr.json:1:1: HCL2 in JSON syntax (*.pkr.json) is not supported yet: write it as *.pkr.hcl; a legacy JSON template has a name that ends in .json only");
+    insta::assert_snapshot!(Given::default().file("README.md", "x").file("x/t.pkr.hcl", "").file("y", "").bad(), @"no file of the bundle is a template: a template is *.pkr.hcl, *.pkr.json, or one JSON file with builders, at the root of the bundle; at the root there are README.md, y");
+    insta::assert_snapshot!(Given::default().file("t.pkr.json", "{}").bad(), @"t.pkr.json:1:1: the template has no build block: add a source block and a build block that names it");
     insta::assert_snapshot!(Given::default().file("t.json", json).bad(), @r#"t.json:1:1: the template has no builders: add "builders": [{ "type": "amazon-ebs", … }]"#);
     insta::assert_snapshot!(Given::hcl("").bad(), @"t.pkr.hcl:1:1: the template has no build block: add a source block and a build block that names it");
 }

@@ -14,32 +14,6 @@ const KNOWN: &[(u64, &str)] = &[
     (301, "the case comes without the value of a required variable"),
 ];
 
-/// Complaints that say nothing about the language: components and options that are made up or not there yet.
-pub(super) fn about_components(complaint: &str) -> bool {
-    [
-        "not supported yet",
-        "there is no provisioner",
-        "there is no post-processor",
-        "there is no builder",
-        "can't be used here",
-        "the bundle has no file",
-        "has no option",
-        "is missing",
-        "needs inline, script",
-        "needs source, sources",
-        "that is not NAME=value",
-        "var_files",
-        // Cases that are only parsed there have no builders; AMI names are "%s", filled in by Packer's tests.
-        "the template has no builders",
-        "ami_name must have 3 to 128 characters, \"%s\"",
-        "ami_name \"%s\" holds",
-        "deprecate_at must be a time such as 2027-01-31T00:00:00Z, this is \"%s\"",
-        "source_ami_filter is missing",
-    ]
-    .iter()
-    .any(|part| complaint.contains(part))
-}
-
 /// What a made-up component leads to: it does not exist here, or has other options.
 const MADE_UP: &[&str] = &[
     "not supported yet",

@@ -171,3 +171,27 @@ fn a_variables_fault_is_placed() {
     t.json:4:37: the variable "d" can't be evaluated: {{ vault … }} can't be used here; the server reads no Vault; give the value as a sensitive variable of the run
     "#);
 }
+
+#[test]
+fn hcl2_in_json_syntax_is_evaluated() {
+    let sources = r#"{"variable": {"name": {"type": "string", "default": "web"}, "n": {"type": "list(string)"}},
+      "locals": {"upper": "${upper(var.name)}"},
+      "source": {"amazon-ebs": {"a": {"ami_name": "${local.upper}-{{timestamp}}", "region": "us-east-1", "instance_type": "t3.micro",
+        "source_ami": "ami-1", "ssh_username": "u", "metadata_options": {"http_tokens": "required"}, "ami_regions": "${var.n}",
+        "dynamic": {"tag": {"for_each": {"k": "v"}, "content": {"key": "${tag.key}", "value": "${tag.value}"}}}}}}}"#;
+    let build = "build {\n  sources = [\"amazon-ebs.a\"]\n  provisioner \"shell\" {\n    inline = [\"x\"]\n  }\n}\n";
+    let given = Given::default().file("a.pkr.json", sources).file("b.pkr.hcl", build);
+    let evaluated = given.file("x.auto.pkrvars.json", r#"{"//": "a comment", "n": ["eu-west-1"]}"#).good();
+    let ebs = ebs(&evaluated.builds[0]);
+    assert_eq!((ebs.ami_name.as_str(), ebs.ami_regions.as_slice()), ("WEB-1709647629", &["eu-west-1".to_owned()][..]));
+    let bad = r#"{"source": {"amazon-ebs": {"a": {"ami_name": "${local.nope}", "regoin": "x"}}}, "build": {"sources": ["amazon-ebs.a"]}, "buidl": {}}"#;
+    insta::assert_snapshot!(Given::default().file("a.pkr.json", bad).bad(), @r#"
+    a.pkr.json:1:28: region is missing: name the region to build in, such as us-east-1
+    a.pkr.json:1:28: source_ami or source_ami_filter is missing: name the image to start from
+    a.pkr.json:1:28: instance_type is missing: name the machine to build on, such as t3.micro
+    a.pkr.json:1:28: ssh_username is missing: name the image's user, such as ubuntu, ec2-user or admin
+    a.pkr.json:1:55: there is no local "nope": declare it: locals { nope = … }
+    a.pkr.json:1:63: amazon-ebs has no option "regoin": did you mean "region"?
+    a.pkr.json:1:121: there is no block "buidl": did you mean "build"?
+    "#);
+}

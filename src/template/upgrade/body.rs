@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::actions::{Shared, Translator};
 use super::text::{Piece, quoted};
 use crate::domain::diagnostic::Diagnostic;
-use crate::template::hcl::syntax::lexer::symbols::{is_identifier_continue, is_identifier_start};
+use crate::template::hcl::syntax::lexer::is_identifier;
 use crate::template::json::hcl::is_component_block;
 use crate::template::options::{Content, Entry, Node};
 
@@ -98,10 +98,6 @@ pub fn value(node: &Node, translator: &mut Translator<'_, '_>) -> String {
             text
         }
     }
-}
-
-fn is_identifier(name: &str) -> bool {
-    name.starts_with(is_identifier_start) && name.chars().all(is_identifier_continue)
 }
 
 fn object_key(key: &str, translator: &mut Translator<'_, '_>) -> String {

@@ -6,7 +6,9 @@ use std::fmt::Write;
 use super::actions::{Place, Shared};
 use super::body::{self, option, sorted, string, strings, with};
 use super::names::Names;
+use crate::domain::diagnostic::Diagnostic;
 use crate::template::duration;
+use crate::template::hcl::syntax::lexer::is_identifier;
 use crate::template::json::template::{JsonTemplate, RawComponent};
 use crate::template::options::{Content, Entry, Node};
 
@@ -54,6 +56,20 @@ pub fn packer(template: &JsonTemplate) -> String {
         inner.push_str("}\n");
     }
     if inner.is_empty() { inner } else { format!("packer {{\n{inner}}}\n") }
+}
+
+/// Components whose type is none that HCL2 can write.
+#[must_use]
+pub fn unwritable(template: &JsonTemplate) -> Vec<Diagnostic> {
+    let components = template.builders.iter().chain(&template.provisioners).chain(&template.error_cleanup);
+    let components = components.chain(template.post_processors.iter().flatten());
+    let odd = components.filter(|component| !is_identifier(&component.type_name));
+    odd.map(|component| {
+        Diagnostic::error(format!("{:?} can't be a type in HCL2", component.type_name))
+            .with_detail("write the type itself, in letters, digits and -")
+            .at(Some(component.at.clone()))
+    })
+    .collect()
 }
 
 /// The data sources for secrets.

@@ -32,7 +32,8 @@ pub fn upgrade(source: &SourceFile, with_annotations: bool) -> Result<String, Ve
     if complaints.iter().any(Diagnostic::is_error) {
         return Err(placed(source, complaints));
     }
-    let (text, faults) = written(&template, with_annotations);
+    let (text, mut faults) = written(&template, with_annotations);
+    faults.extend(components::unwritable(&template));
     if !faults.is_empty() {
         return Err(placed(source, faults));
     }

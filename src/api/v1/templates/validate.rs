@@ -227,6 +227,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn data_sources_are_unknown_unless_they_are_asked() {
+        let (api, token) = builder().await;
+        let data =
+            "data \"http\" \"page\" {\n  url = \"http://127.0.0.1/\"\n}\nlocals {\n  page = data.http.page.body\n}\n";
+        let template = format!("{TEMPLATE}{data}");
+        let answer = api.post(&token, &format!("{PATH}?var.base=x"), HCL, template.clone()).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["valid"]), (200, &json!(true)), "{}", answer.text());
+        let asked = format!("{PATH}?var.base=x&evaluate_datasources=true");
+        let answer = api.post(&token, &asked, HCL, template).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(
+            answer.json()["valid"],
+            false,
+            "the server's configuration allows no such request: {}",
+            answer.text()
+        );
+        assert_eq!(api.post(&token, &asked, HCL, TEMPLATE).await.json()["valid"], true, "there are none to ask");
+    }
+
+    #[tokio::test]
     async fn what_the_account_does_not_allow_is_a_diagnostic() {
         let (api, token) = builder().await;
         let answer = api.post(&token, &format!("{PATH}?var.base=x&account=prod"), HCL, TEMPLATE).await;

@@ -140,7 +140,10 @@ impl Reader<'_> {
             let inside = schema.inside(labels.first().map(|label| &*label.text));
             let body = self.body(tree, inside, &format!("a {} block", schema.kind));
             let whole = span(kind.key_span).to(span(tree.span));
-            into.push(Item::Block(Block { kind: ident(kind), labels: labels.to_vec(), body, span: whole }));
+            // Many blocks may share the word; the last label is the block's own.
+            let own = labels.last().map_or(span(kind.key_span), |label| label.span);
+            let kind = Ident { name: Arc::from(kind.key.as_str()), span: own };
+            into.push(Item::Block(Block { kind, labels: labels.to_vec(), body, span: whole }));
         }
     }
 }

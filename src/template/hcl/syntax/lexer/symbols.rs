@@ -162,12 +162,12 @@ pub fn is_identifier(text: &str) -> bool {
 }
 
 /// Unicode's `ID_Start`, and `_`.
-pub(crate) fn is_identifier_start(c: char) -> bool {
+pub fn is_identifier_start(c: char) -> bool {
     c == '_' || unicode_ident::is_xid_start(c) || is_id_only(c)
 }
 
 /// Unicode's `ID_Continue`, and `-`.
-pub(crate) fn is_identifier_continue(c: char) -> bool {
+pub fn is_identifier_continue(c: char) -> bool {
     c == '-' || unicode_ident::is_xid_continue(c) || is_id_only(c)
 }
 
