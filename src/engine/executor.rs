@@ -314,6 +314,7 @@ impl<'s> Owner<'s> {
             log: self.log.for_step(&step.0),
             clock: self.journal.time(),
             started_at: fold.steps.get(step).and_then(|record| record.started_at),
+            committed: fold.committed,
             retries: fold.retries.get(step).copied().unwrap_or_default(),
             network: self.surroundings.network.clone(),
             lease: self.lease.clone(),

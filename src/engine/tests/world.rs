@@ -164,6 +164,8 @@ impl TestWorld {
             resume: None,
             kept_until: None,
             secrets_deleted: false,
+            staged: Vec::new(),
+            given_up: Vec::new(),
             writes: 0,
             written_by: Vec::new(),
             cancel_after: None,

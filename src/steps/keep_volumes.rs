@@ -1,0 +1,61 @@
+//! Volumes of `launch_block_device_mappings` that say `delete_on_termination = false`: they outlive a build that succeeds.
+//! They are looked up while they are attached; what is done with them is the commit's (`commit.rs`) and the launch's undo.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::Filter;
+use crate::domain::failure::Failure;
+use crate::engine::step::{Step, StepContext, StepResult};
+
+use super::{launch, retry};
+
+pub struct KeepVolumes;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Output {
+    pub volume_ids: Vec<String>,
+}
+
+#[async_trait]
+impl Step for KeepVolumes {
+    type Intent = Intent;
+    type Output = Output;
+
+    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent {})
+    }
+
+    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
+        let ebs = context.ebs()?;
+        let launched: launch::Output = context.output("launch")?;
+        let devices = ebs.launch_block_device_mappings.iter().filter(|device| device.outlives_build);
+        let devices: Vec<&String> = devices.map(|device| &device.device_name).collect();
+        let filters = [
+            Filter::new("attachment.instance-id", [&launched.instance_id]),
+            Filter::new("attachment.device", devices.iter().copied()),
+        ];
+        let found = retry::call(context, || context.cloud.find_volumes(&ebs.region, &filters)).await?;
+        if found.len() != devices.len() {
+            let message =
+                format!("Of the volumes that are to be kept, {} of {} are attached.", found.len(), devices.len());
+            return Err(Failure::cloud("volume-not-attached", message).into());
+        }
+        Ok(Output { volume_ids: found.into_iter().map(|volume| volume.id).collect() })
+    }
+}
+
+/// The volumes that stay, once the build is committed; before that all of them go with their machine.
+///
+/// # Errors
+/// When the journal's record can't be read.
+pub fn kept(context: &StepContext) -> Result<Vec<String>, Failure> {
+    if !context.committed {
+        return Ok(Vec::new());
+    }
+    let output: Option<Output> = context.output_if_any("keep_volumes")?;
+    Ok(output.map(|output| output.volume_ids).unwrap_or_default())
+}
