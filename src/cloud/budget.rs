@@ -37,7 +37,7 @@ pub struct Rate {
 /// The rates of an action by what it does. The defaults leave a good part of EC2's own limits to others.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimits {
-    /// `Describe…`, `Get…` and the like.
+    /// `Describe…`, `Get…`, `List…` and the like.
     pub describe: Rate,
     /// Everything that changes something, but launches.
     pub change: Rate,
@@ -61,7 +61,7 @@ impl RateLimits {
             "RunInstances" | "CreateFleet" => self.launch,
             // One a second is all that EC2 gives.
             "CopyImage" => Rate { per_second: self.change.per_second.min(0.8), ..self.change },
-            _ if ["Describe", "Get", "Decode"].iter().any(|verb| operation.starts_with(verb)) => self.describe,
+            _ if ["Describe", "Get", "List", "Decode"].iter().any(|verb| operation.starts_with(verb)) => self.describe,
             _ => self.change,
         }
     }
@@ -310,6 +310,7 @@ mod tests {
     fn actions_have_the_rate_of_what_they_do() {
         assert_eq!(LIMITS.of("DescribeInstances"), LIMITS.describe);
         assert_eq!(LIMITS.of("GetConsoleOutput"), LIMITS.describe);
+        assert_eq!(LIMITS.of("ListRoles"), LIMITS.describe);
         assert_eq!(LIMITS.of("RunInstances"), LIMITS.launch);
         assert_eq!(LIMITS.of("CreateFleet"), LIMITS.launch);
         assert_eq!(LIMITS.of("CreateLaunchTemplate"), LIMITS.change);

@@ -1,6 +1,7 @@
 //! What is launched: the machine of a build, by itself or by a fleet.
 
 use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
+use crate::domain::config::launch::{CapacityReservation, Placement};
 
 use super::Tags;
 
@@ -14,7 +15,7 @@ pub struct Machine {
     /// Name or ARN.
     pub iam_instance_profile: Option<String>,
     /// Not yet base64.
-    pub user_data: Option<String>,
+    pub user_data: Option<Vec<u8>>,
     pub block_devices: Vec<BlockDevice>,
     pub ebs_optimized: bool,
     pub shutdown_behavior: ShutdownBehavior,
@@ -30,37 +31,6 @@ pub struct Machine {
     pub instance_tags: Tags,
     pub volume_tags: Tags,
     pub interface_tags: Tags,
-}
-
-/// On what hardware. Nothing is sent of what is not set.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Placement {
-    /// `default`, `dedicated` or `host`.
-    pub tenancy: Option<String>,
-    pub host_id: Option<String>,
-    pub host_resource_group_arn: Option<String>,
-}
-
-impl Placement {
-    /// Whether nothing is set.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// Whether reserved capacity is used
-/// (`docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CapacityReservationSpecification.html`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CapacityReservation {
-    /// None, even where one would fit.
-    Never,
-    /// Any open one that fits.
-    Open,
-    /// This one, by its id.
-    Id(String),
-    /// One of this resource group, by its ARN.
-    Group(String),
 }
 
 /// One `RunInstances` request for one instance. A function of the frozen plan, so that repeating it is the same request.

@@ -8,21 +8,31 @@
 pub mod aws;
 pub mod budget;
 pub mod denial;
+mod disks;
 pub mod fake;
+mod identities;
+mod images;
 mod machine;
 mod spot;
 mod types;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::domain::config::launch::AssumeRole;
+
 use budget::AccountBudget;
 use denial::Denial;
+pub use disks::*;
+pub use identities::*;
+pub use images::*;
 pub use machine::*;
 pub use spot::*;
 pub use types::*;
+pub use values::*;
 
 /// Time limit of a call that changes the cloud, retries included.
 pub const MUTATION_LIMIT: Duration = Duration::from_secs(15);
@@ -84,9 +94,10 @@ pub struct CloudError {
 
 pub type CloudResult<T> = Result<T, CloudError>;
 
-/// One account. Ids and filters are EC2's. What only some steps need stands in traits of its own ([`Spot`]).
+/// One account. Ids and filters are EC2's. What only some steps need stands in traits of its own: [`Disks`],
+/// [`Identities`], [`ImageRules`], [`Spot`], [`Values`].
 #[async_trait]
-pub trait Cloud: Spot + Send + Sync {
+pub trait Cloud: Disks + Identities + ImageRules + Spot + Values + Send + Sync {
     /// The account's number, as STS tells it.
     async fn account_id(&self) -> CloudResult<String>;
 
@@ -105,6 +116,7 @@ pub trait Cloud: Spot + Send + Sync {
     async fn find_subnets(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Subnet>>;
     /// The default VPC's id.
     async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>>;
+    async fn find_vpcs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Vpc>>;
     async fn find_security_groups(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<SecurityGroup>>;
     async fn find_key_pairs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<KeyPair>>;
     async fn find_snapshots(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Snapshot>>;
@@ -112,6 +124,8 @@ pub trait Cloud: Spot + Send + Sync {
     async fn find_network_interfaces(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<NetworkInterface>>;
     /// What is known of an instance type, `None` when the region has no such type.
     async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>>;
+    /// The availability zones of the region that have an instance type.
+    async fn zones_offering(&self, region: &str, instance_type: &str) -> CloudResult<Vec<String>>;
     /// The end of the instance's console output, as text; empty when there is none yet.
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String>;
     /// Decodes the encoded part of a refusal ([`denial::encoded_part`]), where the role may.
@@ -132,6 +146,8 @@ pub trait Cloud: Spot + Send + Sync {
     async fn stop_instance(&self, region: &str, instance_id: &str) -> CloudResult<()>;
     async fn terminate_instance(&self, region: &str, instance_id: &str) -> CloudResult<()>;
     async fn set_ena_support(&self, region: &str, instance_id: &str, enabled: bool) -> CloudResult<()>;
+    /// Intel's older enhanced networking; it can't be taken back.
+    async fn set_sriov_support(&self, region: &str, instance_id: &str) -> CloudResult<()>;
     async fn delete_volume(&self, region: &str, volume_id: &str) -> CloudResult<()>;
     async fn delete_network_interface(&self, region: &str, interface_id: &str) -> CloudResult<()>;
     /// Returns the new image's id. A used name is `Duplicate`.
@@ -140,12 +156,6 @@ pub trait Cloud: Spot + Send + Sync {
     async fn copy_image(&self, region: &str, request: &NewImageCopy) -> CloudResult<String>;
     async fn deregister_image(&self, region: &str, image_id: &str) -> CloudResult<()>;
     async fn delete_snapshot(&self, region: &str, snapshot_id: &str) -> CloudResult<()>;
-    async fn share_image(&self, region: &str, image_id: &str, account_ids: &[String]) -> CloudResult<()>;
-    /// Lets the accounts make volumes of a snapshot.
-    async fn share_snapshot(&self, region: &str, snapshot_id: &str, account_ids: &[String]) -> CloudResult<()>;
-    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()>;
-    /// `ImdsSupport: v2.0`; it can't be taken back.
-    async fn require_imds_v2(&self, region: &str, image_id: &str) -> CloudResult<()>;
     async fn create_tags(&self, region: &str, resource_ids: &[String], tags: &Tags) -> CloudResult<()>;
     async fn delete_tags(&self, region: &str, resource_ids: &[String], keys: &[String]) -> CloudResult<()>;
 }
@@ -154,6 +164,9 @@ pub trait Cloud: Spot + Send + Sync {
 pub trait Accounts: Send + Sync {
     /// `None` when no account of this name is configured.
     fn account(&self, name: &str) -> Option<Arc<dyn Cloud>>;
+    /// What a role sees that the account's identity assumes for a template: an account of its own, maybe another one, which
+    /// draws on this one's rate budget. Nothing is sent before the first call. `None` when no account of this name is configured.
+    fn account_with_role(&self, name: &str, role: &AssumeRole) -> Option<Arc<dyn Cloud>>;
     /// The names of all configured accounts.
     fn names(&self) -> Vec<String>;
     /// The regions that builds of an account may use, as far as the configuration names them (where the janitor looks).

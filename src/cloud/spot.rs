@@ -6,6 +6,8 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use crate::domain::config::launch::SpotAllocation;
+
 use super::{CloudError, CloudErrorClass, CloudResult, Filter, Instance, Machine, Tags};
 
 /// Part of [`super::Cloud`].
@@ -52,8 +54,8 @@ pub struct NewFleet {
     pub launch_template_id: String,
     /// Types and places to choose from, at least one.
     pub offers: Vec<FleetOffer>,
-    /// `price-capacity-optimized`, `capacity-optimized`, `diversified` or `lowest-price`; `None`: EC2's default.
-    pub allocation_strategy: Option<String>,
+    /// `None`: EC2's default.
+    pub allocation_strategy: Option<SpotAllocation>,
     /// USD an hour, of each offer; `None`: at most the price on demand.
     pub max_price: Option<String>,
     pub fleet_tags: Tags,

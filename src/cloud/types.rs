@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::config::amazon_ebs::BlockDevice;
+
 /// Tag keys and values, in order.
 pub type Tags = Vec<(String, String)>;
 
@@ -55,8 +57,34 @@ pub struct Image {
     pub root_device_name: Option<String>,
     pub virtualization_type: String,
     pub ena_support: bool,
+    /// Its EBS devices.
+    pub devices: Vec<ImageDevice>,
+    /// Of its devices.
     pub snapshot_ids: Vec<String>,
+    /// Anybody may launch it.
+    pub public: bool,
+    /// When it is hidden from others' searches.
+    pub deprecation_time: Option<DateTime<Utc>>,
+    /// It can't be deregistered, also when that is because of a cooldown.
+    pub deregistration_protection: bool,
     pub tags: Tags,
+}
+
+/// An EBS device that instances of an image have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageDevice {
+    pub device_name: String,
+    /// `None`: the volume starts empty.
+    pub snapshot_id: Option<String>,
+    pub size_gib: Option<i32>,
+    /// `gp3`, …; empty when the cloud did not say.
+    pub volume_type: String,
+    /// A second.
+    pub iops: Option<i32>,
+    /// MiB/s.
+    pub throughput: Option<i32>,
+    pub encrypted: bool,
+    pub delete_on_termination: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +109,8 @@ pub struct Instance {
     pub private_dns: Option<String>,
     pub ipv6: Option<String>,
     pub availability_zone: Option<String>,
+    pub devices: Vec<InstanceDevice>,
+    /// Of its devices.
     pub volume_ids: Vec<String>,
     pub interface_ids: Vec<String>,
     /// `t3.micro`; empty when the cloud did not say.
@@ -92,6 +122,14 @@ pub struct Instance {
     /// When it was last started.
     pub launched_at: Option<DateTime<Utc>>,
     pub tags: Tags,
+}
+
+/// An EBS volume of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceDevice {
+    pub device_name: String,
+    pub volume_id: String,
+    pub delete_on_termination: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +178,9 @@ pub struct Snapshot {
     pub progress: Option<String>,
     /// Of the volume that it was made of: what the snapshot takes up at most.
     pub size_gib: Option<i32>,
+    pub encrypted: bool,
+    /// The key's ARN, when it is encrypted.
+    pub kms_key_id: Option<String>,
     pub created_at: Option<DateTime<Utc>>,
     pub tags: Tags,
 }
@@ -173,6 +214,14 @@ pub struct NetworkInterface {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vpc {
+    pub id: String,
+    pub is_default: bool,
+    pub cidr: String,
+    pub tags: Tags,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceType {
     pub name: String,
     /// `x86_64`, `arm64`, …
@@ -194,6 +243,8 @@ pub struct NewImage {
     pub description: String,
     /// The instance may be running; EC2 reboots it unless this is set.
     pub no_reboot: bool,
+    /// Devices that the image has besides the instance's, or other than it.
+    pub block_devices: Vec<BlockDevice>,
     pub image_tags: Tags,
     pub snapshot_tags: Tags,
 }
@@ -206,7 +257,10 @@ pub struct NewImageCopy {
     pub name: String,
     pub description: String,
     pub encrypted: Option<bool>,
+    /// A key of the region that is copied to.
     pub kms_key_id: Option<String>,
+    /// When the copy must be done, for a surcharge: a multiple of 15, at most 2,880. `None`: without a promise.
+    pub snapshot_copy_duration_minutes: Option<i32>,
     pub image_tags: Tags,
     pub snapshot_tags: Tags,
 }

@@ -42,6 +42,8 @@ pub enum StepKind {
     Check,
     KeyPair,
     SecurityGroup,
+    /// A role for this build alone, and the profile that hands it to the machine.
+    InstanceProfile,
     /// What a spot instance is launched of.
     LaunchTemplate,
     Launch,
@@ -83,6 +85,10 @@ pub enum StepKind {
     },
     /// Removes the image that the copies were made of.
     DropInterim,
+    /// Has EC2 keep instances of the AMI in one region half started.
+    FastLaunch {
+        region: String,
+    },
     /// The `file` builder's file.
     MakeFile,
     /// Who may use the AMI in one region, whether it needs `IMDSv2`, until when it is not deprecated.
@@ -115,10 +121,13 @@ impl StepKind {
     #[must_use]
     pub fn effect(&self) -> Effect {
         match self {
-            Self::KeyPair | Self::SecurityGroup | Self::LaunchTemplate | Self::Launch | Self::LaunchSpot => {
-                Effect::Temporary
-            }
-            Self::CreateImage | Self::Copy { .. } => Effect::Artifact,
+            Self::KeyPair
+            | Self::SecurityGroup
+            | Self::InstanceProfile
+            | Self::LaunchTemplate
+            | Self::Launch
+            | Self::LaunchSpot => Effect::Temporary,
+            Self::CreateImage | Self::Copy { .. } | Self::FastLaunch { .. } => Effect::Artifact,
             _ => Effect::Nothing,
         }
     }
@@ -205,6 +214,7 @@ impl StepKind {
             Self::Check => "check".into(),
             Self::KeyPair => "key_pair".into(),
             Self::SecurityGroup => "security_group".into(),
+            Self::InstanceProfile => "instance_profile".into(),
             Self::LaunchTemplate => "launch_template".into(),
             // Later steps ask for what it made by this name.
             Self::Launch | Self::LaunchSpot => "launch".into(),
@@ -225,6 +235,7 @@ impl StepKind {
             Self::WaitImage => "wait_image".into(),
             Self::Copy { region } => format!("copy:{region}"),
             Self::WaitCopy { region } => format!("wait_copy:{region}"),
+            Self::FastLaunch { region } => format!("fast_launch:{region}"),
             Self::DropInterim => "drop_interim".into(),
             Self::Share { region } => format!("share:{region}"),
         })

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{Filter, Image, ImageQuery};
+use crate::cloud::{CloudErrorClass, Filter, Image, ImageQuery};
 use crate::domain::config::AmazonEbs;
 use crate::domain::failure::Failure;
 use crate::domain::image::SourceImage;
@@ -65,6 +65,7 @@ impl Step for Check {
             name_is_free(context, ebs),
             regions_exist(context, ebs),
             deprecation_lies_ahead(context, ebs),
+            profile_exists(context, ebs),
         )?;
         image_fits(ebs, &image)?;
         instance_types_fit(context, ebs, &image).await?;
@@ -88,6 +89,27 @@ impl Step for Check {
             subnet_ids: subnets.into_iter().map(|subnet| subnet.id).collect(),
             security_group_ids,
         })
+    }
+}
+
+async fn profile_exists(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> {
+    let Some(profile) = ebs.iam_instance_profile.as_ref().filter(|_| !ebs.skip_profile_validation) else {
+        return Ok(());
+    };
+    // Given by its name or its ARN, which ends in the name.
+    let name = profile.rsplit('/').next().unwrap_or(profile);
+    let found = retry::passing(context, |_| false, || context.cloud.instance_profile(&ebs.region, name)).await?;
+    match found {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => {
+            let message = format!("The account has no instance profile {profile:?} (iam_instance_profile).");
+            Err(Failure::user("instance-profile-not-found", message)
+                .with_advice("Check the name, or set skip_profile_validation = true.")
+                .into())
+        }
+        // Who may launch with it need not be allowed to look at it.
+        Err(error) if error.class == CloudErrorClass::Unauthorized => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -60,6 +60,7 @@ async fn amazon(context: &StepContext) -> StepResult<CommitRecord> {
         context.log.say(&format!("Volumes that stay: {}", kept.volume_ids.join(", "))).await;
         retry::set_on_new(context, || context.cloud.delete_tags(region, &kept.volume_ids, &keys)).await?;
     }
+    protect(context, &copies).await?;
     let checked: Checked = context.output("check")?;
     let mut image_tags = image_tags::image_tags(context)?;
     image_tags.retain(|(key, _)| key != tags::TEMPORARY);
@@ -78,6 +79,17 @@ async fn amazon(context: &StepContext) -> StepResult<CommitRecord> {
         files: Vec::new(),
         artifact_id,
     })
+}
+
+/// The very last thing: nobody can remove what is protected, and with a cooldown not even who takes the protection off.
+async fn protect(context: &StepContext, copies: &[ImageCopy]) -> StepResult<()> {
+    let Some(protection) = context.ebs()?.keeping.deregistration_protection else { return Ok(()) };
+    for copy in copies {
+        let (region, id) = (&copy.region, &copy.ami_id);
+        context.log.say(&format!("Protecting {id} in {region} from being deregistered")).await;
+        retry::set_on_new(context, || context.cloud.protect_image(region, id, protection.with_cooldown)).await?;
+    }
+    Ok(())
 }
 
 fn copies(context: &StepContext) -> Result<Vec<ImageCopy>, Failure> {

@@ -46,6 +46,7 @@ impl Step for CreateImage {
             description: image_tags::render(context, &ebs.ami_description)?,
             // What is stopped is at rest; a spot instance, which can't be, comes to rest by a reboot.
             no_reboot: ebs.spot.is_none(),
+            block_devices: ebs.ami_block_device_mappings.clone(),
             image_tags: image_tags::image_tags(context)?,
             snapshot_tags: image_tags::snapshot_tags(context)?,
         };

@@ -11,7 +11,7 @@ use crate::domain::failure::Failure;
 use crate::engine::step::StepContext;
 
 use super::check::Checked;
-use super::{finding, image_tags, key_pair, security_group};
+use super::{finding, image_tags, instance_profile, key_pair, security_group};
 
 /// The name of everything that is launched.
 pub const NAME: &str = "Ingot Builder";
@@ -25,13 +25,14 @@ pub fn machine(context: &StepContext) -> Result<Machine, Failure> {
     let checked: Checked = context.output("check")?;
     let key: Option<key_pair::Output> = context.output_if_any("key_pair")?;
     let own_key = ebs.communicator.own_key.as_ref().and_then(|own| own.keypair_name.clone());
+    let profile: Option<instance_profile::Output> = context.output_if_any("instance_profile")?;
     let instance_tags = finding::temporary_tags(context, NAME, &image_tags::run_tags(context)?);
     Ok(Machine {
         image_id: checked.source.ami_id.clone(),
         key_name: key.map(|key| key.key_name).or(own_key),
         security_group_ids: groups(context, ebs, &checked)?,
         associate_public_ip_address: ebs.associate_public_ip_address,
-        iam_instance_profile: ebs.iam_instance_profile.clone(),
+        iam_instance_profile: ebs.iam_instance_profile.clone().or(profile.map(|profile| profile.name)),
         user_data: user_data(ebs)?,
         block_devices: block_devices(ebs, &checked)?,
         ebs_optimized: ebs.ebs_optimized,

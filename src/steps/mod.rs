@@ -10,8 +10,10 @@ mod connect;
 mod copy;
 mod create_image;
 mod deregister;
+mod fast_launch;
 mod finding;
 mod image_tags;
+mod instance_profile;
 mod keep_volumes;
 mod key_pair;
 mod launch;
@@ -53,6 +55,7 @@ impl StepRegistry for Steps {
             StepKind::Check => Box::new(check::Check),
             StepKind::KeyPair => Box::new(key_pair::MakeKeyPair),
             StepKind::SecurityGroup => Box::new(security_group::MakeSecurityGroup),
+            StepKind::InstanceProfile => Box::new(instance_profile::MakeInstanceProfile),
             StepKind::LaunchTemplate => Box::new(spot::MakeLaunchTemplate),
             StepKind::Launch => Box::new(launch::Launch),
             StepKind::LaunchSpot => Box::new(spot::LaunchSpot),
@@ -75,6 +78,7 @@ impl StepRegistry for Steps {
             StepKind::WaitImage => Box::new(wait_image::WaitImage::of_build()),
             StepKind::Copy { region } => Box::new(copy::Copy { region: region.clone() }),
             StepKind::WaitCopy { region } => Box::new(wait_image::WaitImage::of_copy(region)),
+            StepKind::FastLaunch { region } => Box::new(fast_launch::FastLaunch { region: region.clone() }),
             StepKind::DropInterim => Box::new(deregister::DropInterim),
             StepKind::Share { region } => Box::new(share::Share { region: region.clone() }),
         }

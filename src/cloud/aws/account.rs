@@ -22,7 +22,7 @@ use crate::cloud::denial::Denial;
 use crate::cloud::{
     Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, KeyPair,
     NetworkInterface, NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags,
-    Volume,
+    Volume, Vpc,
 };
 
 /// The most that EC2 puts on a page of most lists.
@@ -50,6 +50,15 @@ impl AwsAccount {
     ) -> Self {
         let clients = Mutex::new(HashMap::new());
         Self { name: name.to_owned(), expected_id, config, own_region, clients, id: OnceCell::new(), budget }
+    }
+
+    /// The same account's clients and budget with another identity.
+    pub(super) fn with_identity(&self, identity: impl FnOnce(&SdkConfig) -> SdkConfig) -> Self {
+        Self::new(&self.name, None, identity(&self.config), self.own_region.clone(), self.budget.clone())
+    }
+
+    pub(super) fn config(&self) -> &SdkConfig {
+        &self.config
     }
 
     pub(super) fn client(&self, region: &str) -> Client {
@@ -91,21 +100,6 @@ impl AwsAccount {
             _ => Ok(id),
         }
     }
-
-    async fn image_attribute(
-        &self,
-        region: &str,
-        image_id: &str,
-        set: impl Fn(
-            aws_sdk_ec2::operation::modify_image_attribute::builders::ModifyImageAttributeFluentBuilder,
-        ) -> aws_sdk_ec2::operation::modify_image_attribute::builders::ModifyImageAttributeFluentBuilder
-        + Send
-        + Sync,
-    ) -> CloudResult<()> {
-        let client = self.client(region);
-        let call = self.call("ModifyImageAttribute", region);
-        call.change(|| set(client.modify_image_attribute().image_id(image_id)).send()).await.map(drop)
-    }
 }
 
 #[async_trait]
@@ -146,11 +140,13 @@ impl Cloud for AwsAccount {
     }
 
     async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>> {
-        let client = self.client(region);
-        let wanted = filters(&[Filter::new("is-default", ["true"])]);
-        let call = self.call("DescribeVpcs", region);
-        let answer = call.read(|| client.describe_vpcs().set_filters(wanted.clone()).send()).await?;
-        Ok(answer.vpcs().first().and_then(ec2::Vpc::vpc_id).map(str::to_owned))
+        let found = self.find_vpcs(region, &[Filter::new("is-default", ["true"])]).await?;
+        Ok(found.into_iter().next().map(|vpc| vpc.id))
+    }
+
+    async fn find_vpcs(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<Vpc>> {
+        let request = self.client(region).describe_vpcs().set_filters(filters(wanted)).max_results(PAGE);
+        all_pages!(self.call("DescribeVpcs", region), request, vpcs, convert::vpc)
     }
 
     async fn find_security_groups(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<SecurityGroup>> {
@@ -193,6 +189,18 @@ impl Cloud for AwsAccount {
         let found =
             answer.instance_types().iter().map(convert::instance_type).find(|found| found.name == instance_type);
         Ok(found)
+    }
+
+    async fn zones_offering(&self, region: &str, instance_type: &str) -> CloudResult<Vec<String>> {
+        let request = self
+            .client(region)
+            .describe_instance_type_offerings()
+            .location_type(ec2::LocationType::AvailabilityZone)
+            .set_filters(filters(&[Filter::new("instance-type", [instance_type])]))
+            .max_results(PAGE);
+        let call = self.call("DescribeInstanceTypeOfferings", region);
+        let zone = |offering: &ec2::InstanceTypeOffering| offering.location().unwrap_or_default().to_owned();
+        all_pages!(call, request, instance_type_offerings, zone)
     }
 
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String> {
@@ -308,6 +316,13 @@ impl Cloud for AwsAccount {
         self.call("ModifyInstanceAttribute", region).change(|| request.clone().send()).await.map(drop)
     }
 
+    async fn set_sriov_support(&self, region: &str, instance_id: &str) -> CloudResult<()> {
+        let client = self.client(region);
+        let value = ec2::AttributeValue::builder().value("simple").build();
+        let request = client.modify_instance_attribute().instance_id(instance_id).sriov_net_support(value);
+        self.call("ModifyInstanceAttribute", region).change(|| request.clone().send()).await.map(drop)
+    }
+
     async fn delete_volume(&self, region: &str, volume_id: &str) -> CloudResult<()> {
         let client = self.client(region);
         let removed = self
@@ -340,6 +355,7 @@ impl Cloud for AwsAccount {
                 .name(&request.name)
                 .set_description(description(&request.description))
                 .no_reboot(request.no_reboot)
+                .set_block_device_mappings(launch::block_devices(&request.block_devices))
                 .set_tag_specifications(image_tags(&request.image_tags, &request.snapshot_tags))
                 .send()
         };
@@ -360,6 +376,7 @@ impl Cloud for AwsAccount {
                 .set_description(description(&request.description))
                 .set_encrypted(request.encrypted)
                 .set_kms_key_id(request.kms_key_id.clone())
+                .set_snapshot_copy_completion_duration_minutes(request.snapshot_copy_duration_minutes.map(i64::from))
                 .set_tag_specifications(image_tags(&request.image_tags, &request.snapshot_tags))
                 .send()
         };
@@ -379,34 +396,6 @@ impl Cloud for AwsAccount {
         let call = self.call("DeleteSnapshot", region);
         let removed = call.change(|| client.delete_snapshot().snapshot_id(snapshot_id).send()).await.map(drop);
         unless_gone(removed, self.find_snapshots(region, &[Filter::new("snapshot-id", [snapshot_id])])).await
-    }
-
-    async fn share_image(&self, region: &str, image_id: &str, account_ids: &[String]) -> CloudResult<()> {
-        let permissions =
-            account_ids.iter().map(|id| ec2::LaunchPermission::builder().user_id(id).build()).collect::<Vec<_>>();
-        let added = ec2::LaunchPermissionModifications::builder().set_add(Some(permissions)).build();
-        self.image_attribute(region, image_id, |call| call.launch_permission(added.clone())).await
-    }
-
-    async fn share_snapshot(&self, region: &str, snapshot_id: &str, account_ids: &[String]) -> CloudResult<()> {
-        let request = self
-            .client(region)
-            .modify_snapshot_attribute()
-            .snapshot_id(snapshot_id)
-            .attribute(ec2::SnapshotAttributeName::CreateVolumePermission)
-            .operation_type(ec2::OperationType::Add)
-            .set_user_ids(Some(account_ids.to_vec()));
-        self.call("ModifySnapshotAttribute", region).change(|| request.clone().send()).await.map(drop)
-    }
-
-    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()> {
-        let value = ec2::AttributeValue::builder().value(description).build();
-        self.image_attribute(region, image_id, |call| call.description(value.clone())).await
-    }
-
-    async fn require_imds_v2(&self, region: &str, image_id: &str) -> CloudResult<()> {
-        let value = ec2::AttributeValue::builder().value("v2.0").build();
-        self.image_attribute(region, image_id, |call| call.imds_support(value.clone())).await
     }
 
     async fn create_tags(&self, region: &str, resource_ids: &[String], tags: &Tags) -> CloudResult<()> {
@@ -443,11 +432,11 @@ fn own_image(id: &str) -> ImageQuery {
     ImageQuery { owners: vec!["self".into()], filters: vec![Filter::new("image-id", [id])], include_deprecated: true }
 }
 
-fn description(text: &str) -> Option<String> {
+pub(super) fn description(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn image_tags(image: &Tags, snapshots: &Tags) -> Option<Vec<ec2::TagSpecification>> {
+pub(super) fn image_tags(image: &Tags, snapshots: &Tags) -> Option<Vec<ec2::TagSpecification>> {
     tag_specifications([(ec2::ResourceType::Image, image), (ec2::ResourceType::Snapshot, snapshots)])
 }
 

@@ -22,11 +22,21 @@ struct Limits {
     attempt: Duration,
     attempts: u32,
     changes: bool,
+    /// It may be sent again when an attempt may have landed.
+    twice: bool,
 }
 
-const READ: Limits =
-    Limits { total: Duration::from_secs(30), attempt: Duration::from_secs(10), attempts: 5, changes: false };
-const CHANGE: Limits = Limits { total: MUTATION_LIMIT, attempt: Duration::from_secs(6), attempts: 8, changes: true };
+const READ: Limits = Limits {
+    total: Duration::from_secs(30),
+    attempt: Duration::from_secs(10),
+    attempts: 5,
+    changes: false,
+    twice: true,
+};
+const CHANGE: Limits =
+    Limits { total: MUTATION_LIMIT, attempt: Duration::from_secs(6), attempts: 8, changes: true, twice: true };
+/// For what would then be made twice.
+const CHANGE_ONCE: Limits = Limits { twice: false, ..CHANGE };
 
 /// An attempt with less time than this is not begun.
 const LEAST_ATTEMPT: Duration = Duration::from_secs(1);
@@ -60,8 +70,7 @@ impl Call<'_> {
         .await
     }
 
-    /// Sends a request that changes the cloud; all of it ends within [`MUTATION_LIMIT`]. Every such request of ours may be
-    /// sent twice: it carries a token, names what it makes, or says how things shall be.
+    /// Sends a request that changes the cloud; all of it ends within [`MUTATION_LIMIT`]. Such a request may be sent twice: it carries a token, names what it makes, or says how things shall be.
     pub(super) async fn change<T, E, F, S>(&self, send: S) -> CloudResult<T>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -69,12 +78,34 @@ impl Call<'_> {
         S: Fn() -> F + Send + Sync,
         T: Send,
     {
+        self.change_within(CHANGE, send).await
+    }
+
+    /// The same for the few requests that would make a second thing when sent twice: repeated only when an attempt surely
+    /// had no effect.
+    pub(super) async fn change_once<T, E, F, S>(&self, send: S) -> CloudResult<T>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+        S: Fn() -> F + Send + Sync,
+        T: Send,
+    {
+        self.change_within(CHANGE_ONCE, send).await
+    }
+
+    async fn change_within<T, E, F, S>(&self, limits: Limits, send: S) -> CloudResult<T>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+        S: Fn() -> F + Send + Sync,
+        T: Send,
+    {
         let repeats = AtomicBool::new(false);
-        persist(CHANGE, self.operation, || {
+        persist(limits, self.operation, || {
             if repeats.swap(true, Ordering::Relaxed) {
                 self.count();
             }
-            self.attempt(CHANGE, Box::pin(send()))
+            self.attempt(limits, Box::pin(send()))
         })
         .await
     }
@@ -167,10 +198,11 @@ impl SoFar {
         self.attempts += 1;
         self.in_doubt |= error.class == CloudErrorClass::UnknownOutcome;
         let pause = pause(self.attempts, error.class);
-        let again = matches!(
-            error.class,
-            CloudErrorClass::Throttled | CloudErrorClass::Unavailable | CloudErrorClass::UnknownOutcome
-        );
+        let again = match error.class {
+            CloudErrorClass::Throttled | CloudErrorClass::Unavailable => true,
+            CloudErrorClass::UnknownOutcome => limits.twice,
+            _ => false,
+        };
         if again && self.attempts < limits.attempts && elapsed + pause + LEAST_ATTEMPT <= limits.total {
             return Ok(pause);
         }
@@ -181,7 +213,7 @@ impl SoFar {
 /// After an attempt whose outcome is unknown, a later refusal does not make it known. Two answers do: the name is there
 /// (whose it is, the caller looks up), and what was to be removed is not there any more.
 fn final_error(mut error: CloudError, in_doubt: bool) -> CloudError {
-    let removes = ["Delete", "Deregister", "Terminate"].iter().any(|verb| error.operation.starts_with(verb));
+    let removes = ["Delete", "Deregister", "Remove", "Terminate"].iter().any(|verb| error.operation.starts_with(verb));
     let known = error.class == CloudErrorClass::Duplicate || (removes && error.class == CloudErrorClass::NotFound);
     if in_doubt && !known {
         error.class = CloudErrorClass::UnknownOutcome;
@@ -264,6 +296,13 @@ mod tests {
         }
         let (class, attempts, _) = run(CHANGE, "RunInstances", QUICK, &[UnknownOutcome]);
         assert_eq!((class, attempts), (None, 2));
+    }
+
+    #[test]
+    fn what_would_be_made_twice_is_not_sent_again_in_doubt() {
+        assert_eq!(run(CHANGE_ONCE, "CreateSnapshot", QUICK, &[UnknownOutcome]).1, 1);
+        let (class, attempts, _) = run(CHANGE_ONCE, "CreateSnapshot", QUICK, &[Throttled, Unavailable]);
+        assert_eq!((class, attempts), (None, 3));
     }
 
     #[test]

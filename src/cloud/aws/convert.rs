@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 
 use crate::cloud::{
-    Filter, Image, ImageState, Instance, InstanceState, InstanceType, KeyPair, LaunchTemplate, NetworkInterface,
-    SecurityGroup, Snapshot, Subnet, Tags, Volume,
+    Filter, Image, ImageDevice, ImageState, Instance, InstanceDevice, InstanceState, InstanceType, KeyPair,
+    LaunchTemplate, NetworkInterface, SecurityGroup, Snapshot, Subnet, Tags, Volume, Vpc,
 };
 
 /// What is kept of a console's output, in bytes (as much as EC2 keeps).
@@ -44,7 +44,7 @@ fn text(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
 }
 
-fn time(time: Option<&primitives::DateTime>) -> Option<DateTime<Utc>> {
+pub(super) fn time(time: Option<&primitives::DateTime>) -> Option<DateTime<Utc>> {
     time.and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()))
 }
 
@@ -63,7 +63,7 @@ fn reason(reason: Option<&ec2::StateReason>) -> Option<String> {
 }
 
 pub(super) fn image(image: &ec2::Image) -> Image {
-    let snapshots = image.block_device_mappings().iter().filter_map(|device| device.ebs()?.snapshot_id());
+    let devices: Vec<ImageDevice> = image.block_device_mappings().iter().filter_map(image_device).collect();
     Image {
         id: text(image.image_id()),
         name: text(image.name()),
@@ -85,13 +85,44 @@ pub(super) fn image(image: &ec2::Image) -> Image {
         root_device_name: some(image.root_device_name()),
         virtualization_type: text(image.virtualization_type().map(ec2::VirtualizationType::as_str)),
         ena_support: image.ena_support().unwrap_or_default(),
-        snapshot_ids: snapshots.map(str::to_owned).collect(),
+        snapshot_ids: devices.iter().filter_map(|device| device.snapshot_id.clone()).collect(),
+        devices,
+        public: image.public().unwrap_or_default(),
+        deprecation_time: image
+            .deprecation_time()
+            .and_then(|at| DateTime::parse_from_rfc3339(at).ok())
+            .map(|at| at.to_utc()),
+        // `disabled`, `enabled-without-cooldown` and the like; while a cooldown lasts it is not `disabled`.
+        deregistration_protection: image.deregistration_protection().is_some_and(|state| state != "disabled"),
         tags: from_tags(image.tags()),
     }
 }
 
+fn image_device(device: &ec2::BlockDeviceMapping) -> Option<ImageDevice> {
+    let volume = device.ebs()?;
+    Some(ImageDevice {
+        device_name: text(device.device_name()),
+        snapshot_id: some(volume.snapshot_id()),
+        size_gib: volume.volume_size(),
+        volume_type: text(volume.volume_type().map(ec2::VolumeType::as_str)),
+        iops: volume.iops(),
+        throughput: volume.throughput(),
+        encrypted: volume.encrypted().unwrap_or_default(),
+        delete_on_termination: volume.delete_on_termination().unwrap_or_default(),
+    })
+}
+
+fn instance_device(device: &ec2::InstanceBlockDeviceMapping) -> Option<InstanceDevice> {
+    let volume = device.ebs()?;
+    Some(InstanceDevice {
+        device_name: text(device.device_name()),
+        volume_id: some(volume.volume_id())?,
+        delete_on_termination: volume.delete_on_termination().unwrap_or_default(),
+    })
+}
+
 pub(super) fn instance(instance: &ec2::Instance) -> Instance {
-    let volumes = instance.block_device_mappings().iter().filter_map(|device| device.ebs()?.volume_id());
+    let devices: Vec<InstanceDevice> = instance.block_device_mappings().iter().filter_map(instance_device).collect();
     let interfaces = instance.network_interfaces();
     let ipv6 = || {
         interfaces
@@ -117,7 +148,8 @@ pub(super) fn instance(instance: &ec2::Instance) -> Instance {
         private_dns: some(instance.private_dns_name()),
         ipv6: some(instance.ipv6_address()).or_else(ipv6),
         availability_zone: some(instance.placement().and_then(ec2::Placement::availability_zone)),
-        volume_ids: volumes.map(str::to_owned).collect(),
+        volume_ids: devices.iter().map(|device| device.volume_id.clone()).collect(),
+        devices,
         interface_ids: interfaces.iter().filter_map(|interface| some(interface.network_interface_id())).collect(),
         instance_type: text(instance.instance_type().map(ec2::InstanceType::as_str)),
         key_name: some(instance.key_name()),
@@ -147,6 +179,15 @@ pub(super) fn subnet(subnet: &ec2::Subnet) -> Subnet {
     }
 }
 
+pub(super) fn vpc(vpc: &ec2::Vpc) -> Vpc {
+    Vpc {
+        id: text(vpc.vpc_id()),
+        is_default: vpc.is_default().unwrap_or_default(),
+        cidr: text(vpc.cidr_block()),
+        tags: from_tags(vpc.tags()),
+    }
+}
+
 pub(super) fn security_group(group: &ec2::SecurityGroup) -> SecurityGroup {
     SecurityGroup {
         id: text(group.group_id()),
@@ -172,6 +213,8 @@ pub(super) fn snapshot(snapshot: &ec2::Snapshot) -> Snapshot {
         state: text(snapshot.state().map(ec2::SnapshotState::as_str)),
         progress: some(snapshot.progress()),
         size_gib: snapshot.volume_size(),
+        encrypted: snapshot.encrypted().unwrap_or_default(),
+        kms_key_id: some(snapshot.kms_key_id()),
         created_at: time(snapshot.start_time()),
         tags: from_tags(snapshot.tags()),
     }
@@ -247,6 +290,23 @@ mod tests {
         assert_eq!(make("Server.SpotInstanceTermination", "gone").unwrap(), "Server.SpotInstanceTermination: gone");
         assert_eq!(make("Client.X", "Client.X: why").unwrap(), "Client.X: why");
         assert_eq!(make("", ""), None);
+    }
+
+    #[test]
+    fn an_image_tells_its_devices_and_how_it_is_kept() {
+        let volume = ec2::EbsBlockDevice::builder().snapshot_id("snap-1").volume_size(8).encrypted(true).build();
+        let made = ec2::Image::builder()
+            .block_device_mappings(ec2::BlockDeviceMapping::builder().device_name("/dev/xvda").ebs(volume).build())
+            .block_device_mappings(ec2::BlockDeviceMapping::builder().device_name("/dev/sdb").virtual_name("e").build())
+            .deprecation_time("2027-01-02T03:04:00.000Z")
+            .deregistration_protection("enabled-with-cooldown");
+        let plain = image(&made.clone().deregistration_protection("disabled").build());
+        assert!(!plain.deregistration_protection && !plain.public);
+        let kept = image(&made.build());
+        assert!(kept.deregistration_protection);
+        assert_eq!(kept.deprecation_time.unwrap().to_rfc3339(), "2027-01-02T03:04:00+00:00");
+        assert_eq!((kept.devices.len(), kept.snapshot_ids), (1, vec!["snap-1".to_owned()]));
+        assert!(kept.devices[0].encrypted && !kept.devices[0].delete_on_termination);
     }
 
     #[test]

@@ -23,10 +23,22 @@ const CODES: &[(CloudErrorClass, &[&str])] = &[
             // Deregistered, or not yet usable.
             "InvalidAMIID.Unavailable",
             "ResourceNotFound",
+            "ResourceNotFoundException",
+            "NoSuchEntity",
+            "ParameterNotFound",
+            "ParameterVersionNotFound",
         ],
     ),
     // The token was used for another request: like a name that is taken, what it made has to be looked up.
-    (Duplicate, &["IdempotentParameterMismatch", "IdempotentInstanceTerminated", "InvalidIdempotencyToken"]),
+    (
+        Duplicate,
+        &[
+            "IdempotentParameterMismatch",
+            "IdempotentInstanceTerminated",
+            "InvalidIdempotencyToken",
+            "EntityAlreadyExists",
+        ],
+    ),
     (
         Throttled,
         &[
@@ -73,6 +85,8 @@ const CODES: &[(CloudErrorClass, &[&str])] = &[
             "MaxSpotFleetRequestCountExceeded",
             // The price of the moment is higher.
             "SpotMaxPriceTooLow",
+            // IAM's.
+            "LimitExceeded",
         ],
     ),
     (
@@ -114,6 +128,9 @@ const CODES: &[(CloudErrorClass, &[&str])] = &[
             "ResourceInUse",
             "ResourceInUseException",
             "ConcurrentTagAccess",
+            "ConcurrentModification",
+            "DeleteConflict",
+            "EntityTemporarilyUnmodifiable",
             "InstanceAlreadyLinked",
         ],
     ),
@@ -135,6 +152,12 @@ pub(super) fn class_of(code: &str, message: &str, status: u16, changes: bool) ->
     // "Your requested instance type is not supported in your requested Availability Zone": another zone has it.
     if code == "Unsupported" && message.contains("Availability Zone") {
         return Capacity;
+    }
+    // A new instance profile is unknown to EC2 for some seconds, and so is the role in it.
+    if code == "InvalidParameterValue"
+        && (message.contains("Invalid IAM Instance Profile") || message.contains("no associated IAM Roles"))
+    {
+        return NotFound;
     }
     match code.rsplit('.').next().unwrap_or(code) {
         "NotFound" | "NotFoundException" => return NotFound,
@@ -266,6 +289,12 @@ mod tests {
             ("InvalidAMIName.Duplicate", 400, Duplicate),
             ("IdempotentParameterMismatch", 400, Duplicate),
             ("InvalidLaunchTemplateId.NotFound", 400, NotFound),
+            ("NoSuchEntity", 404, NotFound),
+            ("ParameterNotFound", 400, NotFound),
+            ("ResourceNotFoundException", 400, NotFound),
+            ("EntityAlreadyExists", 409, Duplicate),
+            ("LimitExceeded", 409, Capacity),
+            ("DeleteConflict", 409, Busy),
             ("InvalidLaunchTemplateName.NotFoundException", 400, NotFound),
             ("InvalidLaunchTemplateName.AlreadyExistsException", 400, Duplicate),
             ("RequestLimitExceeded", 503, Throttled),
@@ -314,6 +343,16 @@ mod tests {
         let message = "Your requested instance type (t3.micro) is not supported in your requested Availability Zone (us-east-1e).";
         assert_eq!(class_of("Unsupported", message, 400, true), Capacity);
         assert_eq!(class_of("Unsupported", "The operation is not supported.", 400, true), Invalid);
+    }
+
+    #[test]
+    fn a_profile_that_ec2_does_not_know_yet_is_not_found() {
+        for message in [
+            "Value (web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+            "IAM Instance Profile \"arn:aws:iam::1:instance-profile/web\" has no associated IAM Roles",
+        ] {
+            assert_eq!(class_of("InvalidParameterValue", message, 400, true), NotFound);
+        }
     }
 
     #[test]

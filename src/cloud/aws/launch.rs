@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::convert::tag_specifications;
-use crate::cloud::{CapacityReservation, Machine, NewInstance};
+use crate::cloud::{Machine, NewInstance};
 use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
+use crate::domain::config::launch::{CapacityReservation, Placement};
 
 pub(super) fn run_instances(client: &Client, request: &NewInstance) -> RunInstancesFluentBuilder {
     let machine = &request.machine;
@@ -69,7 +70,7 @@ pub(super) fn shutdown_behavior(behavior: ShutdownBehavior) -> ec2::ShutdownBeha
 
 fn placement(request: &NewInstance) -> Option<ec2::Placement> {
     let wanted = &request.machine.placement;
-    if request.availability_zone.is_none() && wanted.is_empty() {
+    if request.availability_zone.is_none() && *wanted == Placement::default() {
         return None;
     }
     let placement = ec2::Placement::builder()
@@ -84,7 +85,7 @@ fn capacity_reservation(wanted: &CapacityReservation) -> ec2::CapacityReservatio
     use ec2::CapacityReservationPreference as Preference;
     let builder = ec2::CapacityReservationSpecification::builder();
     match wanted {
-        CapacityReservation::Never => builder.capacity_reservation_preference(Preference::None).build(),
+        CapacityReservation::None => builder.capacity_reservation_preference(Preference::None).build(),
         CapacityReservation::Open => builder.capacity_reservation_preference(Preference::Open).build(),
         target => builder.set_capacity_reservation_target(reservation_target(target)).build(),
     }
@@ -94,7 +95,7 @@ fn capacity_reservation(wanted: &CapacityReservation) -> ec2::CapacityReservatio
 pub(super) fn reservation_target(wanted: &CapacityReservation) -> Option<ec2::CapacityReservationTarget> {
     let target = ec2::CapacityReservationTarget::builder();
     match wanted {
-        CapacityReservation::Never | CapacityReservation::Open => None,
+        CapacityReservation::None | CapacityReservation::Open => None,
         CapacityReservation::Id(id) => Some(target.capacity_reservation_id(id).build()),
         CapacityReservation::Group(arn) => Some(target.capacity_reservation_resource_group_arn(arn).build()),
     }
@@ -164,7 +165,6 @@ fn block_device(device: &BlockDevice) -> ec2::BlockDeviceMapping {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::cloud::Placement;
 
     pub(in crate::cloud::aws) fn machine() -> Machine {
         Machine {
@@ -245,7 +245,7 @@ pub(super) mod tests {
             let target = specification.capacity_reservation_target().cloned();
             (specification.capacity_reservation_preference().cloned(), target)
         };
-        assert_eq!(of(CapacityReservation::Never), (Some(Preference::None), None));
+        assert_eq!(of(CapacityReservation::None), (Some(Preference::None), None));
         assert_eq!(of(CapacityReservation::Open), (Some(Preference::Open), None));
         let (preference, target) = of(CapacityReservation::Id("cr-1".into()));
         assert_eq!((preference, target.unwrap().capacity_reservation_id()), (None, Some("cr-1")));
@@ -273,7 +273,7 @@ pub(super) mod tests {
     fn profiles_devices_and_user_data_take_ec2s_form() {
         let mut full = request();
         full.machine.iam_instance_profile = Some("arn:aws:iam::1:instance-profile/p".into());
-        full.machine.user_data = Some("#!/bin/sh".into());
+        full.machine.user_data = Some(b"#!/bin/sh".to_vec());
         full.machine.block_devices = vec![
             BlockDevice { device_name: "/dev/sda1".into(), volume_size: Some(9), ..BlockDevice::default() },
             BlockDevice { device_name: "/dev/sdb".into(), no_device: true, ..BlockDevice::default() },

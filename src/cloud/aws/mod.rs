@@ -1,23 +1,30 @@
-//! EC2 and STS behind [`Cloud`]: the only place with AWS types. `account` holds the calls, `call` the one way that every
+//! AWS behind [`Cloud`]: the only place with AWS types. `account` holds the calls, `call` the one way that every
 //! request takes (time limits, repeats, metrics), `errors` what a code means, `convert` and `launch` the translation,
 //! `credentials` the identities; what stands in traits of its own has its file, such as `spot`. Start reading at [`AwsAccounts::from_config`].
 
 mod account;
+mod assumed_role;
 mod call;
 mod convert;
 mod credentials;
+mod disks;
 mod errors;
+mod identities;
+mod images;
 mod launch;
 mod paging;
 mod spot;
+mod values;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
+
+use crate::domain::config::launch::AssumeRole;
 
 use super::budget::Budgets;
 use super::{Accounts, Cloud};
@@ -41,7 +48,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How the clouds are reached.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AwsConfig {
-    /// Replaces the endpoint of EC2 and STS in all regions (a sandbox).
+    /// Replaces the endpoint of EC2, STS and all other services in all regions (a sandbox).
     pub endpoint_url: Option<String>,
     /// The server's own region, where STS is asked; else `AWS_REGION` and its kin tell it.
     pub region: Option<String>,
@@ -66,6 +73,8 @@ pub struct AccountConfig {
 /// The configured accounts.
 pub struct AwsAccounts {
     accounts: BTreeMap<String, (Arc<AwsAccount>, Vec<String>)>,
+    /// By account and role, as long as somebody uses them.
+    assumed: Mutex<Vec<(String, AssumeRole, Weak<AwsAccount>)>>,
 }
 
 impl AwsAccounts {
@@ -89,13 +98,26 @@ impl AwsAccounts {
                 AwsAccount::new(&name, account.account_id, identity, own_region.clone(), budgets.account(&name));
             accounts.insert(name, (Arc::new(cloud), regions));
         }
-        Self { accounts }
+        Self { accounts, assumed: Mutex::default() }
     }
 }
 
 impl Accounts for AwsAccounts {
     fn account(&self, name: &str) -> Option<Arc<dyn Cloud>> {
         self.accounts.get(name).map(|(cloud, _)| Arc::clone(cloud) as Arc<dyn Cloud>)
+    }
+
+    fn account_with_role(&self, name: &str, role: &AssumeRole) -> Option<Arc<dyn Cloud>> {
+        let (own, _) = self.accounts.get(name)?;
+        let mut assumed = self.assumed.lock().unwrap_or_else(PoisonError::into_inner);
+        assumed.retain(|(_, _, cloud)| cloud.strong_count() > 0);
+        let mut known = assumed.iter().filter(|(account, known, _)| account == name && known == role);
+        if let Some(cloud) = known.find_map(|(_, _, cloud)| cloud.upgrade()) {
+            return Some(cloud);
+        }
+        let cloud = Arc::new(own.with_identity(|config| assumed_role::identity(config, role)));
+        assumed.push((name.to_owned(), role.clone(), Arc::downgrade(&cloud)));
+        Some(cloud)
     }
 
     fn names(&self) -> Vec<String> {
@@ -189,6 +211,31 @@ mod tests {
         assert_eq!(accounts.names(), ["prod"]);
         assert_eq!(accounts.regions("prod"), regions);
         assert!(accounts.account("default").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_templates_role_is_one_identity_for_all_that_use_it_at_a_time() {
+        let accounts = AwsAccounts::from_config(offline(), &Arc::default()).await;
+        let role = AssumeRole {
+            role_arn: "arn:aws:iam::210987654321:role/images".into(),
+            duration_seconds: None,
+            external_id: None,
+            policy: None,
+            policy_arns: vec![],
+            session_name: None,
+            tags: indexmap::IndexMap::new(),
+            transitive_tag_keys: vec![],
+        };
+        let other = AssumeRole { external_id: Some("x".into()), ..role.clone() };
+        let first = accounts.account_with_role("default", &role).unwrap();
+        let again = accounts.account_with_role("default", &role).unwrap();
+        let different = accounts.account_with_role("default", &other).unwrap();
+        assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &different));
+        assert_eq!(accounts.assumed.lock().unwrap().len(), 2);
+        drop((first, again));
+        drop(accounts.account_with_role("default", &other));
+        assert_eq!(accounts.assumed.lock().unwrap().len(), 1);
+        assert!(accounts.account_with_role("unknown", &role).is_none());
     }
 
     #[test]

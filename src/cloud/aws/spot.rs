@@ -13,10 +13,11 @@ use super::errors::{class_of, error, incomplete};
 use super::launch;
 use super::paging::all_pages;
 use crate::cloud::{
-    CapacityReservation, CloudResult, Filter, FleetInstance, LaunchTemplate, Machine, NewFleet, NewLaunchTemplate,
-    Spot, Tags, fleet_without_instance,
+    CloudResult, Filter, FleetInstance, LaunchTemplate, Machine, NewFleet, NewLaunchTemplate, Spot, Tags,
+    fleet_without_instance,
 };
 use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions};
+use crate::domain::config::launch::{CapacityReservation, Placement, SpotAllocation};
 
 /// Templates have one version.
 const VERSION: &str = "1";
@@ -82,7 +83,12 @@ fn create_fleet(client: &Client, request: &NewFleet) -> CreateFleetFluentBuilder
         .total_target_capacity(1)
         .default_target_capacity_type(ec2::DefaultTargetCapacityType::Spot)
         .build();
-    let strategy = request.allocation_strategy.as_deref().map(ec2::SpotAllocationStrategy::from);
+    let strategy = request.allocation_strategy.map(|strategy| match strategy {
+        SpotAllocation::PriceCapacityOptimized => ec2::SpotAllocationStrategy::PriceCapacityOptimized,
+        SpotAllocation::CapacityOptimized => ec2::SpotAllocationStrategy::CapacityOptimized,
+        SpotAllocation::Diversified => ec2::SpotAllocationStrategy::Diversified,
+        SpotAllocation::LowestPrice => ec2::SpotAllocationStrategy::LowestPrice,
+    });
     client
         .create_fleet()
         .client_token(&request.client_token)
@@ -177,14 +183,14 @@ fn placement(machine: &Machine) -> Option<ec2::LaunchTemplatePlacementRequest> {
         .set_tenancy(wanted.tenancy.as_deref().map(ec2::Tenancy::from))
         .set_host_id(wanted.host_id.clone())
         .set_host_resource_group_arn(wanted.host_resource_group_arn.clone());
-    (!wanted.is_empty()).then(|| placement.build())
+    (*wanted != Placement::default()).then(|| placement.build())
 }
 
 fn capacity_reservation(wanted: &CapacityReservation) -> ec2::LaunchTemplateCapacityReservationSpecificationRequest {
     use ec2::CapacityReservationPreference as Preference;
     let builder = ec2::LaunchTemplateCapacityReservationSpecificationRequest::builder();
     match wanted {
-        CapacityReservation::Never => builder.capacity_reservation_preference(Preference::None).build(),
+        CapacityReservation::None => builder.capacity_reservation_preference(Preference::None).build(),
         CapacityReservation::Open => builder.capacity_reservation_preference(Preference::Open).build(),
         target => builder.set_capacity_reservation_target(launch::reservation_target(target)).build(),
     }
@@ -249,7 +255,7 @@ mod tests {
     #[test]
     fn a_template_holds_the_machine_and_leaves_type_and_place_to_the_fleet() {
         let mut request = template();
-        request.machine.user_data = Some("#!/bin/sh".into());
+        request.machine.user_data = Some(b"#!/bin/sh".to_vec());
         request.machine.iam_instance_profile = Some("web".into());
         request.machine.placement.tenancy = Some("dedicated".into());
         request.machine.capacity_reservation = Some(CapacityReservation::Id("cr-1".into()));
@@ -311,7 +317,7 @@ mod tests {
             client_token: "token".into(),
             launch_template_id: "lt-1".into(),
             offers: vec![offer("t3.micro", "subnet-1"), offer("t3.small", "subnet-2")],
-            allocation_strategy: Some("price-capacity-optimized".into()),
+            allocation_strategy: Some(SpotAllocation::PriceCapacityOptimized),
             max_price: Some("0.01".into()),
             fleet_tags: vec![("a".into(), "b".into())],
         }

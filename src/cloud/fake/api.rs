@@ -12,7 +12,7 @@ use super::{FakeCloud, REGIONS};
 use crate::cloud::denial::Denial;
 use crate::cloud::{
     Cloud, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, KeyPair, NetworkInterface,
-    NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags, Volume,
+    NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup, Snapshot, Subnet, Tags, Volume, Vpc,
 };
 
 /// Where a call happens: the account's number and the region.
@@ -64,6 +64,7 @@ impl FakeCloud {
             if !REGIONS.contains(&region) {
                 return Err(refuse(CloudErrorClass::Unavailable, "unreachable", format!("no region {region}")));
             }
+            self.check_identity()?;
             let mut world = self.world();
             world.settle();
             effect(&mut world, Place { account: &account, region })
@@ -93,6 +94,7 @@ impl Cloud for FakeCloud {
 
     async fn find_images(&self, region: &str, query: &ImageQuery) -> CloudResult<Vec<Image>> {
         self.look("DescribeImages", region, text(&query.filters), |world, at| {
+            let now = world.now;
             let images = world.images.values_mut().filter(|image| {
                 let owner = &image.shown.owner_id;
                 let alias = image.shown.owner_alias.as_ref();
@@ -102,7 +104,7 @@ impl Cloud for FakeCloud {
                 image.region == at.region
                     && image.visible_to(at.account)
                     && (query.owners.is_empty() || query.owners.iter().any(wanted_by))
-                    && (query.include_deprecated || !image.deprecated || owner == at.account)
+                    && (query.include_deprecated || !image.is_deprecated(now) || owner == at.account)
             });
             list(images, &query.filters)
         })
@@ -126,6 +128,13 @@ impl Cloud for FakeCloud {
     async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>> {
         self.look("DescribeVpcs", region, "is-default=true".to_owned(), |world, at| {
             Ok(world.region(at.account, at.region).default_vpc.clone())
+        })
+        .await
+    }
+
+    async fn find_vpcs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Vpc>> {
+        self.look("DescribeVpcs", region, text(filters), |world, at| {
+            list(world.region(at.account, at.region).vpcs.values_mut(), filters)
         })
         .await
     }
@@ -168,6 +177,21 @@ impl Cloud for FakeCloud {
     async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>> {
         self.look("DescribeInstanceTypes", region, instance_type.to_owned(), |_, _| {
             Ok(base::instance_type(instance_type))
+        })
+        .await
+    }
+
+    async fn zones_offering(&self, region: &str, instance_type: &str) -> CloudResult<Vec<String>> {
+        self.look("DescribeInstanceTypeOfferings", region, instance_type.to_owned(), |world, at| {
+            if base::instance_type(instance_type).is_none() {
+                return Ok(Vec::new());
+            }
+            let subnets = world.region(at.account, at.region).subnets.values();
+            let mut zones: Vec<String> = subnets.map(|subnet| subnet.shown.availability_zone.clone()).collect();
+            zones.sort();
+            zones.dedup();
+            zones.retain(|zone| !world.lacking.contains(&(zone.clone(), instance_type.to_owned())));
+            Ok(zones)
         })
         .await
     }
@@ -254,6 +278,13 @@ impl Cloud for FakeCloud {
         .await
     }
 
+    async fn set_sriov_support(&self, region: &str, instance_id: &str) -> CloudResult<()> {
+        self.change("ModifyInstanceAttribute", region, instance_id, |world, at| {
+            world.region(at.account, at.region).set_sriov_support(instance_id)
+        })
+        .await
+    }
+
     async fn delete_volume(&self, region: &str, volume_id: &str) -> CloudResult<()> {
         self.change("DeleteVolume", region, volume_id, |world, at| {
             world.region(at.account, at.region).delete_volume(volume_id)
@@ -292,42 +323,6 @@ impl Cloud for FakeCloud {
     async fn delete_snapshot(&self, region: &str, snapshot_id: &str) -> CloudResult<()> {
         self.change("DeleteSnapshot", region, snapshot_id, |world, at| {
             world.delete_snapshot(at.account, at.region, snapshot_id)
-        })
-        .await
-    }
-
-    async fn share_image(&self, region: &str, image_id: &str, account_ids: &[String]) -> CloudResult<()> {
-        self.change("ModifyImageAttribute", region, image_id, |world, at| {
-            let image = world.own_image(at.account, at.region, image_id)?;
-            image.shared_with.extend(account_ids.iter().cloned());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn share_snapshot(&self, region: &str, snapshot_id: &str, account_ids: &[String]) -> CloudResult<()> {
-        self.change("ModifySnapshotAttribute", region, snapshot_id, |world, at| {
-            let snapshot = world.region(at.account, at.region).snapshots.get_mut(snapshot_id);
-            let snapshot = snapshot.ok_or_else(|| not_found("InvalidSnapshot", snapshot_id))?;
-            snapshot.shared_with.extend(account_ids.iter().cloned());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()> {
-        self.change("ModifyImageAttribute", region, image_id, |world, at| {
-            let image = world.own_image(at.account, at.region, image_id)?;
-            description.clone_into(&mut image.shown.description);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn require_imds_v2(&self, region: &str, image_id: &str) -> CloudResult<()> {
-        self.change("ModifyImageAttribute", region, image_id, |world, at| {
-            world.own_image(at.account, at.region, image_id)?.imds_v2 = true;
-            Ok(())
         })
         .await
     }
@@ -381,6 +376,7 @@ fn tags_of<'w>(world: &'w mut World, at: Place<'_>, id: &str) -> CloudResult<&'w
         "lt" => within(&mut region.templates, id, "InvalidLaunchTemplateId"),
         "sg" => within(&mut region.groups, id, "InvalidGroup"),
         "key" => within(&mut region.keys, id, "InvalidKeyPair"),
+        "vpc" => within(&mut region.vpcs, id, "InvalidVpcID"),
         "subnet" => within(&mut region.subnets, id, "InvalidSubnetID"),
         _ => Err(invalid("InvalidID", format!("The ID '{id}' is not valid"))),
     }

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::REGIONS;
-use super::world::{FakeGroup, FakeImage, FakeSubnet, World};
-use crate::cloud::{Image, ImageState, InstanceType, SecurityGroup, Subnet, Tags};
+use super::disks::Disk;
+use super::world::{FakeGroup, FakeImage, FakeSubnet, FakeVpc, World};
+use crate::cloud::{Image, ImageState, InstanceType, SecurityGroup, Subnet, Tags, Vpc};
 
 pub(super) const CANONICAL: &str = "099720109477";
 pub(super) const AMAZON: &str = "137112412989";
@@ -123,20 +124,15 @@ pub(super) fn add_image(world: &mut World, region: &str, base: BaseImage) -> Str
         root_device_name: Some(base.root_device_name.to_owned()),
         virtualization_type: "hvm".to_owned(),
         ena_support: true,
-        snapshot_ids: vec![snapshot],
+        devices: Vec::new(),
+        snapshot_ids: Vec::new(),
+        public: true,
+        deprecation_time: None,
+        deregistration_protection: false,
         tags: Tags::new(),
     };
-    let image = FakeImage {
-        shown,
-        region: region.to_owned(),
-        public: true,
-        base: true,
-        deprecated: base.deprecated,
-        imds_v2: false,
-        shared_with: BTreeSet::new(),
-        change: None,
-        hidden: 0,
-    };
+    let disks = vec![Disk::root(base.root_device_name, snapshot)];
+    let image = FakeImage { base: true, deprecated: base.deprecated, ..FakeImage::new(shown, region, disks) };
     world.images.insert(id.clone(), image);
     id
 }
@@ -162,6 +158,11 @@ impl World {
     ) -> String {
         let (id, group_id) = (self.id("subnet"), self.id("sg"));
         let world = self.region(account, region);
+        let is_default = world.default_vpc.as_deref() == Some(vpc_id);
+        world.vpcs.entry(vpc_id.to_owned()).or_insert_with(|| {
+            let cidr = if is_default { "172.31.0.0/16" } else { "10.0.0.0/16" }.to_owned();
+            FakeVpc { shown: Vpc { id: vpc_id.to_owned(), is_default, cidr, tags: Tags::new() }, hidden: 0 }
+        });
         let shown = Subnet {
             id: id.clone(),
             vpc_id: vpc_id.to_owned(),

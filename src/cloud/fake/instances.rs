@@ -3,18 +3,16 @@
 use tokio::time::Instant;
 
 use super::base;
+use super::disks::{Disk, mapped};
 use super::filters::{busy, duplicate, invalid, not_found, refuse};
 use super::network::no_default_vpc;
 use super::timing::Change;
 use super::world::{FakeInstance, FakeInterface, FakeVolume, Region, World};
 use crate::cloud::{
-    CloudErrorClass, CloudResult, Image, ImageState, Instance, InstanceState, NetworkInterface, NewInstance, Subnet,
-    Volume,
+    CloudErrorClass, CloudResult, Image, ImageState, Instance, InstanceDevice, InstanceState, NetworkInterface,
+    NewInstance, Subnet, Volume,
 };
-use crate::domain::config::amazon_ebs::{BlockDevice, ShutdownBehavior};
-
-/// What a volume has when nobody says more.
-pub(super) const ROOT_SIZE_GIB: i32 = 8;
+use crate::domain::config::amazon_ebs::ShutdownBehavior;
 
 impl World {
     pub(super) fn run_instance(&mut self, account: &str, region: &str, request: &NewInstance) -> CloudResult<Instance> {
@@ -49,10 +47,15 @@ impl World {
             );
             return Err(invalid("InvalidParameterValue", message));
         }
+        if let Some(profile) = &request.machine.iam_instance_profile {
+            self.iam(account).launches_with(profile)?;
+        }
         let subnet = self.region(account, region).subnet_for(request)?;
         let groups = self.region(account, region).groups_for(request, &subnet)?;
-        self.check_room(&subnet)?;
-        Ok(self.launch(account, region, request, &image, &subnet, groups))
+        self.check_room(&subnet, &request.instance_type)?;
+        let disks = self.images.get(&image.id).map(|image| image.disks.clone()).unwrap_or_default();
+        let disks = mapped(disks, &request.machine.block_devices, (account, region));
+        Ok(self.launch(account, region, request, (&image, disks), &subnet, groups))
     }
 
     fn launchable_image(&self, account: &str, region: &str, id: &str) -> CloudResult<Image> {
@@ -68,7 +71,14 @@ impl World {
         }
     }
 
-    fn check_room(&self, subnet: &Subnet) -> CloudResult<()> {
+    fn check_room(&self, subnet: &Subnet, instance_type: &str) -> CloudResult<()> {
+        if self.lacking.contains(&(subnet.availability_zone.clone(), instance_type.to_owned())) {
+            let zone = &subnet.availability_zone;
+            let message = format!(
+                "Your requested instance type ({instance_type}) is not supported in your requested Availability Zone ({zone})."
+            );
+            return Err(refuse(CloudErrorClass::Capacity, "Unsupported", message));
+        }
         if self.full_zones.contains(&subnet.availability_zone) {
             let message = format!("We currently do not have sufficient capacity in {}.", subnet.availability_zone);
             return Err(refuse(CloudErrorClass::Capacity, "InsufficientInstanceCapacity", message));
@@ -85,29 +95,28 @@ impl World {
         account: &str,
         region: &str,
         request: &NewInstance,
-        image: &Image,
+        (image, disks): (&Image, Vec<Disk>),
         subnet: &Subnet,
         groups: Vec<String>,
     ) -> Instance {
         let (id, interface_id, hidden) = (self.id("i"), self.id("eni"), self.invisible_for);
         let now = self.now;
-        let root = image.root_device_name.clone().unwrap_or_default();
-        let volumes: Vec<FakeVolume> = devices(request, &root)
+        let volumes: Vec<FakeVolume> = disks
             .into_iter()
-            .map(|Device { delete_on_termination, size_gib, volume_type }| FakeVolume {
+            .map(|disk| FakeVolume {
                 shown: Volume {
                     id: self.id("vol"),
                     state: "in-use".to_owned(),
-                    volume_type,
-                    size_gib: Some(size_gib),
-                    iops: None,
+                    volume_type: disk.volume_type.clone(),
+                    size_gib: Some(disk.size_gib),
+                    iops: disk.iops,
                     created_at: now,
                     instance_ids: vec![id.clone()],
                     tags: request.machine.volume_tags.clone(),
                 },
                 zone: subnet.availability_zone.clone(),
                 instance: Some(id.clone()),
-                delete_on_termination,
+                disk,
                 hidden,
             })
             .collect();
@@ -125,6 +134,7 @@ impl World {
             private_dns: Some(format!("ip-10-0-{high}-{low}.{region}.compute.internal")),
             ipv6: None,
             availability_zone: Some(subnet.availability_zone.clone()),
+            devices: volumes.iter().map(device_of).collect(),
             volume_ids: volumes.iter().map(|volume| volume.shown.id.clone()).collect(),
             interface_ids: vec![interface_id.clone()],
             instance_type: request.instance_type.clone(),
@@ -165,6 +175,7 @@ impl World {
             groups,
             change: Some(change),
             ena_support: image.ena_support,
+            sriov_support: false,
             hidden,
         };
         region.instances.insert(id, instance);
@@ -273,6 +284,16 @@ impl Region {
         Ok(())
     }
 
+    pub(super) fn set_sriov_support(&mut self, id: &str) -> CloudResult<()> {
+        let instance = self.instance(id)?;
+        if instance.shown.state != InstanceState::Stopped {
+            let message = format!("Instance '{id}' must be stopped to change its SR-IOV support");
+            return Err(busy("IncorrectInstanceState", message));
+        }
+        instance.sriov_support = true;
+        Ok(())
+    }
+
     pub(super) fn delete_volume(&mut self, id: &str) -> CloudResult<()> {
         let volume = self.volumes.get(id).ok_or_else(|| not_found("InvalidVolume", id))?;
         if let Some(instance) = &volume.instance {
@@ -295,6 +316,7 @@ impl Region {
             if change.to == InstanceState::Terminated {
                 instance.shown.private_ip = None;
                 instance.shown.private_dns = None;
+                instance.shown.devices.clear();
                 instance.shown.volume_ids.clear();
                 instance.shown.interface_ids.clear();
                 gone.push(instance.shown.id.clone());
@@ -308,7 +330,7 @@ impl Region {
     /// What an instance held when it is gone: volumes as their launch said, the interface always.
     fn clear_after(&mut self, instance_id: &str) {
         let its = |instance: &Option<String>| instance.as_deref() == Some(instance_id);
-        self.volumes.retain(|_, volume| !(its(&volume.instance) && volume.delete_on_termination));
+        self.volumes.retain(|_, volume| !(its(&volume.instance) && volume.disk.delete_on_termination));
         for volume in self.volumes.values_mut().filter(|volume| its(&volume.instance)) {
             volume.instance = None;
             volume.shown.instance_ids.clear();
@@ -325,28 +347,10 @@ pub(super) fn wrong_state(id: &str, what: &str) -> crate::cloud::CloudError {
     busy("IncorrectInstanceState", format!("The instance '{id}' is not in a state from which it can be {what}."))
 }
 
-/// One of an instance's volumes.
-struct Device {
-    delete_on_termination: bool,
-    size_gib: i32,
-    volume_type: String,
-}
-
-impl Device {
-    fn of(given: Option<&BlockDevice>) -> Self {
-        Self {
-            delete_on_termination: given.is_none_or(|device| device.delete_on_termination),
-            size_gib: given.and_then(|device| device.volume_size).unwrap_or(ROOT_SIZE_GIB),
-            volume_type: given.and_then(|device| device.volume_type.clone()).unwrap_or_else(|| "gp3".to_owned()),
-        }
+fn device_of(volume: &FakeVolume) -> InstanceDevice {
+    InstanceDevice {
+        device_name: volume.disk.device_name.clone(),
+        volume_id: volume.shown.id.clone(),
+        delete_on_termination: volume.disk.delete_on_termination,
     }
-}
-
-/// The instance's volumes, the root first.
-fn devices(request: &NewInstance, root: &str) -> Vec<Device> {
-    let volumes =
-        || request.machine.block_devices.iter().filter(|device| !device.no_device && device.virtual_name.is_none());
-    let root_device = volumes().find(|device| device.device_name == root);
-    let others = volumes().filter(|device| device.device_name != root).map(|device| Device::of(Some(device)));
-    std::iter::once(Device::of(root_device)).chain(others).collect()
 }

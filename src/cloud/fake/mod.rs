@@ -1,22 +1,27 @@
 //! An EC2 world that remembers, for tests of what uses the cloud: several accounts and regions in memory, ids from a
 //! counter, states that take time (virtual under a paused tokio clock, or counted in looks), client tokens that outlive
 //! their instance, names that are taken, and faults on demand. Start reading at [`FakeCloud`]; `world` holds what there
-//! is, `api` answers the calls, `instances`, `images`, `network` and `spot` know EC2's
-//! rules.
+//! is, `listed` what lists show of it, `api` answers the calls, and the others know EC2's rules, such as `instances`.
 
 mod api;
 mod base;
 mod calls;
+mod disks;
 mod filters;
+mod identities;
+mod image_rules;
 mod images;
 mod instances;
+mod listed;
 mod network;
+mod snapshots;
 mod spot;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) use tests::sample_launch;
 mod timing;
+mod values;
 mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +30,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::denial::Denial;
-use super::{Accounts, Cloud, Image, Instance, Tags};
+use super::{Accounts, Cloud, CloudErrorClass, CloudResult, Grantee, Image, Instance, Tags};
+use crate::domain::config::launch::AssumeRole;
 use crate::domain::tags;
 
 pub use base::BaseImage;
@@ -48,6 +54,8 @@ pub struct FakeCloud {
     world: Arc<Mutex<World>>,
     calls: Arc<Calls>,
     account: String,
+    /// The identity is a role that was assumed for a template.
+    assumed: Option<Arc<AssumeRole>>,
     gate: Gate,
 }
 
@@ -68,6 +76,7 @@ impl FakeCloud {
             world: Arc::new(Mutex::new(world)),
             calls: Arc::new(Calls::default()),
             account: "default".to_owned(),
+            assumed: None,
             gate: Gate::default(),
         }
     }
@@ -128,6 +137,11 @@ impl FakeCloud {
         self.world().full_zones.insert(zone.to_owned());
     }
 
+    /// A zone has no instances of a type.
+    pub fn take_type_from(&self, zone: &str, instance_type: &str) {
+        self.world().lacking.insert((zone.to_owned(), instance_type.to_owned()));
+    }
+
     /// The next instance goes from pending to terminated, for this reason (`Client.InvalidKMSKey.InvalidState: …`).
     pub fn fail_next_boot(&self, reason: &str) {
         self.world().failing_boots.push(reason.to_owned());
@@ -161,6 +175,12 @@ impl FakeCloud {
 
     // ---- changing the world by hand ----
 
+    /// A role that the account's identity may assume, with this external id if one is given. The account of the role's
+    /// number must be there for calls to work.
+    pub fn add_assumable_role(&self, role_arn: &str, external_id: Option<&str>) {
+        self.world().assumable.insert(role_arn.to_owned(), external_id.map(str::to_owned));
+    }
+
     /// Adds a subnet to a VPC (by id; a new id makes a new VPC). Returns the subnet's id.
     #[must_use]
     pub fn add_subnet(&self, region: &str, vpc_id: &str, zone: &str, maps_public_ip: bool) -> String {
@@ -182,6 +202,7 @@ impl FakeCloud {
         let mut world = self.world();
         let region = world.region(&account, region);
         if let Some(vpc) = region.default_vpc.take() {
+            region.vpcs.remove(&vpc);
             region.subnets.retain(|_, subnet| subnet.shown.vpc_id != vpc);
         }
     }
@@ -262,19 +283,20 @@ impl FakeCloud {
     /// Accounts that may launch an image.
     #[must_use]
     pub fn image_shared_with(&self, image_id: &str) -> Vec<String> {
-        self.world().images.get(image_id).map(|image| image.shared_with.iter().cloned().collect()).unwrap_or_default()
-    }
-
-    /// Accounts that may make volumes of a snapshot.
-    #[must_use]
-    pub fn snapshot_shared_with(&self, snapshot_id: &str) -> Vec<String> {
-        self.world().snapshot_shared_with(snapshot_id)
+        let account = |grantee: Grantee| if let Grantee::Account(id) = grantee { Some(id) } else { None };
+        self.image_grants(image_id).into_iter().filter_map(account).collect()
     }
 
     /// Whether instances of an image need the metadata service's version 2.
     #[must_use]
     pub fn image_requires_imds_v2(&self, image_id: &str) -> bool {
         self.world().images.get(image_id).is_some_and(|image| image.imds_v2)
+    }
+
+    /// Roles as templates had them assumed, in order.
+    #[must_use]
+    pub fn assumed_roles(&self) -> Vec<AssumeRole> {
+        self.world().assumed.clone()
     }
 
     /// The rules of a group: port and range.
@@ -284,7 +306,8 @@ impl FakeCloud {
     }
 
     /// Everything in all accounts and regions that was not there at first and stays: instances that neither are nor get
-    /// terminated, volumes, interfaces, key pairs, groups, launch templates, images and snapshots. Each as `region kind id {tags}`.
+    /// terminated, volumes, interfaces, key pairs, groups, launch templates, roles, instance profiles,
+    /// images and snapshots. Each as `region kind id {tags}`.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         self.world().leftovers(|_| true)
@@ -300,6 +323,19 @@ impl FakeCloud {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the account lets the template's role be assumed.
+    fn check_identity(&self) -> CloudResult<()> {
+        let Some(role) = &self.assumed else { return Ok(()) };
+        let world = self.world();
+        let known = world.assumable.get(&role.role_arn);
+        if known.is_some_and(|id| id.is_none() || *id == role.external_id) && world.accounts.contains_key(&self.account)
+        {
+            return Ok(());
+        }
+        let message = format!("AssumeRole: not authorized to perform: sts:AssumeRole on resource: {}", role.role_arn);
+        Err(filters::refuse(CloudErrorClass::Unauthorized, "AccessDenied", message))
+    }
+
     fn account_number(&self) -> String {
         self.world().accounts.get(&self.account).cloned().unwrap_or_default()
     }
@@ -309,6 +345,18 @@ impl Accounts for FakeCloud {
     fn account(&self, name: &str) -> Option<Arc<dyn Cloud>> {
         let known = self.world().accounts.contains_key(name);
         known.then(|| Arc::new(self.on_account(name)) as Arc<dyn Cloud>)
+    }
+
+    fn account_with_role(&self, name: &str, role: &AssumeRole) -> Option<Arc<dyn Cloud>> {
+        let mut world = self.world();
+        if !world.accounts.contains_key(name) {
+            return None;
+        }
+        world.assumed.push(role.clone());
+        let number = role.role_arn.split(':').nth(4).unwrap_or_default();
+        let account = world.accounts.iter().find(|(_, known)| *known == number).map(|(name, _)| name.clone());
+        let account = account.unwrap_or_default();
+        Some(Arc::new(Self { account, assumed: Some(Arc::new(role.clone())), ..self.clone() }))
     }
 
     fn names(&self) -> Vec<String> {

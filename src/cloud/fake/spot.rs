@@ -188,6 +188,14 @@ impl FakeCloud {
         found.map(|instance| instance.request.clone())
     }
 
+    /// Whether an instance has Intel's older enhanced networking.
+    #[must_use]
+    pub fn has_sriov_support(&self, instance_id: &str) -> bool {
+        let world = self.world();
+        let found = world.regions.values().find_map(|region| region.instances.get(instance_id));
+        found.is_some_and(|instance| instance.sriov_support)
+    }
+
     /// Launch templates of all accounts and regions, as they were asked for.
     #[must_use]
     pub fn launch_templates(&self) -> Vec<NewLaunchTemplate> {
@@ -214,6 +222,7 @@ impl FakeCloud {
 mod tests {
     use super::super::tests::{EAST, code, request, state_of};
     use super::*;
+    use crate::cloud::Cloud as _;
 
     fn template(cloud: &FakeCloud, token: &str) -> NewLaunchTemplate {
         NewLaunchTemplate {
@@ -256,8 +265,7 @@ mod tests {
         assert_eq!(cloud.create_fleet(EAST, &wanted).await.unwrap(), launched);
         assert_eq!((cloud.instances().len(), cloud.fleets_with_tag("team", "images").len()), (1, 1));
         assert_eq!(state_of(&cloud, &launched.instance_id).await, InstanceState::Running);
-        let refused = Box::pin(crate::cloud::Cloud::stop_instance(&cloud, EAST, &launched.instance_id)).await;
-        let refused = refused.unwrap_err();
+        let refused = cloud.stop_instance(EAST, &launched.instance_id).await.unwrap_err();
         assert_eq!((refused.class, refused.code.as_str()), (CloudErrorClass::Invalid, "UnsupportedOperation"));
         let shown = cloud.instances().remove(0).1;
         assert!(shown.spot && !shown.was_interrupted());

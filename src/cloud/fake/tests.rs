@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::*;
 use crate::cloud::{
-    CloudErrorClass, CloudResult, Filter, ImageQuery, ImageState, InstanceState, Machine, NewImage, NewImageCopy,
-    NewInstance, NewSecurityGroup, Placement,
+    CloudErrorClass, CloudResult, Filter, Grantee, ImageQuery, ImageRules as _, ImageState, InstanceState, Machine,
+    NewImage, NewImageCopy, NewInstance, NewSecurityGroup,
 };
 use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
+use crate::domain::config::launch::Placement;
 
 pub(super) const EAST: &str = "us-east-1";
-const WEST: &str = "us-west-2";
+pub(super) const WEST: &str = "us-west-2";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILYdMe8KW0rXnv380NdYYELFVonH++/e7qChT/Rh/+kk ingot";
 
 fn tags(text: &str) -> Tags {
@@ -55,24 +56,25 @@ pub fn sample_launch(cloud: &FakeCloud, region: &str, token: &str) -> NewInstanc
 }
 
 /// The same with another machine.
-fn with_machine(cloud: &FakeCloud, token: &str, change: impl FnOnce(&mut Machine)) -> NewInstance {
+pub(super) fn with_machine(cloud: &FakeCloud, token: &str, change: impl FnOnce(&mut Machine)) -> NewInstance {
     let mut launch = request(cloud, token);
     change(&mut launch.machine);
     launch
 }
 
-fn image_of(instance_id: &str, name: &str) -> NewImage {
+pub(super) fn image_of(instance_id: &str, name: &str) -> NewImage {
     NewImage {
         instance_id: instance_id.to_owned(),
         name: name.to_owned(),
         description: String::new(),
         no_reboot: false,
+        block_devices: vec![],
         image_tags: tags("ingot:build-id=b1"),
         snapshot_tags: tags("Name=snapshot"),
     }
 }
 
-fn copy_of(image_id: &str, token: &str) -> NewImageCopy {
+pub(super) fn copy_of(image_id: &str, token: &str) -> NewImageCopy {
     NewImageCopy {
         client_token: token.to_owned(),
         source_region: EAST.to_owned(),
@@ -81,6 +83,7 @@ fn copy_of(image_id: &str, token: &str) -> NewImageCopy {
         description: String::new(),
         encrypted: None,
         kms_key_id: None,
+        snapshot_copy_duration_minutes: None,
         image_tags: tags("ingot:build-id=b1"),
         snapshot_tags: vec![],
     }
@@ -98,7 +101,7 @@ pub(super) async fn state_of(cloud: &FakeCloud, id: &str) -> InstanceState {
     cloud.find_instances(EAST, &[Filter::new("instance-id", [id])]).await.unwrap()[0].state
 }
 
-async fn image_state(cloud: &FakeCloud, region: &str, id: &str) -> ImageState {
+pub(super) async fn image_state(cloud: &FakeCloud, region: &str, id: &str) -> ImageState {
     let query = ImageQuery { filters: vec![Filter::new("image-id", [id])], ..ImageQuery::default() };
     cloud.find_images(region, &query).await.unwrap()[0].state
 }
@@ -328,7 +331,7 @@ async fn accounts_are_worlds_of_their_own_that_share_images() {
     let image = cloud.create_image(EAST, &image_of(&instance.id, "golden")).await.unwrap();
     let query = ImageQuery { filters: vec![Filter::new("image-id", [image.as_str()])], ..ImageQuery::default() };
     assert!(prod.find_images(EAST, &query).await.unwrap().is_empty());
-    cloud.share_image(EAST, &image, &["210987654321".to_owned()]).await.unwrap();
+    cloud.share_image(EAST, &image, &[Grantee::Account("210987654321".to_owned())]).await.unwrap();
     assert_eq!(prod.find_images(EAST, &query).await.unwrap().len(), 1);
     assert_eq!(code(prod.deregister_image(EAST, &image).await), "AuthFailure");
     assert_eq!(cloud.image_shared_with(&image), ["210987654321"]);
@@ -369,6 +372,11 @@ async fn subnets_zones_and_room() {
     let in_b = NewInstance { availability_zone: Some("us-east-1b".into()), ..request(&cloud, "b") };
     assert!(cloud.run_instance(EAST, &in_b).await.unwrap().public_ip.is_some());
     let private = cloud.add_subnet(EAST, "vpc-private", "us-east-1c", false);
+    let vpcs = cloud.find_vpcs(EAST, &[Filter::new("is-default", ["false"])]).await.unwrap();
+    assert_eq!(vpcs.iter().map(|vpc| vpc.id.as_str()).collect::<Vec<_>>(), ["vpc-private"]);
+    cloud.take_type_from("us-east-1c", "t3.nano");
+    assert_eq!(cloud.zones_offering(EAST, "t3.nano").await.unwrap(), ["us-east-1a", "us-east-1b"]);
+    assert!(cloud.zones_offering(EAST, "x9.huge").await.unwrap().is_empty());
     let launch = |token: &str| NewInstance { subnet_id: Some(private.clone()), ..request(&cloud, token) };
     cloud.set_free_addresses(EAST, &private, 1);
     let instance = cloud.run_instance(EAST, &launch("c")).await.unwrap();

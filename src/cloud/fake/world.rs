@@ -5,19 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::filters::{Listed, one, optional};
+use super::disks::Disk;
+use super::identities::Iam;
 use super::timing::{Change, FakeTimings};
 use crate::cloud::denial::Denial;
 use crate::cloud::{
-    CloudResult, FleetInstance, Image, ImageState, Instance, InstanceState, KeyPair, LaunchTemplate, NetworkInterface,
-    NewFleet, NewImageCopy, NewInstance, NewLaunchTemplate, SecurityGroup, Snapshot, Subnet, Tags, Volume,
+    CloudResult, FastLaunchState, FastLaunchStatus, FleetInstance, Grantee, IAM_BUDGET, Image, ImageState, Instance,
+    InstanceState, KeyPair, LaunchTemplate, NetworkInterface, NewFastLaunch, NewFleet, NewImage, NewImageCopy,
+    NewInstance, NewLaunchTemplate, NewRegistration, Parameter, SecretValue, SecurityGroup, Snapshot, Subnet, Tags,
+    Volume, Vpc,
 };
+use crate::domain::config::launch::AssumeRole;
 
 #[derive(Default)]
 pub(super) struct World {
     counter: u64,
     /// Names to numbers.
     pub accounts: BTreeMap<String, String>,
+    /// By account number.
+    pub(super) iam: BTreeMap<String, Iam>,
+    /// Roles that templates may have assumed, with their external ids.
+    pub assumable: BTreeMap<String, Option<String>>,
+    pub assumed: Vec<AssumeRole>,
     /// By account number and region.
     pub(super) regions: BTreeMap<(String, String), Region>,
     /// Of all accounts and regions, for some are public or shared.
@@ -27,12 +36,17 @@ pub(super) struct World {
     pub timings: FakeTimings,
     pub invisible_for: u32,
     pub full_zones: BTreeSet<String>,
+    /// Zones and the instance types that they don't have.
+    pub lacking: BTreeSet<(String, String)>,
     /// Instance types without spot capacity.
     pub no_spot: BTreeSet<String>,
     /// USD an hour; none: below any limit.
     pub spot_price: Option<f64>,
     pub failing_boots: Vec<String>,
     pub failing_images: Vec<String>,
+    pub failing_fast_launches: Vec<String>,
+    pub image_requests: Vec<NewImage>,
+    pub registrations: Vec<NewRegistration>,
     pub console: String,
     /// By their encoded form.
     pub denials: BTreeMap<String, Denial>,
@@ -41,6 +55,7 @@ pub(super) struct World {
 #[derive(Default)]
 pub(super) struct Region {
     pub default_vpc: Option<String>,
+    pub vpcs: BTreeMap<String, FakeVpc>,
     pub subnets: BTreeMap<String, FakeSubnet>,
     pub groups: BTreeMap<String, FakeGroup>,
     pub keys: BTreeMap<String, FakeKey>,
@@ -51,9 +66,17 @@ pub(super) struct Region {
     /// Tokens outlive what they made.
     pub launches: BTreeMap<String, (NewInstance, String)>,
     pub copies: BTreeMap<String, (NewImageCopy, String)>,
+    /// Their versions, the newest last.
+    pub parameters: BTreeMap<String, Vec<Parameter>>,
+    pub secrets: BTreeMap<String, Vec<SecretValue>>,
     pub templates: BTreeMap<String, FakeLaunchTemplate>,
     /// By their tokens, with what was answered.
     pub fleets: BTreeMap<String, (NewFleet, CloudResult<FleetInstance>)>,
+}
+
+pub(super) struct FakeVpc {
+    pub shown: Vpc,
+    pub hidden: u32,
 }
 
 pub(super) struct FakeSubnet {
@@ -83,6 +106,7 @@ pub(super) struct FakeInstance {
     pub groups: Vec<String>,
     pub change: Option<Change<InstanceState>>,
     pub ena_support: bool,
+    pub sriov_support: bool,
     pub hidden: u32,
 }
 
@@ -96,7 +120,7 @@ pub(super) struct FakeVolume {
     pub shown: Volume,
     pub zone: String,
     pub instance: Option<String>,
-    pub delete_on_termination: bool,
+    pub disk: Disk,
     pub hidden: u32,
 }
 
@@ -110,28 +134,80 @@ pub(super) struct FakeInterface {
 
 pub(super) struct FakeSnapshot {
     pub shown: Snapshot,
-    /// The image that was made with it.
-    pub image: String,
-    pub shared_with: BTreeSet<String>,
+    /// None: its image's state is its own.
+    pub change: Option<Change<()>>,
+    pub grants: Vec<Grantee>,
     pub hidden: u32,
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "facts of an image that do not depend on each other")]
 pub(super) struct FakeImage {
     pub shown: Image,
     pub region: String,
-    pub public: bool,
+    pub disks: Vec<Disk>,
     pub base: bool,
     pub deprecated: bool,
     pub imds_v2: bool,
-    pub shared_with: BTreeSet<String>,
+    pub grants: Vec<Grantee>,
+    pub product_codes: Vec<String>,
+    pub protection: Protection,
+    pub fast_launch: Option<FakeFastLaunch>,
     pub change: Option<Change<ImageState>>,
     pub hidden: u32,
 }
 
+/// Whether an image can be deregistered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protection {
+    Off,
+    On {
+        with_cooldown: bool,
+    },
+    /// Switched off, and still there for 24 hours.
+    Cooldown,
+}
+
+pub(super) struct FakeFastLaunch {
+    pub shown: FastLaunchStatus,
+    pub request: NewFastLaunch,
+    pub change: Change<FastLaunchState>,
+}
+
 impl FakeImage {
+    /// As it is when it was just made.
+    pub(super) fn new(shown: Image, region: &str, disks: Vec<Disk>) -> Self {
+        let mut image = Self {
+            shown,
+            region: region.to_owned(),
+            disks,
+            base: false,
+            deprecated: false,
+            imds_v2: false,
+            grants: Vec::new(),
+            product_codes: Vec::new(),
+            protection: Protection::Off,
+            fast_launch: None,
+            change: None,
+            hidden: 0,
+        };
+        image.shown.devices = image.disks.iter().map(Disk::shown).collect();
+        image.shown.snapshot_ids = image.disks.iter().filter_map(|disk| disk.snapshot_id.clone()).collect();
+        image.shown.deprecation_time = None;
+        image.shown.deregistration_protection = false;
+        image
+    }
+
     pub(super) fn visible_to(&self, account: &str) -> bool {
-        self.public || self.shown.owner_id == account || self.shared_with.contains(account)
+        let has_it = |grantee: &Grantee| matches!(grantee, Grantee::Account(id) if id == account);
+        self.shown.public || self.shown.owner_id == account || self.grants.iter().any(has_it)
+    }
+
+    pub(super) fn is_deprecated(&self, now: Option<DateTime<Utc>>) -> bool {
+        self.deprecated || self.shown.deprecation_time.zip(now).is_some_and(|(at, now)| at <= now)
+    }
+
+    pub(super) fn protect(&mut self, protection: Protection) {
+        self.protection = protection;
+        self.shown.deregistration_protection = protection != Protection::Off;
     }
 }
 
@@ -162,6 +238,11 @@ impl World {
         let now = Instant::now();
         for region in self.regions.values_mut() {
             region.settle(now);
+            for snapshot in region.snapshots.values_mut() {
+                if snapshot.change.take_if(|change| change.due(now)).is_some() {
+                    snapshot.end("completed");
+                }
+            }
         }
         for image in self.images.values_mut() {
             let Some(change) = image.change.take_if(|change| change.due(now)) else { continue };
@@ -171,9 +252,19 @@ impl World {
             let Some(region) = self.regions.get_mut(&(image.shown.owner_id.clone(), image.region.clone())) else {
                 continue;
             };
-            for snapshot in region.snapshots.values_mut().filter(|snapshot| snapshot.image == image.shown.id) {
-                state.clone_into(&mut snapshot.shown.state);
-                snapshot.shown.progress = Some("100%".to_owned());
+            for snapshot in region.snapshots.values_mut() {
+                if image.shown.snapshot_ids.contains(&snapshot.shown.id) && snapshot.shown.state == "pending" {
+                    snapshot.end(state);
+                }
+            }
+        }
+        self.settle_fast_launches(now);
+    }
+
+    fn settle_fast_launches(&mut self, now: Instant) {
+        for fast in self.images.values_mut().filter_map(|image| image.fast_launch.as_mut()) {
+            if fast.shown.state == FastLaunchState::Enabling && fast.change.due(now) {
+                fast.shown = FastLaunchStatus { state: fast.change.to, reason: fast.change.reason.clone() };
             }
         }
     }
@@ -184,11 +275,6 @@ impl World {
         regions
             .flat_map(|((_, name), region)| region.instances.values().map(|i| (name.clone(), i.shown.clone())))
             .collect()
-    }
-
-    pub(super) fn snapshot_shared_with(&self, id: &str) -> Vec<String> {
-        let found = self.regions.values().find_map(|region| region.snapshots.get(id));
-        found.map(|snapshot| snapshot.shared_with.iter().cloned().collect()).unwrap_or_default()
     }
 
     pub(super) fn ingress_of(&self, id: &str) -> Vec<(u16, String)> {
@@ -212,7 +298,7 @@ impl World {
             for volume in region
                 .volumes
                 .values()
-                .filter(|volume| !(volume.delete_on_termination && region.ends(volume.instance.as_ref())))
+                .filter(|volume| !(volume.disk.delete_on_termination && region.ends(volume.instance.as_ref())))
             {
                 add(name, "volume", &volume.shown.id, &volume.shown.tags);
             }
@@ -232,6 +318,14 @@ impl World {
                 add(name, "snapshot", &snapshot.shown.id, &snapshot.shown.tags);
             }
         }
+        for iam in self.iam.values() {
+            for role in iam.roles.values() {
+                add(IAM_BUDGET, "iam-role", &role.shown.name, &role.shown.tags);
+            }
+            for profile in iam.profiles.values().filter(|profile| !profile.base) {
+                add(IAM_BUDGET, "instance-profile", &profile.shown.name, &profile.shown.tags);
+            }
+        }
         for image in self.images.values().filter(|image| !image.base) {
             add(&image.region, "image", &image.shown.id, &image.shown.tags);
         }
@@ -246,166 +340,16 @@ impl Region {
     }
 }
 
+impl FakeSnapshot {
+    pub(super) fn end(&mut self, state: &str) {
+        state.clone_into(&mut self.shown.state);
+        self.shown.progress = Some("100%".to_owned());
+    }
+}
+
 impl FakeInstance {
     /// It is terminated or on its way there.
     pub(super) fn ends(&self) -> bool {
         matches!(self.shown.state, InstanceState::ShuttingDown | InstanceState::Terminated)
     }
 }
-
-/// What is the same for all kinds.
-macro_rules! listed {
-    ($kind:ty, $shown:ty, $tags:expr, $tags_mut:expr, $seen:expr, $attribute:expr) => {
-        impl Listed for $kind {
-            type Shown = $shown;
-
-            fn shown(&self) -> &$shown {
-                &self.shown
-            }
-
-            fn tags(&self) -> &Tags {
-                let tags: fn(&Self) -> &Tags = $tags;
-                tags(self)
-            }
-
-            fn tags_mut(&mut self) -> &mut Tags {
-                let tags: fn(&mut Self) -> &mut Tags = $tags_mut;
-                tags(self)
-            }
-
-            fn attribute(&self, filter: &str) -> Option<Vec<String>> {
-                let attribute: fn(&Self, &str) -> Option<Vec<String>> = $attribute;
-                attribute(self, filter)
-            }
-
-            fn hidden(&mut self) -> &mut u32 {
-                &mut self.hidden
-            }
-
-            fn seen(&mut self) {
-                let seen: fn(&mut Self) = $seen;
-                seen(self);
-            }
-        }
-    };
-    ($kind:ty, $shown:ty, $attribute:expr) => {
-        listed!($kind, $shown, |one| &one.shown.tags, |one| &mut one.shown.tags, |_| {}, $attribute);
-    };
-    (changing $kind:ty, $shown:ty, $attribute:expr) => {
-        listed!(
-            $kind,
-            $shown,
-            |one| &one.shown.tags,
-            |one| &mut one.shown.tags,
-            |one| {
-                if let Some(change) = &mut one.change {
-                    change.seen();
-                }
-            },
-            $attribute
-        );
-    };
-}
-
-listed!(FakeSubnet, Subnet, |one| &one.tags, |one| &mut one.tags, |_| {}, |subnet, filter| match filter {
-    "subnet-id" => one(&subnet.shown.id),
-    "vpc-id" => one(&subnet.shown.vpc_id),
-    "availability-zone" => one(&subnet.shown.availability_zone),
-    "default-for-az" => one(subnet.shown.default_for_az),
-    "map-public-ip-on-launch" => one(subnet.shown.maps_public_ip),
-    "state" => one("available"),
-    _ => None,
-});
-
-listed!(FakeGroup, SecurityGroup, |group, filter| match filter {
-    "group-id" => one(&group.shown.id),
-    "group-name" => one(&group.shown.name),
-    "vpc-id" => optional(group.shown.vpc_id.as_ref()),
-    "description" => one(&group.description),
-    _ => None,
-});
-
-listed!(FakeKey, KeyPair, |key, filter| match filter {
-    "key-pair-id" => one(&key.shown.id),
-    "key-name" => one(&key.shown.name),
-    "fingerprint" => one(&key.shown.fingerprint),
-    _ => None,
-});
-
-listed!(FakeVolume, Volume, |volume, filter| match filter {
-    "volume-id" => one(&volume.shown.id),
-    "status" => one(&volume.shown.state),
-    "availability-zone" => one(&volume.zone),
-    "attachment.instance-id" => optional(volume.instance.as_ref()),
-    _ => None,
-});
-
-listed!(FakeInterface, NetworkInterface, |interface, filter| match filter {
-    "network-interface-id" => one(&interface.shown.id),
-    "status" => one(&interface.shown.state),
-    "subnet-id" => one(&interface.subnet_id),
-    "group-id" => Some(interface.groups.clone()),
-    "attachment.instance-id" => optional(interface.instance.as_ref()),
-    _ => None,
-});
-
-listed!(FakeLaunchTemplate, LaunchTemplate, |template, filter| match filter {
-    "launch-template-id" => one(&template.shown.id),
-    "launch-template-name" => one(&template.shown.name),
-    _ => None,
-});
-
-listed!(FakeSnapshot, Snapshot, |snapshot, filter| match filter {
-    "snapshot-id" => one(&snapshot.shown.id),
-    "status" => one(&snapshot.shown.state),
-    _ => None,
-});
-
-listed!(changing FakeInstance, Instance, |instance, filter| match filter {
-    "instance-id" => one(&instance.shown.id),
-    "instance-state-name" => one(match instance.shown.state {
-        InstanceState::Pending => "pending",
-        InstanceState::Running => "running",
-        InstanceState::Stopping => "stopping",
-        InstanceState::Stopped => "stopped",
-        InstanceState::ShuttingDown => "shutting-down",
-        InstanceState::Terminated => "terminated",
-    }),
-    "client-token" => optional(instance.shown.client_token.as_ref()),
-    "image-id" => one(&instance.request.machine.image_id),
-    "instance-type" => one(&instance.request.instance_type),
-    "instance-lifecycle" => Some(if instance.shown.spot { vec!["spot".to_owned()] } else { Vec::new() }),
-    "key-name" => optional(instance.request.machine.key_name.as_ref()),
-    "vpc-id" => one(&instance.vpc_id),
-    "subnet-id" => one(&instance.subnet_id),
-    "availability-zone" => optional(instance.shown.availability_zone.as_ref()),
-    "instance.group-id" | "network-interface.group-id" => Some(instance.groups.clone()),
-    _ => None,
-});
-
-listed!(changing FakeImage, Image, |image, filter| match filter {
-    "image-id" => one(&image.shown.id),
-    "name" => one(&image.shown.name),
-    "state" => one(match image.shown.state {
-        ImageState::Pending => "pending",
-        ImageState::Available => "available",
-        ImageState::Failed => "failed",
-        ImageState::Other => "invalid",
-    }),
-    "owner-id" => one(&image.shown.owner_id),
-    "owner-alias" => optional(image.shown.owner_alias.as_ref()),
-    "architecture" => one(&image.shown.architecture),
-    "creation-date" => one(&image.shown.creation_date),
-    "description" => one(&image.shown.description),
-    "ena-support" => one(image.shown.ena_support),
-    "hypervisor" => one("xen"),
-    "image-type" => one("machine"),
-    "is-public" => one(image.public),
-    "platform" => optional(image.shown.platform.as_ref()),
-    "platform-details" => optional(image.shown.platform_details.as_ref()),
-    "root-device-name" => optional(image.shown.root_device_name.as_ref()),
-    "root-device-type" => one(&image.shown.root_device_type),
-    "virtualization-type" => one(&image.shown.virtualization_type),
-    "block-device-mapping.snapshot-id" => Some(image.shown.snapshot_ids.clone()),
-    _ => None,
-});

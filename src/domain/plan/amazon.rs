@@ -35,6 +35,9 @@ fn launch(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
     if !ebs.names_security_groups() {
         prepare.push(StepKind::SecurityGroup);
     }
+    if ebs.temporary_instance_profile_policy.is_some() && ebs.iam_instance_profile.is_none() {
+        prepare.push(StepKind::InstanceProfile);
+    }
     if !prepare.is_empty() {
         waves.push(prepare);
     }
@@ -86,7 +89,18 @@ fn image(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
     }
     let shared = !ebs.ami_users.is_empty() || ebs.sharing != Sharing::default();
     if shared || ebs.imds_support.is_some() || ebs.keeping.deprecate_at.is_some() {
-        let own = std::iter::once(&ebs.region).filter(|_| !interim);
-        waves.push(own.chain(&ebs.ami_regions).cloned().map(|region| StepKind::Share { region }).collect());
+        waves.push(regions(ebs).cloned().map(|region| StepKind::Share { region }).collect());
     }
+    if let Some(fast_launch) = &ebs.fast_launch {
+        let wanted = regions(ebs).filter(|region| fast_launch.regions.get(*region) != Some(&None));
+        let wave: Vec<StepKind> = wanted.cloned().map(|region| StepKind::FastLaunch { region }).collect();
+        if !wave.is_empty() {
+            waves.push(wave);
+        }
+    }
+}
+
+/// Where an image is in the end.
+fn regions(ebs: &AmazonEbs) -> impl Iterator<Item = &String> {
+    std::iter::once(&ebs.region).filter(|_| !ebs.copying.skip_save_build_region).chain(&ebs.ami_regions)
 }

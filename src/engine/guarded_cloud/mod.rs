@@ -2,7 +2,11 @@
 //! lease allows it. In this order: the wait for the budget can be long, so the lease is asked after it, right before the
 //! call is sent, and the time limit of a call begins then too.
 
+mod disks;
+mod identities;
+mod images;
 mod spot;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +19,9 @@ use crate::cloud::denial::{self, Denial};
 use crate::cloud::{
     Accounts, Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType,
     KeyPair, MUTATION_LIMIT, NetworkInterface, NewImage, NewImageCopy, NewInstance, NewSecurityGroup, SecurityGroup,
-    Snapshot, Subnet, Tags, Volume,
+    Snapshot, Subnet, Tags, Volume, Vpc,
 };
+use crate::domain::config::launch::AssumeRole;
 
 /// Nobody waits longer than this for the reason of a refusal.
 const EXPLANATION_LIMIT: Duration = Duration::from_secs(5);
@@ -37,6 +42,11 @@ impl BudgetedAccounts {
 impl Accounts for BudgetedAccounts {
     fn account(&self, name: &str) -> Option<Arc<dyn Cloud>> {
         let inner = self.inner.account(name)?;
+        Some(Arc::new(GuardedCloud { inner, budget: Some(self.budgets.account(name)), lease: None }))
+    }
+
+    fn account_with_role(&self, name: &str, role: &AssumeRole) -> Option<Arc<dyn Cloud>> {
+        let inner = self.inner.account_with_role(name, role)?;
         Some(Arc::new(GuardedCloud { inner, budget: Some(self.budgets.account(name)), lease: None }))
     }
 
@@ -169,6 +179,9 @@ impl Cloud for GuardedCloud {
     async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>> {
         self.look(region, "DescribeVpcs", self.inner.default_vpc(region)).await
     }
+    async fn find_vpcs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Vpc>> {
+        self.look(region, "DescribeVpcs", self.inner.find_vpcs(region, filters)).await
+    }
     async fn find_security_groups(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<SecurityGroup>> {
         self.look(region, "DescribeSecurityGroups", self.inner.find_security_groups(region, filters)).await
     }
@@ -186,6 +199,9 @@ impl Cloud for GuardedCloud {
     }
     async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>> {
         self.look(region, "DescribeInstanceTypes", self.inner.instance_type(region, instance_type)).await
+    }
+    async fn zones_offering(&self, region: &str, instance_type: &str) -> CloudResult<Vec<String>> {
+        self.look(region, "DescribeInstanceTypeOfferings", self.inner.zones_offering(region, instance_type)).await
     }
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String> {
         self.look(region, "GetConsoleOutput", self.inner.console_output(region, instance_id)).await
@@ -226,6 +242,9 @@ impl Cloud for GuardedCloud {
     async fn set_ena_support(&self, region: &str, instance_id: &str, enabled: bool) -> CloudResult<()> {
         self.change(region, "ModifyInstanceAttribute", self.inner.set_ena_support(region, instance_id, enabled)).await
     }
+    async fn set_sriov_support(&self, region: &str, instance_id: &str) -> CloudResult<()> {
+        self.change(region, "ModifyInstanceAttribute", self.inner.set_sriov_support(region, instance_id)).await
+    }
     async fn delete_volume(&self, region: &str, volume_id: &str) -> CloudResult<()> {
         self.change(region, "DeleteVolume", self.inner.delete_volume(region, volume_id)).await
     }
@@ -243,20 +262,6 @@ impl Cloud for GuardedCloud {
     }
     async fn delete_snapshot(&self, region: &str, snapshot_id: &str) -> CloudResult<()> {
         self.change(region, "DeleteSnapshot", self.inner.delete_snapshot(region, snapshot_id)).await
-    }
-    async fn share_image(&self, region: &str, image_id: &str, account_ids: &[String]) -> CloudResult<()> {
-        self.change(region, "ModifyImageAttribute", self.inner.share_image(region, image_id, account_ids)).await
-    }
-    async fn share_snapshot(&self, region: &str, snapshot_id: &str, account_ids: &[String]) -> CloudResult<()> {
-        self.change(region, "ModifySnapshotAttribute", self.inner.share_snapshot(region, snapshot_id, account_ids))
-            .await
-    }
-    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()> {
-        self.change(region, "ModifyImageAttribute", self.inner.set_image_description(region, image_id, description))
-            .await
-    }
-    async fn require_imds_v2(&self, region: &str, image_id: &str) -> CloudResult<()> {
-        self.change(region, "ModifyImageAttribute", self.inner.require_imds_v2(region, image_id)).await
     }
     async fn create_tags(&self, region: &str, resource_ids: &[String], tags: &Tags) -> CloudResult<()> {
         self.change(region, "CreateTags", self.inner.create_tags(region, resource_ids, tags)).await

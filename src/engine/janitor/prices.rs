@@ -164,6 +164,8 @@ mod tests {
             state: "completed".into(),
             progress: None,
             size_gib: Some(8),
+            encrypted: false,
+            kms_key_id: None,
             created_at: None,
             tags: Vec::new(),
         };

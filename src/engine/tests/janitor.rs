@@ -140,6 +140,7 @@ impl Scene {
             name: format!("web-{}", Uuid::new_v4()),
             description: String::new(),
             no_reboot: false,
+            block_devices: Vec::new(),
             image_tags: tags.clone(),
             snapshot_tags: tags.clone(),
         };

@@ -47,6 +47,7 @@ impl Scene {
                 name: format!("web-{token}"),
                 description: String::new(),
                 no_reboot: false,
+                block_devices: Vec::new(),
                 image_tags: Vec::new(),
                 snapshot_tags: Vec::new(),
             };

@@ -1,0 +1,213 @@
+//! Snapshots of volumes, and images of snapshots.
+
+use async_trait::async_trait;
+
+use super::FakeCloud;
+use super::disks::{Disk, mapped};
+use super::filters::{invalid, not_found};
+use super::images::Making;
+use super::timing::Change;
+use super::world::World;
+use crate::cloud::{CloudResult, Disks, Image, ImageState, NewRegistration, NewSnapshot, Tags};
+
+#[async_trait]
+impl Disks for FakeCloud {
+    async fn create_snapshot(&self, region: &str, request: &NewSnapshot) -> CloudResult<String> {
+        self.change("CreateSnapshot", region, &request.volume_id, |world, at| {
+            let (id, latency) = (world.id("snap"), world.timings.image);
+            let volume = world.region(at.account, at.region).volumes.get(&request.volume_id);
+            let disk = volume.ok_or_else(|| not_found("InvalidVolume", &request.volume_id))?.disk.clone();
+            let change = Some(Change::begin((), latency));
+            world.make_snapshot(at.account, at.region, &id, &disk, &request.tags, change);
+            Ok(id)
+        })
+        .await
+    }
+
+    async fn register_image(&self, region: &str, request: &NewRegistration) -> CloudResult<String> {
+        self.change("RegisterImage", region, &request.name, |world, at| {
+            world.register_image(at.account, at.region, request)
+        })
+        .await
+    }
+
+    async fn set_delete_on_termination(
+        &self,
+        region: &str,
+        instance_id: &str,
+        device_name: &str,
+        delete: bool,
+    ) -> CloudResult<()> {
+        self.change("ModifyInstanceAttribute", region, instance_id, |world, at| {
+            let region = world.region(at.account, at.region);
+            let instance = region.instance(instance_id)?;
+            let device = instance.shown.devices.iter_mut().find(|device| device.device_name == device_name);
+            let Some(device) = device else {
+                let message = format!("No device is currently mapped at {device_name}");
+                return Err(invalid("InvalidInstanceAttributeValue", message));
+            };
+            device.delete_on_termination = delete;
+            let volume_id = device.volume_id.clone();
+            if let Some(volume) = region.volumes.get_mut(&volume_id) {
+                volume.disk.delete_on_termination = delete;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl World {
+    fn register_image(&mut self, account: &str, region: &str, request: &NewRegistration) -> CloudResult<String> {
+        let latency = self.timings.image;
+        let mut disks: Vec<Disk> = mapped(Vec::new(), &request.block_devices, (account, region));
+        let place = self.region(account, region);
+        for disk in &mut disks {
+            let Some(id) = &disk.snapshot_id else { continue };
+            let snapshot = place.snapshots.get(id).ok_or_else(|| not_found("InvalidSnapshot", id))?;
+            if snapshot.shown.state != "completed" {
+                return Err(invalid("InvalidParameterValue", format!("Snapshot {id} is not completed")));
+            }
+            disk.kms_key_id.clone_from(&snapshot.shown.kms_key_id);
+            disk.size_gib = disk.size_gib.max(snapshot.shown.size_gib.unwrap_or_default());
+        }
+        let root = disks.iter().find(|disk| disk.device_name == request.root_device_name);
+        if root.is_none_or(|root| root.snapshot_id.is_none()) {
+            return Err(invalid("InvalidBlockDeviceMapping", "The root device has no snapshot."));
+        }
+        let making = Making {
+            name: &request.name,
+            description: &request.description,
+            image_tags: &request.image_tags,
+            snapshot_tags: &Tags::new(),
+            disks,
+            new_snapshots: Vec::new(),
+            latency,
+        };
+        let id = self.make_image(account, region, blank(request), making)?;
+        if let Some(image) = self.images.get_mut(&id) {
+            image.imds_v2 = request.imds_v2;
+        }
+        self.registrations.push(request.clone());
+        Ok(id)
+    }
+}
+
+/// What a registration says of an image, before it is made.
+fn blank(request: &NewRegistration) -> Image {
+    Image {
+        id: String::new(),
+        name: String::new(),
+        state: ImageState::Pending,
+        state_reason: None,
+        owner_id: String::new(),
+        owner_alias: None,
+        creation_date: String::new(),
+        architecture: request.architecture.clone(),
+        platform: None,
+        platform_details: Some("Linux/UNIX".to_owned()),
+        description: String::new(),
+        root_device_type: "ebs".to_owned(),
+        root_device_name: Some(request.root_device_name.clone()),
+        virtualization_type: request.virtualization_type.clone(),
+        ena_support: request.ena_support,
+        devices: Vec::new(),
+        snapshot_ids: Vec::new(),
+        public: false,
+        deprecation_time: None,
+        deregistration_protection: false,
+        tags: Tags::new(),
+    }
+}
+
+impl FakeCloud {
+    /// What `RegisterImage` was asked for in all accounts and regions, as far as it was done.
+    #[must_use]
+    pub fn registrations(&self) -> Vec<NewRegistration> {
+        self.world().registrations.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{EAST, code, image_state, state_of, with_machine};
+    use super::super::{FakeTimings, Latency};
+    use super::*;
+    use crate::cloud::{Cloud as _, Filter};
+    use crate::domain::config::amazon_ebs::BlockDevice;
+
+    fn registration(snapshot: &str) -> NewRegistration {
+        let root = BlockDevice {
+            device_name: "/dev/xvda".into(),
+            snapshot_id: Some(snapshot.to_owned()),
+            delete_on_termination: true,
+            ..BlockDevice::default()
+        };
+        NewRegistration {
+            name: "surrogate".into(),
+            description: String::new(),
+            architecture: "x86_64".into(),
+            virtualization_type: "hvm".into(),
+            ena_support: true,
+            sriov_support: false,
+            boot_mode: None,
+            uefi_data: None,
+            tpm_support: None,
+            imds_v2: true,
+            root_device_name: "/dev/xvda".into(),
+            block_devices: vec![root],
+            image_tags: vec![("ingot:build-id".to_owned(), "b1".to_owned())],
+        }
+    }
+
+    #[tokio::test]
+    async fn an_image_is_registered_of_a_volumes_snapshot() {
+        let cloud = FakeCloud::new();
+        let image = Latency::Observations(1);
+        cloud.set_timings(FakeTimings { image, ..FakeTimings::default() });
+        let extra = BlockDevice {
+            device_name: "/dev/sdf".into(),
+            volume_size: Some(12),
+            encrypted: Some(true),
+            ..BlockDevice::default()
+        };
+        let launch = with_machine(&cloud, "t", |machine| machine.block_devices = vec![extra]);
+        let instance = cloud.run_instance(EAST, &launch).await.unwrap();
+        state_of(&cloud, &instance.id).await;
+        let volume_id = instance.devices[1].volume_id.clone();
+        let tags = vec![("Name".to_owned(), "root".to_owned())];
+        let request = NewSnapshot { volume_id, description: String::new(), tags };
+        let snapshot = cloud.create_snapshot(EAST, &request).await.unwrap();
+        let early = cloud.register_image(EAST, &registration(&snapshot)).await;
+        assert_eq!(code(early), "InvalidParameterValue");
+        let named = [Filter::tag("Name", "root")];
+        assert_eq!(cloud.find_snapshots(EAST, &named).await.unwrap()[0].state, "pending");
+        let done = cloud.find_snapshots(EAST, &named).await.unwrap().remove(0);
+        assert_eq!((done.state.as_str(), done.size_gib, done.encrypted), ("completed", Some(12), true));
+        let id = cloud.register_image(EAST, &registration(&snapshot)).await.unwrap();
+        assert_eq!(image_state(&cloud, EAST, &id).await, ImageState::Pending);
+        assert_eq!(image_state(&cloud, EAST, &id).await, ImageState::Available);
+        let made = cloud.images_of("b1").remove(0).1;
+        assert_eq!((made.snapshot_ids, made.devices[0].size_gib), (vec![snapshot.clone()], Some(12)));
+        assert!(made.devices[0].encrypted && cloud.image_requires_imds_v2(&id));
+        assert_eq!(code(cloud.delete_snapshot(EAST, &snapshot).await), "InvalidSnapshot.InUse");
+        let again = cloud.register_image(EAST, &registration(&snapshot)).await;
+        assert_eq!(code(again), "InvalidAMIName.Duplicate");
+        assert_eq!(cloud.registrations().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_volume_can_be_made_to_outlive_its_instance() {
+        let cloud = FakeCloud::new();
+        let launch = with_machine(&cloud, "t", |_| ());
+        let instance = cloud.run_instance(EAST, &launch).await.unwrap();
+        let device = &instance.devices[0];
+        assert!(device.delete_on_termination);
+        cloud.set_delete_on_termination(EAST, &instance.id, &device.device_name, false).await.unwrap();
+        let unknown = cloud.set_delete_on_termination(EAST, &instance.id, "/dev/none", false).await;
+        assert_eq!(code(unknown), "InvalidInstanceAttributeValue");
+        cloud.terminate_instance(EAST, &instance.id).await.unwrap();
+        state_of(&cloud, &instance.id).await;
+        assert_eq!(cloud.find_volumes(EAST, &[]).await.unwrap()[0].state, "available");
+    }
+}

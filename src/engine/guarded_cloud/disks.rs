@@ -1,0 +1,26 @@
+//! Snapshots of volumes, and images of snapshots.
+
+use async_trait::async_trait;
+
+use super::GuardedCloud;
+use crate::cloud::{CloudResult, Disks, NewRegistration, NewSnapshot};
+
+#[async_trait]
+impl Disks for GuardedCloud {
+    async fn create_snapshot(&self, region: &str, request: &NewSnapshot) -> CloudResult<String> {
+        self.change(region, "CreateSnapshot", self.inner.create_snapshot(region, request)).await
+    }
+    async fn register_image(&self, region: &str, request: &NewRegistration) -> CloudResult<String> {
+        self.change(region, "RegisterImage", self.inner.register_image(region, request)).await
+    }
+    async fn set_delete_on_termination(
+        &self,
+        region: &str,
+        instance_id: &str,
+        device_name: &str,
+        delete: bool,
+    ) -> CloudResult<()> {
+        let call = self.inner.set_delete_on_termination(region, instance_id, device_name, delete);
+        self.change(region, "ModifyInstanceAttribute", call).await
+    }
+}
