@@ -278,7 +278,7 @@ mod tests {
     fn the_command_quotes_its_arguments() {
         let command = clean_commands("it's", Some(OURS));
         assert!(
-            command.ends_with(r"clean '' 'it'\''s' 'AAAAC3NzaC1lZDI1NTE5AAAAIOurTemporaryKeyBlob'; fi"),
+            command.ends_with(r"clean '' 'it'\''s' 'AAAAC3NzaC1lZDI1NTE5AAAAIOurTemporaryKeyBlob' ''; fi"),
             "{command}"
         );
         assert!(Command::new("sh").args(["-n", "-c", &command]).status().unwrap().success());

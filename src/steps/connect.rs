@@ -92,7 +92,11 @@ pub async fn machine(context: &StepContext) -> StepResult<Machine> {
     if let Some(machine) = context.session.current().await {
         return Ok(machine);
     }
-    let connected: Connected = context.output("connect")?;
+    let connected: Option<Connected> = context.output_if_any("connect")?;
+    let connected = connected.ok_or_else(|| {
+        Failure::user("no-communicator", "There is no machine to run a provisioner on: the communicator is \"none\".")
+            .with_advice("Name a host in ssh_host and set communicator = \"ssh\".")
+    })?;
     open(context, &connected.host, Some(connected.host_key.clone())).await.map_err(|error| match error {
         OpenError::Step(error) => error,
         OpenError::Unreachable(error) => StepError::Failed(

@@ -61,14 +61,17 @@ impl Step for FastLaunch {
             match status.as_ref().map(|status| status.state) {
                 Some(FastLaunchState::Enabled) => return Ok(Output {}),
                 Some(FastLaunchState::Failed | FastLaunchState::Disabling) => {
-                    let reason = status.and_then(|status| status.reason).unwrap_or_else(|| "no reason given".to_owned());
+                    let reason =
+                        status.and_then(|status| status.reason).unwrap_or_else(|| "no reason given".to_owned());
                     let message = format!("Fast launch of {id} in {region} could not be enabled: {reason}");
                     return Err(Failure::cloud("fast-launch-failed", message).into());
                 }
                 Some(FastLaunchState::Enabling) | None => {}
             }
             if tokio::time::Instant::now() >= limit.until {
-                return Err(limit.passed("fast-launch-timeout", &format!("Fast launch of {id} was not enabled")).into());
+                return Err(limit
+                    .passed("fast-launch-timeout", &format!("Fast launch of {id} was not enabled"))
+                    .into());
             }
             context.pause(BETWEEN_LOOKS).await?;
         }

@@ -1,5 +1,6 @@
 //! The instance profile that is made for the build (`temporary_iam_instance_profile_policy_document`), and the role in it.
-//! Both have the attempt's name; IAM knows no tokens, so what has that name and our tags is our own.
+//! Both have the attempt's name in a path of Ingot's own; IAM knows no tokens, so what is there by that name was made by
+//! this attempt before.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -56,13 +57,18 @@ impl Step for MakeInstanceProfile {
         _found: &[String],
     ) -> StepResult<Vec<String>> {
         let (region, name) = (intent.region.as_str(), intent.name.as_str());
-        let known = matches!(made, Made::Yes(_));
-        let own = finding::look(context, &made, || async {
-            let owns = owns_role(context, intent).await? || owns_profile(context, intent).await?;
-            Ok(if owns { vec![()] } else { Vec::new() })
-        });
-        if !known && own.await?.is_empty() {
-            return Ok(Vec::new());
+        match made {
+            Made::No => return Ok(Vec::new()),
+            Made::Yes(_) => {}
+            // Makes sure that there is something of the name: a call still on its way can't make it afterwards.
+            Made::Unknown => {
+                let tags = finding::temporary_tags(context, name, &[]);
+                let role = NewRole { name: name.to_owned(), trust_policy: TRUST.to_owned(), tags };
+                match make(context, || context.cloud.create_role(region, &role)).await {
+                    Ok(()) | Err(StepError::Failed(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
         removal::until_gone(context, || context.cloud.remove_role_from_instance_profile(region, name, name)).await?;
         removal::until_gone(context, || context.cloud.delete_instance_profile(region, name)).await?;
@@ -99,14 +105,4 @@ where
         Err(error) if error.class != CloudErrorClass::Duplicate => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-async fn owns_role(context: &StepContext, intent: &Intent) -> StepResult<bool> {
-    let roles = retry::call(context, || context.cloud.find_roles(&intent.region)).await?;
-    Ok(roles.iter().any(|role| role.name == intent.name && finding::is_own(context, &role.tags)))
-}
-
-async fn owns_profile(context: &StepContext, intent: &Intent) -> StepResult<bool> {
-    let profiles = retry::call(context, || context.cloud.find_instance_profiles(&intent.region)).await?;
-    Ok(profiles.iter().any(|profile| profile.name == intent.name && finding::is_own(context, &profile.tags)))
 }

@@ -33,18 +33,19 @@ impl Step for KeepVolumes {
         let ebs = context.ebs()?;
         let launched: launch::Output = context.output("launch")?;
         let devices = ebs.launch_block_device_mappings.iter().filter(|device| device.outlives_build);
-        let devices: Vec<&String> = devices.map(|device| &device.device_name).collect();
-        let filters = [
-            Filter::new("attachment.instance-id", [&launched.instance_id]),
-            Filter::new("attachment.device", devices.iter().copied()),
-        ];
-        let found = retry::call(context, || context.cloud.find_volumes(&ebs.region, &filters)).await?;
-        if found.len() != devices.len() {
-            let message =
-                format!("Of the volumes that are to be kept, {} of {} are attached.", found.len(), devices.len());
-            return Err(Failure::cloud("volume-not-attached", message).into());
+        let filters = [Filter::new("instance-id", [&launched.instance_id])];
+        let found = retry::call(context, || context.cloud.find_instances(&ebs.region, &filters)).await?;
+        let attached = found.first().map(|instance| instance.devices.as_slice()).unwrap_or_default();
+        let mut volume_ids = Vec::new();
+        for device in devices {
+            let volume = attached.iter().find(|attached| attached.device_name == device.device_name);
+            let missing = || {
+                let message = format!("The volume {} is to be kept, and is not attached.", device.device_name);
+                Failure::cloud("volume-not-attached", message)
+            };
+            volume_ids.push(volume.ok_or_else(missing)?.volume_id.clone());
         }
-        Ok(Output { volume_ids: found.into_iter().map(|volume| volume.id).collect() })
+        Ok(Output { volume_ids })
     }
 }
 

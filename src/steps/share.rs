@@ -72,8 +72,7 @@ async fn set<F>(context: &StepContext, call: impl FnMut() -> F) -> StepResult<()
 where
     F: Future<Output = CloudResult<()>>,
 {
-    let again =
-        |error: &CloudError| matches!(error.class, CloudErrorClass::UnknownOutcome | CloudErrorClass::NotFound);
+    let again = |error: &CloudError| matches!(error.class, CloudErrorClass::UnknownOutcome | CloudErrorClass::NotFound);
     Ok(retry::passing(context, again, call).await??)
 }
 

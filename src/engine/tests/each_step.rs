@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::memory_journal::Landed;
+use super::options;
 use super::world::{PLAIN, TestWorld, plain_with};
 use crate::cloud::fake::{CallRecord, FaultKind, Phase, Then};
 use crate::domain::hold::ResumeAction;
@@ -30,8 +31,21 @@ fn cases() -> Vec<Case> {
     );
     let cleanup = "  error-cleanup-provisioner \"shell\" { inline = [\"save\"] }\n  post-processor";
     let breakpoint = "  provisioner \"breakpoint\" {}\n  post-processor";
+    let spot = plain_with(
+        "spot_price = \"auto\"\n  temporary_iam_instance_profile_policy_document {\n    Statement {\n      Effect = \"Allow\"\n      \
+         Action = [\"s3:GetObject\"]\n      Resource = [\"*\"]\n    }\n  }\n  fast_launch {\n    enable_fast_launch = true\n  \
+         }\n  deregistration_protection {\n    enabled = true\n  }\n  deprecate_at = \"2026-01-01T00:00:00Z\"",
+    );
+    let replace = plain_with(
+        "ami_regions = [\"us-west-2\"]\n  skip_save_build_region = true\n  force_deregister = true\n  \
+         force_delete_snapshot = true\n  launch_block_device_mappings {\n    device_name = \"/dev/sdf\"\n    volume_size = \
+         1\n    delete_on_termination = false\n  }",
+    );
     vec![
         Case { name: "everything", template: all, images: 2, fails: false },
+        Case { name: "spot", template: spot, images: 1, fails: false },
+        Case { name: "replace", template: replace.replace("web-{{timestamp}}", "web-taken"), images: 1, fails: false },
+        Case { name: "file", template: options::file_template(), images: 0, fails: false },
         Case {
             name: "error-cleanup",
             template: PLAIN.replacen("  post-processor", cleanup, 1),
@@ -53,6 +67,11 @@ impl Case {
         let world = TestWorld::new(&self.template);
         if self.fails {
             world.fail_script();
+        }
+        match self.name {
+            "spot" => options::make_source_windows(&world),
+            "replace" => drop(world.cloud.add_public_image("us-west-2", options::OLD)),
+            _ => {}
         }
         world
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::communicator::ssh::test_support::{Collected, Sshd, free_port, key, run, target};
-use crate::communicator::ssh::{ConnectProgress, SshConnection, SshTarget, connect_with_retries};
+use crate::communicator::ssh::test_support::{Collected, Sshd, current_user, free_port, key, run, target};
+use crate::communicator::ssh::{
+    Bastion, ConnectProgress, SshCommunicator, SshConnection, SshTarget, connect_with_retries,
+};
 use crate::communicator::{Command, Communicator, CommunicatorError, ConnectFailure, ExitStatus, Reconnect};
 
 const LIMIT: Duration = Duration::from_secs(20);
