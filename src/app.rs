@@ -1,7 +1,9 @@
 //! The one place that wires everything: what the command line asks of a server's machine is carried out here, and
 //! [`Server`] is put together from configuration, database, clouds, engine and API.
 
+mod engine_runtime;
 mod first_token;
+mod secret_keys;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_runtime::EngineRuntime;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -19,8 +22,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, ApiState, Limits};
 use crate::auth::{Authenticator, PlainToken};
+use crate::cli::complaint::{Complaint, Sources, count};
 use crate::cli::exit::Exit;
-use crate::cli::problem::{Complaint, Sources};
+use crate::cli::render::{Renderer, color_of_complaints};
 use crate::cli::server::{ConfigAction, ConfigFile, ServeArgs, ServerCommand};
 use crate::cli::token::CreateArgs;
 use crate::cli::{self, ClientCommand, Command, Output};
@@ -31,8 +35,10 @@ use crate::config::{Config, units};
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::ids::{DeploymentId, TokenId};
+use crate::domain::lint::LintPolicy;
 use crate::domain::server_role::ServerRole;
 use crate::engine::accept::{AcceptSettings, Random, new_id};
+use crate::engine::data_sources::DataSources;
 use crate::engine::guarded_cloud::BudgetedAccounts;
 use crate::engine::session::SshDialer;
 use crate::engine::{self, EngineHandle, EngineParts, EngineSettings, pipeline_metrics};
@@ -78,6 +84,7 @@ fn server_command(command: ServerCommand) -> Exit {
             ConfigAction::Check(file) => with_config(&file, |_| printed("The configuration is valid.\n")),
             ConfigAction::Show(file) => with_config(&file, |config| printed(&config.describe())),
         },
+        ServerCommand::Secrets(args) => secret_keys::command(args.action),
         ServerCommand::Openapi => printed(&api::openapi_yaml()),
     }
 }
@@ -95,10 +102,10 @@ fn with_config(file: &ConfigFile, then: impl FnOnce(Config) -> Exit) -> Exit {
             {
                 sources.insert(path.display().to_string(), text);
             }
-            eprintln!("error: The configuration is not valid.");
-            for mistake in &mistakes {
-                eprint!("\n{}", Complaint::from(mistake).render(&sources));
-            }
+            let mistakes: Vec<Complaint> = mistakes.iter().map(Complaint::from).collect();
+            let renderer = Renderer { sources: &sources, color: color_of_complaints() };
+            let closing = format!("The configuration is not valid: {}", count(&mistakes));
+            eprint!("{}{}", renderer.all(&mistakes), renderer.closing(&closing));
             Exit::Failed
         }
     }
@@ -201,6 +208,8 @@ async fn serve(config: Config) -> Result<Exit> {
 /// The database this server uses, and the private cluster when it is one.
 struct Database {
     store: Store,
+    /// The same as requests have it.
+    requests: Store,
     cluster: Option<PrivateCluster>,
 }
 
@@ -215,7 +224,7 @@ impl Database {
             (cluster.url(), Some(cluster))
         };
         match Self::connect(config, &url).await {
-            Ok(store) => Ok(Self { store, cluster }),
+            Ok((store, requests)) => Ok(Self { store, requests, cluster }),
             Err(error) => {
                 stop_cluster(cluster).await;
                 Err(error)
@@ -223,15 +232,18 @@ impl Database {
         }
     }
 
-    async fn connect(config: &Config, url: &SecretString) -> Result<Store> {
-        let key_file = config.secrets.key_file.clone().unwrap_or_else(|| config.data_dir.join("secret.key"));
-        let sealer = Sealer::from_file_or_create(&key_file)?;
-        let store = Store::connect(url, config.database.max_connections, sealer, Arc::new(SystemClock)).await?;
+    async fn connect(config: &Config, url: &SecretString) -> Result<(Store, Store)> {
+        let sealer = Sealer::from_file_or_create(&config.key_file())?;
+        let reads = if config.server.role.answers() { config.database.read_connections } else { 0 };
+        let others = config.database.max_connections - reads;
+        let store = Store::connect(url, others, sealer, Arc::new(SystemClock)).await?;
         store.migrate().await?;
-        Ok(store)
+        let requests = if reads > 0 { store.with_own_reads(reads) } else { store.clone() };
+        Ok((store, requests))
     }
 
     async fn close(self) {
+        self.requests.close().await;
         self.store.close().await;
         stop_cluster(self.cluster).await;
     }
@@ -257,6 +269,7 @@ pub struct Server {
     role: ServerRole,
     max_builds: usize,
     admin_token: Option<PathBuf>,
+    engine_runtime: EngineRuntime,
 }
 
 impl Server {
@@ -273,11 +286,23 @@ impl Server {
             )
         })?;
         let random = random();
+        let engine_runtime = EngineRuntime::start()?;
         let database = Database::open(&config).await?;
-        match Self::assemble(&config, &lifecycle, clock, random, &database.store).await {
+        match Self::assemble(&config, &lifecycle, clock, random, &database, &engine_runtime).await {
             Ok((state, tasks, deployment, admin_token)) => {
                 let (role, max_builds) = (config.server.role, config.workers.max_builds);
-                Ok(Self { listener, state, tasks, lifecycle, database, deployment, role, max_builds, admin_token })
+                Ok(Self {
+                    listener,
+                    state,
+                    tasks,
+                    lifecycle,
+                    database,
+                    deployment,
+                    role,
+                    max_builds,
+                    admin_token,
+                    engine_runtime,
+                })
             }
             Err(error) => {
                 database.close().await;
@@ -291,8 +316,10 @@ impl Server {
         lifecycle: &Lifecycle,
         clock: Arc<dyn Clock>,
         random: Random,
-        store: &Store,
+        database: &Database,
+        engine_runtime: &EngineRuntime,
     ) -> Result<(ApiState, TaskTracker, DeploymentId, Option<PathBuf>)> {
+        let (store, requests) = (&database.store, &database.requests);
         let deployment = store.deployment().await?;
         let role = config.server.role;
         // A worker lets nobody in, so it leaves this to a server that does.
@@ -307,13 +334,19 @@ impl Server {
         let accept = Arc::new(AcceptSettings {
             policies: config.policies(),
             builder_identity: format!("ingot/{} ({deployment})", env!("CARGO_PKG_VERSION")),
+            lint: LintPolicy::default(),
             evaluation_time_limit: EVALUATION_LIMIT,
             random: random.clone(),
             accounts: Some(accounts.clone()),
+            data_sources: DataSources {
+                accounts: Some(accounts.clone()),
+                default_region: config.aws.region.clone(),
+                http_allow: config.data_sources.http_allow.clone(),
+            },
         });
         let stages = Arc::new(config.stages.order.clone());
         let engine = if role.works() {
-            engine::start(EngineParts {
+            let parts = EngineParts {
                 store: store.clone(),
                 accounts,
                 registry: Arc::new(Steps),
@@ -324,18 +357,19 @@ impl Server {
                 settings: engine_settings(config, deployment),
                 tasks: tasks.clone(),
                 soft_stop: lifecycle.soft_stop.clone(),
-            })
+            };
+            engine_runtime.with(|| engine::start(parts))
         } else {
             EngineHandle::none()
         };
-        let approved = ApprovedImages::new(store.clone());
+        let approved = ApprovedImages::new(requests.clone());
         if role.answers() {
             approved.refresh().await?;
         }
         let drain = lifecycle.soft_stop.clone();
         let draining = drain.clone();
         let state = ApiState {
-            store: store.clone(),
+            store: requests.clone(),
             accept,
             stage_order: stages,
             approved,
@@ -392,7 +426,8 @@ impl Server {
     /// # Errors
     /// When the listener fails.
     pub async fn run(self) -> Result<Drained> {
-        let Self { listener, state, tasks, lifecycle, database, role, .. } = self;
+        // The engine's runtime lives until the drain is over.
+        let Self { listener, state, tasks, lifecycle, database, role, engine_runtime: _engine_runtime, .. } = self;
         let routes = if role.answers() { api::router(state) } else { api::worker_router(state) };
         let mut serving = tokio::spawn(api::serve(listener, routes, lifecycle.soft_stop.clone()));
         tokio::select! {

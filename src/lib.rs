@@ -12,6 +12,7 @@ pub mod communicator;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod gathering;
 pub mod lifecycle;
 pub mod logs;
 pub mod postprocess;

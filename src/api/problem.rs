@@ -51,7 +51,21 @@ pub struct Complaint {
     /// From 1, in characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<u32>,
-    /// `error` or `warning`.
+    /// Where the marked text ends, exclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_column: Option<u32>,
+    /// The text of `line`; `<sensitive>` stands for values that are hidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_line: Option<String>,
+    /// The nearest name that there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+    /// The lint rule that complains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// `error`, `warning` or `info`.
     pub severity: &'static str,
 }
 
@@ -64,11 +78,23 @@ impl From<&Diagnostic> for Complaint {
             file: at.map(|at| at.file.clone()),
             line: at.map(|at| at.line),
             column: at.map(|at| at.column),
-            severity: match diagnostic.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            },
+            end_line: diagnostic.end.map(|end| end.line),
+            end_column: diagnostic.end.map(|end| end.column),
+            source_line: diagnostic.source_line.clone(),
+            suggestion: diagnostic.suggestion.clone(),
+            rule: diagnostic.rule.clone(),
+            severity: severity(diagnostic.severity),
         }
+    }
+}
+
+/// As the API spells it.
+#[must_use]
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
     }
 }
 

@@ -18,9 +18,11 @@ use crate::auth::{Authenticator, PlainToken};
 use crate::cloud::fake::FakeCloud;
 use crate::domain::clock::Clock as _;
 use crate::domain::ids::TokenId;
+use crate::domain::lint::{LintLevel, LintPolicy};
 use crate::domain::policy::Policy;
 use crate::domain::role::Role;
 use crate::engine::accept::{AcceptSettings, Random};
+use crate::engine::data_sources::DataSources;
 use crate::store::Actor;
 use crate::store::approved::ApprovedImages;
 use crate::store::test_support::{TestClock, TestDatabase};
@@ -98,6 +100,11 @@ impl Answer {
 
 impl TestApi {
     pub async fn new() -> Self {
+        Self::with_lint(&[]).await
+    }
+
+    /// With levels of lint rules.
+    pub async fn with_lint(levels: &[(&str, LintLevel)]) -> Self {
         let database = TestDatabase::new().await;
         let clock = Arc::new(TestClock::new());
         let store = database.store(clock.clone()).await;
@@ -112,9 +119,15 @@ impl TestApi {
         let accept = AcceptSettings {
             policies: BTreeMap::from([("default".to_owned(), Policy::default()), ("prod".to_owned(), prod)]),
             builder_identity: "ingot/test".to_owned(),
+            lint: LintPolicy { levels: levels.iter().map(|(rule, level)| ((*rule).to_owned(), *level)).collect() },
             evaluation_time_limit: Duration::from_secs(10),
             random: random.clone(),
             accounts: Some(Arc::new(cloud.clone())),
+            data_sources: DataSources {
+                accounts: Some(Arc::new(cloud.clone())),
+                default_region: Some("us-east-1".to_owned()),
+                http_allow: Vec::new(),
+            },
         };
         let state = ApiState {
             store: store.clone(),

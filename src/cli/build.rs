@@ -1,21 +1,20 @@
 //! `ingot build`: sends a template, follows its run, tells what came of it.
 
-use std::path::Path;
-
 use clap::Args;
-use reqwest::multipart::{Form, Part};
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, new_idempotency_key};
+use super::complaint::{Complaint, Sources};
 use super::error::{CliError, CliResult};
 use super::exit::Exit;
 use super::follow::{Ending, Following, follow};
-use super::inputs::{Inputs, TemplateArgs, VarFile, assignment};
+use super::inputs::{Inputs, TemplateArgs, assignment};
 use super::pack;
-use super::problem::{Problem, Sources};
+use super::request::{form, template_fields, told};
 use super::runs::how_to_follow;
-use super::screen::{ColorChoice, Look, Screen};
+use super::screen::{Look, Screen};
 use super::summary;
+use super::voice::{Voice, VoiceArgs};
 use super::wire::Run;
 use super::{Context, given, interrupts, object, typed};
 use crate::domain::clock::Clock;
@@ -50,6 +49,15 @@ pub struct BuildArgs {
     /// How long each step may take.
     #[arg(long, value_name = "DURATION")]
     pub step_timeout: Option<String>,
+    /// Images of the account that have a new image's name go before it is made, as with `force_deregister`.
+    #[arg(long)]
+    pub force: bool,
+    /// How many of the run's builds go in parallel; 0: as many as the servers take.
+    #[arg(long, value_name = "N")]
+    pub parallel_builds: Option<u32>,
+    /// Tell of values in variable files that the template declares no variable for.
+    #[arg(long)]
+    pub warn_on_undeclared_var: bool,
     /// From -100 to 100; runs with a higher one are built first.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub priority: Option<i32>,
@@ -69,16 +77,15 @@ pub struct BuildArgs {
     /// Only start the run; follow it later with `ingot logs -f`.
     #[arg(long)]
     pub detach: bool,
-    /// Colours: auto, always or never.
-    #[arg(long, value_enum, default_value_t, num_args = 0..=1, require_equals = true, default_missing_value = "always", value_name = "WHEN")]
-    pub color: ColorChoice,
+    #[command(flatten)]
+    pub voice: VoiceArgs,
     /// Put the time before each line.
     #[arg(long)]
     pub timestamp_ui: bool,
 }
 
 impl BuildArgs {
-    pub(super) async fn run(&self, context: &Context, sources: &mut Sources) -> CliResult<Exit> {
+    pub(super) async fn run(&self, context: &Context, voice: &Voice, sources: &mut Sources) -> CliResult<Exit> {
         let client = context.client()?;
         let inputs = self.template.read(std::env::vars_os())?;
         *sources = inputs.sources();
@@ -86,10 +93,7 @@ impl BuildArgs {
         let request = self.request(&inputs, git_sha.as_deref(), &*context.clock, sources)?;
         let bundle = pack::tar_gz(&inputs.packed.bundle)?;
 
-        let look = Look::of_terminal(self.color, self.timestamp_ui, context.json());
-        let out: Box<dyn std::io::Write + Send> =
-            if context.json() { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
-        let mut screen = Screen::new(out, look);
+        let mut screen = self.screen(context, voice)?;
         screen.say(&format!(
             "Sending {} to {} ({}, {} packed)",
             inputs.packed.single.as_deref().unwrap_or("the template's folder"),
@@ -99,10 +103,14 @@ impl BuildArgs {
         ))?;
         let key = new_idempotency_key();
         let answer: Value = client
-            .post_form(&["runs"], || form(&request, &bundle), &key)
+            .post_form(&["runs"], &[], || form(&request, &bundle), &key)
             .await
-            .map_err(|error| with_advice(error, &inputs))?;
+            .map_err(|error| told(error, &inputs))?;
         let run: Run = typed(&client, &answer)?;
+        let warnings = self.warnings(&run);
+        if !warnings.is_empty() {
+            voice.complain(&warnings, sources, None)?;
+        }
         if let Some(dedupe) = &run.dedupe {
             screen.say(&dedupe.reason)?;
         }
@@ -116,6 +124,25 @@ impl BuildArgs {
         }
         screen.say("")?;
         self.follow(context, &client, &run, &mut screen).await
+    }
+
+    fn screen(&self, context: &Context, voice: &Voice) -> CliResult<Screen> {
+        if context.json() && voice.is_machine() {
+            return Err(CliError::Usage("choose one of --output json and --machine-readable".to_owned()));
+        }
+        let mut look = Look::of_terminal(self.voice.color, self.timestamp_ui, context.json());
+        let out: Box<dyn std::io::Write + Send> =
+            if context.json() { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+        if voice.is_machine() {
+            look = Look { timestamps: self.timestamp_ui, ..Look::default() };
+        }
+        Ok(Screen::new(out, look).for_programs(voice.is_machine().then(|| context.clock.clone())))
+    }
+
+    /// The server's warnings. Packer tells of undeclared variables in `build` only when it is asked to.
+    fn warnings(&self, run: &Run) -> Vec<Complaint> {
+        let told = |warning: &&Complaint| self.warn_on_undeclared_var || !warning.is_undeclared_variable();
+        run.warnings.iter().filter(told).cloned().collect()
     }
 
     async fn follow(&self, context: &Context, client: &Client, run: &Run, screen: &mut Screen) -> CliResult<Exit> {
@@ -144,7 +171,7 @@ impl BuildArgs {
         })
     }
 
-    /// The run request. Its precedence is the server's: `env`'s `PKR_VAR_…`, then `var_files`, then `variables`.
+    /// The run request.
     fn request(
         &self,
         inputs: &Inputs,
@@ -152,65 +179,25 @@ impl BuildArgs {
         clock: &dyn Clock,
         sources: &mut Sources,
     ) -> CliResult<Value> {
-        let (var_files, variables) = if inputs.has_outside_var_file() {
-            (Vec::new(), self.resolved_variables(inputs, git_sha, clock, sources)?)
-        } else {
-            let inside = |file: &VarFile| match file {
-                VarFile::Inside(path) => Some(path.clone()),
-                VarFile::Outside { .. } => None,
-            };
-            let variables = inputs.variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            (inputs.var_files.iter().filter_map(inside).collect(), variables)
-        };
+        let template = template_fields(&self.template.given, inputs, git_sha, clock, sources)?;
         let request = given([
             ("name", json!(self.name.clone().or_else(|| default_name(inputs)))),
             ("family", json!(self.family)),
             ("account", json!(self.account)),
-            ("variables", variables.into()),
-            ("env", json!(inputs.environment)),
-            ("var_files", json!(var_files)),
-            ("only", json!(self.template.only)),
-            ("except", json!(self.template.except)),
-            ("git_sha", json!(git_sha)),
             ("timeout", json!(self.timeout)),
             ("on_error", json!(self.on_error)),
             ("debug", json!(self.debug.then_some(true))),
             ("hold_limit", json!(self.hold_limit)),
             ("step_timeout", json!(self.step_timeout)),
+            ("force", json!(self.force.then_some(true))),
+            ("parallel_builds", json!(self.parallel_builds.filter(|builds| *builds > 0))),
             ("priority", json!(self.priority)),
             ("labels", object(&self.labels)),
             ("clean_image", json!(self.no_clean.then_some(false))),
             ("dedupe", json!(self.dedupe)),
             ("max_age", json!(self.max_age)),
         ]);
-        Ok(request.into())
-    }
-
-    /// All variables' values, found out here. A variable file from elsewhere is not sent: a bundle is kept as a version
-    /// of its template, and such a file is no part of the template and may hold secrets.
-    fn resolved_variables(
-        &self,
-        inputs: &Inputs,
-        git_sha: Option<&str>,
-        clock: &dyn Clock,
-        sources: &mut Sources,
-    ) -> CliResult<Map<String, Value>> {
-        let checked = self.template.check(inputs, git_sha, clock)?;
-        match &checked.outcome {
-            Ok(evaluated) => {
-                let given = evaluated.variables.iter().filter(|variable| !variable.is_default);
-                Ok(given.map(|variable| (variable.name.clone(), variable.value.clone())).collect())
-            }
-            Err(diagnostics) => {
-                let problem = Problem {
-                    title: "The template can't be built".to_owned(),
-                    errors: checked.complaints(diagnostics),
-                    ..Problem::default()
-                };
-                *sources = checked.sources;
-                Err(with_advice(CliError::Problem(Box::new(problem)), inputs))
-            }
-        }
+        Ok(request.into_iter().chain(template).collect::<Map<_, _>>().into())
     }
 }
 
@@ -233,14 +220,6 @@ fn default_name(inputs: &Inputs) -> Option<String> {
         .filter(|name| !name.is_empty())
 }
 
-fn form(request: &Value, bundle: &[u8]) -> CliResult<Form> {
-    let part =
-        |part: Part, kind: &str| part.mime_str(kind).map_err(|error| CliError::Local(format!("the form: {error}")));
-    let request = part(Part::text(request.to_string()), "application/json")?;
-    let bundle = part(Part::bytes(bundle.to_vec()).file_name("bundle.tar.gz"), "application/gzip")?;
-    Ok(Form::new().part("request", request).part("bundle", bundle))
-}
-
 fn started(run: &Run) -> String {
     let builds: Vec<&str> = run.builds.iter().map(|build| build.name.as_str()).collect();
     let verb = if run.was_there() && run.state == "succeeded" { "made" } else { "makes" };
@@ -248,47 +227,6 @@ fn started(run: &Run) -> String {
         Some(image) => format!("Run {} {verb} {} #{}: {}", run.id, image.family, image.number, builds.join(", ")),
         None => format!("Run {}: {}", run.id, builds.join(", ")),
     }
-}
-
-/// A single file goes without what lies beside it: when the server misses something of that, say so.
-pub(super) fn with_advice(error: CliError, inputs: &Inputs) -> CliError {
-    let CliError::Problem(mut problem) = error else { return error };
-    if let Some(single) = &inputs.packed.single
-        && let Some(missing) = mentioned_sibling(&problem, single, &inputs.packed.root)
-    {
-        let advice = format!(
-            "The template refers to {missing:?} beside it, and a single file is sent alone. Name the folder instead: ingot build {}",
-            inputs.packed.root.display()
-        );
-        problem.detail = Some(match problem.detail.take() {
-            Some(detail) => format!("{detail}\n  {advice}"),
-            None => advice,
-        });
-    }
-    CliError::Problem(problem)
-}
-
-fn mentioned_sibling(problem: &Problem, single: &str, root: &Path) -> Option<String> {
-    let said: Vec<&str> = problem
-        .errors
-        .iter()
-        .flat_map(|error| [Some(error.message.as_str()), error.detail.as_deref()])
-        .flatten()
-        .collect();
-    let names = std::fs::read_dir(root).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    // A word of its own: `setup.sh` or `scripts/…` in quotes or after a space, not the end of a longer name.
-    let mentions = |text: &str, name: &str| {
-        text.match_indices(name).any(|(at, _)| {
-            let before =
-                text[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '/'));
-            let after = text[at + name.len()..]
-                .chars()
-                .next()
-                .is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '/' | ':' | ',' | ';'));
-            before && after
-        })
-    };
-    names.filter(|name| name != single && name.len() > 2).find(|name| said.iter().any(|text| mentions(text, name)))
 }
 
 #[cfg(test)]
@@ -403,25 +341,6 @@ mod tests {
     }
 
     #[test]
-    fn a_single_file_that_needs_its_neighbours_is_told_to_come_with_them() {
-        let dir = template(&[("web.pkr.hcl", ""), ("setup.sh", "")]);
-        let inputs =
-            parsed(&[dir.path().join("web.pkr.hcl").to_str().unwrap()]).template.read(std::iter::empty()).unwrap();
-        let problem = |message: &str| {
-            let errors = json!([{"message": message}]);
-            let problem =
-                serde_json::from_value(json!({"title": "Unprocessable", "status": 422, "errors": errors})).unwrap();
-            match with_advice(CliError::Problem(problem), &inputs) {
-                CliError::Problem(problem) => problem.detail.unwrap_or_default(),
-                error => panic!("{error}"),
-            }
-        };
-        let advice = problem("the bundle has no file \"setup.sh\"");
-        assert!(advice.contains("\"setup.sh\" beside it") && advice.contains(dir.path().to_str().unwrap()), "{advice}");
-        assert_eq!(problem("the bundle has no file \"other-setup.sh\""), "");
-    }
-
-    #[test]
     fn a_run_that_was_there_is_told_as_such() {
         let run: Run = serde_json::from_value(
             json!({"id": "r1", "state": "succeeded", "builds": [{"id": "b1", "name": "a", "state": "succeeded"}],
@@ -445,7 +364,7 @@ mod tests {
         Mock::given(method("POST")).and(path("/v1/runs")).respond_with(made).mount(&server).await;
         let client = Client::new(&server.uri(), None).unwrap().impatient();
         let request = json!({"name": "web"});
-        let answer: Value = client.post_form(&["runs"], || form(&request, b"packed"), "key-1").await.unwrap();
+        let answer: Value = client.post_form(&["runs"], &[], || form(&request, b"packed"), "key-1").await.unwrap();
         assert_eq!(answer["id"], "r1");
 
         let sent = server.received_requests().await.unwrap();

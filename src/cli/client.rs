@@ -131,11 +131,12 @@ impl Client {
     pub async fn post_form<T: DeserializeOwned>(
         &self,
         path: &[&str],
+        query: &[(&str, String)],
         form: impl Fn() -> CliResult<reqwest::multipart::Form>,
         idempotency_key: &str,
     ) -> CliResult<T> {
         let request = || {
-            let request = self.request(Method::POST, path).timeout(REQUEST_LIMIT).multipart(form()?);
+            let request = self.request(Method::POST, path).query(query).timeout(REQUEST_LIMIT).multipart(form()?);
             Ok(with_key(request, Some(idempotency_key)))
         };
         self.json(self.send(true, request).await?).await

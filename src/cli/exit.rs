@@ -14,6 +14,8 @@ pub enum Exit {
     /// `3`: the server (or, of the server's own commands, its database) could not be reached, so nothing is known to have
     /// been done.
     Unreachable,
+    /// `3`, of `fmt --check` alone, as Packer has it: a file is not formatted.
+    NotFormatted,
     /// `130`: interrupted from the keyboard, as shells say it for SIGINT.
     Interrupted,
 }
@@ -26,7 +28,7 @@ impl Exit {
             Self::Success => 0,
             Self::Failed => 1,
             Self::Usage => 2,
-            Self::Unreachable => 3,
+            Self::Unreachable | Self::NotFormatted => 3,
             Self::Interrupted => 130,
         }
     }

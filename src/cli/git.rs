@@ -7,13 +7,43 @@ use std::process::{Command, Stdio};
 /// no git work tree, has no commit yet, or git is not installed.
 #[must_use]
 pub fn head(folder: &Path) -> Option<String> {
-    let sha = git(folder, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
-    let sha = sha.trim();
-    if sha.len() < 40 || !sha.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
+    let sha = asked(folder)?;
     let changes = git(folder, &["status", "--porcelain", "--untracked-files=normal", "--", "."])?;
-    Some(if changes.trim().is_empty() { sha.to_owned() } else { format!("{sha}-dirty") })
+    Some(if changes.trim().is_empty() { sha } else { format!("{sha}-dirty") })
+}
+
+/// The commit alone, as quickly as it can be told: mostly without asking git, which takes longer than all else that a check
+/// does.
+#[must_use]
+pub fn commit(folder: &Path) -> Option<String> {
+    if std::env::var_os("GIT_DIR").is_some() {
+        return asked(folder);
+    }
+    let real = std::fs::canonicalize(folder).ok()?;
+    let dot_git = real.ancestors().map(|folder| folder.join(".git")).find(|path| path.exists())?;
+    from_files(&dot_git).or_else(|| asked(folder))
+}
+
+/// What `HEAD` of an ordinary repository says; `None` for a linked work tree, a submodule or another format of references.
+fn from_files(dot_git: &Path) -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(dot_git.join(path)).ok();
+    let head = read("HEAD")?;
+    let Some(reference) = head.strip_prefix("ref: ").map(str::trim) else { return commit_id(&head) };
+    if let Some(loose) = read(reference) {
+        return commit_id(&loose);
+    }
+    let packed = read("packed-refs")?;
+    let line = packed.lines().find(|line| line.split_once(' ').is_some_and(|(_, name)| name == reference))?;
+    commit_id(line.split_once(' ')?.0)
+}
+
+fn asked(folder: &Path) -> Option<String> {
+    commit_id(&git(folder, &["rev-parse", "--verify", "--quiet", "HEAD"])?)
+}
+
+fn commit_id(text: &str) -> Option<String> {
+    let id = text.trim();
+    (id.len() >= 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
 fn git(folder: &Path, args: &[&str]) -> Option<String> {
@@ -40,6 +70,7 @@ mod tests {
         assert_eq!(head(dir.path()), None, "no work tree");
         run(dir.path(), &["init", "--quiet"]);
         assert_eq!(head(dir.path()), None, "no commit");
+        assert_eq!(commit(dir.path()), None);
         std::fs::create_dir(dir.path().join("web")).unwrap();
         std::fs::write(dir.path().join("web/a"), "1").unwrap();
         run(dir.path(), &["add", "."]);
@@ -50,5 +81,14 @@ mod tests {
         assert_eq!(head(&dir.path().join("web")).unwrap(), clean);
         std::fs::write(dir.path().join("web/a"), "2").unwrap();
         assert_eq!(head(&dir.path().join("web")).unwrap(), format!("{clean}-dirty"));
+
+        assert_eq!(commit(&dir.path().join("web")), Some(clean.clone()));
+        run(dir.path(), &["pack-refs", "--all"]);
+        assert_eq!(commit(dir.path()), Some(clean.clone()), "packed references");
+        run(dir.path(), &["checkout", "--quiet", "--detach"]);
+        assert_eq!(commit(dir.path()), Some(clean.clone()), "no branch");
+        let beside = tempfile::tempdir().unwrap();
+        run(dir.path(), &["worktree", "add", "--quiet", beside.path().join("tree").to_str().unwrap()]);
+        assert_eq!(commit(&beside.path().join("tree")), Some(clean), "a linked work tree");
     }
 }

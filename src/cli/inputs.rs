@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indexmap::IndexMap;
 
+use super::complaint::{Complaint, Sources};
 use super::error::{CliError, CliResult};
 use super::git;
+use super::mentions;
 use super::pack::{self, Packed};
-use super::problem::{Complaint, Sources};
-use crate::domain::bundle::Bundle;
+use crate::domain::bundle::{Bundle, BundleFile};
 use crate::domain::clock::Clock;
 use crate::domain::diagnostic::Diagnostic;
-use crate::template::{self, Evaluated, Request};
+use crate::template::{self, DataMode, Evaluated, Request};
 
 /// The prefix of variables in the environment.
 const ENV_PREFIX: &str = "PKR_VAR_";
@@ -23,10 +24,18 @@ const ENV_PREFIX: &str = "PKR_VAR_";
 const OUTSIDE: &str = ".ingot-var-files";
 
 /// The template and its variables, spelled as Packer does.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct TemplateArgs {
-    /// The template's folder (all its files are used, but .git) or a single template file.
+    /// The template's folder (all its files are used, but .git), a single template file with the files it mentions, or - for
+    /// standard input.
     pub path: PathBuf,
+    #[command(flatten)]
+    pub given: GivenArgs,
+}
+
+/// What a template is given.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GivenArgs {
     /// A variable's value; may be repeated. Variables are also taken from the environment, as `PKR_VAR_NAME`.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment, allow_hyphen_values = true)]
     pub vars: Vec<(String, String)>,
@@ -45,6 +54,16 @@ pub struct TemplateArgs {
     /// The commit that the template is of; by default what git says of its folder, with -dirty when it was changed.
     #[arg(long, value_name = "SHA")]
     pub git_sha: Option<String>,
+    /// The language of a template on standard input; by default what it looks like.
+    #[arg(long, value_name = "hcl2|json")]
+    pub config_type: Option<ConfigType>,
+}
+
+/// The language of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ConfigType {
+    Hcl2,
+    Json,
 }
 
 /// A template read from disk with its variables, before any of it is looked at.
@@ -55,14 +74,14 @@ pub struct Inputs {
     pub variables: IndexMap<String, String>,
     /// `-var-file`s in their order.
     pub var_files: Vec<VarFile>,
-    /// The run's environment: `PKR_VAR_…` of ours, and what `--env` names.
+    /// The run's environment.
     pub environment: IndexMap<String, String>,
 }
 
-/// A template evaluated on this machine.
+/// A template looked at on this machine; mostly evaluated.
 #[derive(Debug)]
-pub struct Checked {
-    pub outcome: Result<Evaluated, Vec<Diagnostic>>,
+pub struct Checked<T = Result<Evaluated, Vec<Diagnostic>>> {
+    pub outcome: T,
     /// For quoting, with the variable files from elsewhere.
     pub sources: Sources,
     /// Under which paths the variable files from elsewhere were known, and what the user calls them.
@@ -84,28 +103,46 @@ impl TemplateArgs {
     /// # Errors
     /// When something can't be read.
     pub fn read(&self, own: impl Iterator<Item = (OsString, OsString)>) -> CliResult<Inputs> {
-        let own: BTreeMap<String, String> =
-            own.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
-        let environment = self.environment(&own)?;
-        let packed = pack::read(&self.path)?;
-        let var_files = self.var_files.iter().map(|path| var_file(path, &packed)).collect::<CliResult<_>>()?;
-        Ok(Inputs { packed, variables: self.vars.iter().cloned().collect(), var_files, environment })
+        let here = Path::new(".");
+        let packed = if self.path == Path::new("-") {
+            let hcl = self.given.config_type.map(|language| language == ConfigType::Hcl2);
+            pack::read_stdin(std::io::stdin().lock(), hcl, here)?
+        } else {
+            pack::read(&self.path, here)?
+        };
+        self.given.inputs(packed, own)
     }
 
     /// The commit given, else git's.
     #[must_use]
     pub fn commit(&self, inputs: &Inputs) -> Option<String> {
-        self.git_sha.clone().or_else(|| git::head(&inputs.packed.root))
+        self.given.git_sha.clone().or_else(|| git::head(&inputs.packed.root))
     }
+}
 
+impl GivenArgs {
     /// Evaluates the template here, as the server would.
     ///
     /// # Errors
     /// When the variable files can't stand beside the template's.
     pub fn check(&self, inputs: &Inputs, git_sha: Option<&str>, clock: &dyn Clock) -> CliResult<Checked> {
+        self.look(inputs, git_sha, clock, template::evaluate)
+    }
+
+    /// Looks at the template as a run of it would be seen.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn look<T>(
+        &self,
+        inputs: &Inputs,
+        git_sha: Option<&str>,
+        clock: &dyn Clock,
+        work: impl FnOnce(&Request<'_>) -> T,
+    ) -> CliResult<Checked<T>> {
         let (bundle, var_files, names) = inputs.with_all_var_files()?;
         let variables = inputs.variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-        let outcome = template::evaluate(&Request {
+        let outcome = work(&Request {
             bundle: &bundle,
             variables: &variables,
             var_files: &var_files,
@@ -116,6 +153,8 @@ impl TemplateArgs {
             now: clock.now(),
             run_id: uuid::Uuid::nil(),
             clean_image: true,
+            // The server asks them; here their attributes are unknown, as with `packer validate`.
+            data: DataMode::Unknown,
         });
         let mut sources = inputs.sources();
         for file in &inputs.var_files {
@@ -126,13 +165,34 @@ impl TemplateArgs {
         Ok(Checked { outcome, sources, names })
     }
 
-    fn environment(&self, own: &BTreeMap<String, String>) -> CliResult<IndexMap<String, String>> {
+    /// A template with what it is given; `own` is this process's environment.
+    ///
+    /// # Errors
+    /// When a variable file can't be read, or `--env` names what is not there.
+    pub fn inputs(&self, packed: Packed, own: impl Iterator<Item = (OsString, OsString)>) -> CliResult<Inputs> {
+        let own: BTreeMap<String, String> =
+            own.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let environment = self.environment(&own, &packed)?;
+        let var_files = self.var_files.iter().map(|path| var_file(path, &packed)).collect::<CliResult<_>>()?;
+        Ok(Inputs { packed, variables: self.vars.iter().cloned().collect(), var_files, environment })
+    }
+
+    /// The run's environment: `PKR_VAR_…`, what the template asks for by `env()`, and what `--env` names.
+    ///
+    /// # Errors
+    /// When `--env` names what is not there.
+    pub fn environment(&self, own: &BTreeMap<String, String>, packed: &Packed) -> CliResult<IndexMap<String, String>> {
         let is_variable = |name: &str| name.len() > ENV_PREFIX.len() && name.starts_with(ENV_PREFIX);
         let mut environment: IndexMap<String, String> = own
             .iter()
             .filter(|(name, _)| is_variable(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        for name in packed.templates().flat_map(mentions::environment) {
+            if let Some(value) = own.get(name) {
+                environment.insert(name.to_owned(), value.clone());
+            }
+        }
         for text in &self.env {
             let (name, value) = environment_variable(text, |name| own.get(name).cloned())?;
             environment.insert(name, value);
@@ -141,17 +201,11 @@ impl TemplateArgs {
     }
 }
 
-impl Checked {
+impl<T> Checked<T> {
     /// Complaints with the names that the user knows the files by.
     #[must_use]
     pub fn complaints(&self, diagnostics: &[Diagnostic]) -> Vec<Complaint> {
-        let mut complaints: Vec<Complaint> = diagnostics.iter().map(Complaint::from).collect();
-        for complaint in &mut complaints {
-            if let Some(name) = complaint.file.as_ref().and_then(|file| self.names.get(file)) {
-                complaint.file = Some(name.clone());
-            }
-        }
-        complaints
+        renamed(diagnostics, |file| self.names.get(file).cloned().unwrap_or_else(|| shown(file).to_owned()))
     }
 }
 
@@ -165,7 +219,10 @@ impl Inputs {
             .bundle
             .iter()
             .filter(|(path, _)| is_template(path) || self.packed.single.as_deref() == Some(*path));
-        files.map(|(path, file)| (path.to_owned(), String::from_utf8_lossy(&file.bytes).into_owned())).collect()
+        let text = |(path, file): (&str, &BundleFile)| {
+            (shown(path).to_owned(), String::from_utf8_lossy(&file.bytes).into_owned())
+        };
+        files.map(text).collect()
     }
 
     /// Whether a variable file lies outside what is sent.
@@ -196,6 +253,23 @@ impl Inputs {
         }
         Ok((bundle, paths, names))
     }
+}
+
+/// Complaints about files of the bundle, with the names that the user knows them by.
+#[must_use]
+pub fn complaints(diagnostics: &[Diagnostic]) -> Vec<Complaint> {
+    renamed(diagnostics, |file| shown(file).to_owned())
+}
+
+fn renamed(diagnostics: &[Diagnostic], name: impl Fn(&str) -> String) -> Vec<Complaint> {
+    let complaints = diagnostics.iter().map(Complaint::from);
+    complaints.map(|complaint| Complaint { file: complaint.file.as_deref().map(&name), ..complaint }).collect()
+}
+
+/// What a person calls a file of the bundle.
+#[must_use]
+pub fn shown(path: &str) -> &str {
+    if matches!(path, pack::STDIN_HCL | pack::STDIN_JSON) { "<stdin>" } else { path }
 }
 
 /// `NAME=VALUE` of the command line.
@@ -251,29 +325,37 @@ mod tests {
     }
 
     fn args(path: PathBuf) -> TemplateArgs {
-        TemplateArgs { path, vars: vec![], var_files: vec![], only: vec![], except: vec![], env: vec![], git_sha: None }
+        TemplateArgs { path, given: GivenArgs::default() }
     }
 
     #[test]
     fn the_environment_is_packers_variables_and_what_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("a.pkr.hcl"), "").unwrap();
+        std::fs::write(dir.path().join("a.pkr.hcl"), "variable \"x\" { default = env(\"ASKED_FOR\") }").unwrap();
         let own = [
+            ("ASKED_FOR", "by the template"),
             ("PKR_VAR_b", "2"),
             ("AWS_SECRET_ACCESS_KEY", "x"),
             ("PKR_VAR_", "x"),
             ("PKR_VAR_a", "1"),
             ("CI_JOB", "7"),
         ];
-        let mut args = TemplateArgs { env: vec!["CI_JOB".into(), "STAGE=dev=1".into()], ..args(dir.path().into()) };
+        let mut args = args(dir.path().into());
+        args.given.env = vec!["CI_JOB".into(), "STAGE=dev=1".into()];
         let found = args.read(environment(&own)).unwrap().environment;
-        let expected = [("PKR_VAR_a", "1"), ("PKR_VAR_b", "2"), ("CI_JOB", "7"), ("STAGE", "dev=1")];
+        let expected = [
+            ("PKR_VAR_a", "1"),
+            ("PKR_VAR_b", "2"),
+            ("ASKED_FOR", "by the template"),
+            ("CI_JOB", "7"),
+            ("STAGE", "dev=1"),
+        ];
         assert_eq!(
             found.into_iter().collect::<Vec<_>>(),
             expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
 
-        args.env = vec!["NOT_THERE".into()];
+        args.given.env = vec!["NOT_THERE".into()];
         assert!(args.read(environment(&own)).unwrap_err().to_string().contains("NOT_THERE"));
     }
 
@@ -285,11 +367,9 @@ mod tests {
         std::fs::write(root.join("web.pkr.hcl"), "").unwrap();
         std::fs::write(root.join("env/prod.pkrvars.hcl"), "a = 1").unwrap();
         std::fs::write(dir.path().join("secret.pkrvars.hcl"), "b = 2").unwrap();
-        let mut args = TemplateArgs {
-            vars: vec![("a".into(), "1".into()), ("a".into(), "2".into())],
-            var_files: vec![root.join("env/../env/prod.pkrvars.hcl"), dir.path().join("secret.pkrvars.hcl")],
-            ..args(root.clone())
-        };
+        let mut args = args(root.clone());
+        args.given.vars = vec![("a".into(), "1".into()), ("a".into(), "2".into())];
+        args.given.var_files = vec![root.join("env/../env/prod.pkrvars.hcl"), dir.path().join("secret.pkrvars.hcl")];
         let inputs = args.read(environment(&[])).unwrap();
         assert_eq!(inputs.variables["a"], "2", "the later -var wins");
         assert_eq!(inputs.var_files[0], VarFile::Inside("env/prod.pkrvars.hcl".into()));

@@ -95,8 +95,8 @@ mod tests {
     use wiremock::matchers::{path, query_param};
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
+    use super::super::complaint::Sources;
     use super::super::error::CliError;
-    use super::super::problem::Sources;
     use super::super::test_support::parsed;
     use super::*;
 
@@ -133,7 +133,7 @@ mod tests {
         let error = parsed::<LatestArgs>("--region ap-south-1").ask(&client).await.unwrap_err();
         assert_eq!(error.exit(), Exit::Failed);
         let CliError::Problem(problem) = error else { panic!("{error}") };
-        insta::assert_snapshot!(problem.render(&Sources::new()), @"
+        insta::assert_snapshot!(problem.render(&Sources::new(), false), @"
         error: prod holds no image of web in ap-south-1. (404 no-approved-image)
 
         web #7 is in prod, with copies in eu-west-1 and us-east-1

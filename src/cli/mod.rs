@@ -6,20 +6,33 @@ mod argv;
 mod audit;
 mod build;
 mod client;
+pub mod complaint;
+mod console;
 mod error;
 pub mod exit;
+mod fix;
+mod fmt;
 mod follow;
 mod git;
+mod hcl2_upgrade;
 mod image_name;
 mod images;
+mod init;
 mod inputs;
+mod inspect;
 mod janitor;
 mod latest;
 mod lists;
 mod logs;
+mod machine;
+mod mentions;
+mod missing_file;
 mod pack;
+mod plugins;
 pub mod problem;
 mod promote;
+pub mod render;
+mod request;
 mod resume;
 mod runs;
 mod schedules;
@@ -33,10 +46,11 @@ mod table;
 mod test_support;
 pub mod token;
 mod validate;
+mod version;
+mod voice;
 mod wire;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,9 +61,11 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use self::client::Client;
+use self::complaint::Sources;
 use self::error::{CliError, CliResult};
 use self::exit::Exit;
-use self::problem::Sources;
+use self::render::Renderer;
+use self::voice::{Voice, VoiceArgs};
 use crate::domain::clock::Clock;
 
 /// Turns Packer templates into golden machine images.
@@ -120,6 +136,21 @@ pub enum ClientCommand {
     Build(Box<build::BuildArgs>),
     /// Check a template on this machine, without a server.
     Validate(validate::ValidateArgs),
+    /// Show what a template is made of.
+    Inspect(inspect::InspectArgs),
+    /// Evaluate expressions in a template's context.
+    Console(console::ConsoleArgs),
+    /// Bring HCL2 files to their canonical layout.
+    Fmt(fmt::FmtArgs),
+    /// Write a JSON template as HCL2.
+    #[command(name = "hcl2_upgrade")]
+    Hcl2Upgrade(hcl2_upgrade::UpgradeArgs),
+    /// Look whether the plugins that a template requires are there; there is nothing to install.
+    Init(init::InitArgs),
+    /// Show the plugins whose components are built in.
+    Plugins(plugins::PluginsArgs),
+    /// Print a template as it is: Ingot rewrites nothing.
+    Fix(fix::FixArgs),
     /// List, show, cancel or retry runs.
     Runs(runs::RunsArgs),
     /// Show where a build holds, and answer it.
@@ -152,7 +183,26 @@ pub enum ClientCommand {
     /// Create, list, rotate or revoke tokens.
     Token(token::TokenArgs),
     /// Print the version.
-    Version,
+    Version(version::VersionArgs),
+}
+
+impl ClientCommand {
+    /// How the command shall speak, where it says so.
+    fn voice(&self) -> VoiceArgs {
+        match self {
+            Self::Build(args) => args.voice,
+            Self::Validate(args) => args.voice,
+            Self::Inspect(args) => args.voice,
+            Self::Console(args) => args.voice,
+            Self::Fmt(args) => args.voice,
+            Self::Hcl2Upgrade(args) => args.voice,
+            Self::Init(args) => args.voice,
+            Self::Plugins(args) => args.voice,
+            Self::Fix(args) => args.voice,
+            Self::Version(args) => args.voice,
+            _ => VoiceArgs::default(),
+        }
+    }
 }
 
 /// Reads the command line.
@@ -174,17 +224,22 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
 /// Carries a client command out and says what went wrong.
 #[must_use]
 pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exit {
+    let voice = Voice::new(command.voice(), &clock);
     let context = Context { global, clock };
+    // Kept for quoting when the server finds faults.
+    let mut sources = Sources::new();
     let outcome = match command {
-        // Without a runtime: this one has to be quick.
-        ClientCommand::Validate(args) => args.run(&context),
-        ClientCommand::Version => context.version().map(|()| Exit::Success),
-        ClientCommand::Build(args) => {
-            // Kept for quoting when the server finds faults.
-            let mut sources = Sources::new();
-            let outcome = block_on(args.run(&context, &mut sources));
-            return finish(outcome, &sources);
-        }
+        // Without a runtime: these have to be quick.
+        ClientCommand::Validate(args) => args.run(&context, &voice, &mut sources),
+        ClientCommand::Inspect(args) => args.run(&context, &voice),
+        ClientCommand::Console(args) => args.run(&context, &voice),
+        ClientCommand::Fmt(args) => args.run(&voice),
+        ClientCommand::Hcl2Upgrade(args) => args.run(&voice),
+        ClientCommand::Init(args) => args.run(&voice),
+        ClientCommand::Plugins(args) => args.run(&voice),
+        ClientCommand::Fix(args) => args.run(&voice),
+        ClientCommand::Version(_) => version::run(&context, &voice),
+        ClientCommand::Build(args) => block_on(args.run(&context, &voice, &mut sources)),
         ClientCommand::Runs(args) => block_on(args.run(&context)),
         ClientCommand::Resume(args) => block_on(args.run(&context)),
         ClientCommand::Logs(args) => block_on(args.run(&context)),
@@ -199,24 +254,27 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
         ClientCommand::Janitor(args) => block_on(args.run(&context)),
         ClientCommand::Token(args) => block_on(args.run(&context)),
     };
-    finish(outcome, &Sources::new())
+    finish(outcome, &sources, &voice)
 }
 
-fn finish(outcome: CliResult<Exit>, sources: &Sources) -> Exit {
-    match outcome {
-        Ok(exit) => exit,
-        Err(error) => {
-            match &error {
-                CliError::OutputClosed => {}
-                CliError::Problem(problem) => eprint!("{}", problem.render(sources)),
-                error => eprintln!("error: {error}"),
-            }
-            error.exit()
-        }
+fn finish(outcome: CliResult<Exit>, sources: &Sources, voice: &Voice) -> Exit {
+    let error = match outcome {
+        Ok(exit) => return exit,
+        Err(error) => error,
+    };
+    let text = match &error {
+        CliError::OutputClosed => String::new(),
+        CliError::Problem(problem) => problem.render(sources, voice.color),
+        error => Renderer { sources, color: voice.color }.closing(&error.to_string()),
+    };
+    if !text.is_empty() {
+        // Whoever does not read the complaint has the exit code.
+        let _ = voice.error(&text);
     }
+    error.exit()
 }
 
-fn block_on(work: impl Future<Output = CliResult<Exit>>) -> CliResult<Exit> {
+fn block_on<T>(work: impl Future<Output = CliResult<T>>) -> CliResult<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| CliError::Local(format!("no runtime: {error}")))?.block_on(work)
 }
@@ -255,8 +313,7 @@ impl Context {
     /// Prints to standard output.
     #[expect(clippy::unused_self, reason = "beside print_json, so that commands have one place to print with")]
     fn print(&self, text: &str) -> CliResult<()> {
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| CliError::output(&error))
+        voice::print(text)
     }
 
     fn print_json(&self, value: &Value) -> CliResult<()> {
@@ -271,15 +328,6 @@ impl Context {
         text: impl FnOnce(&T) -> String,
     ) -> CliResult<()> {
         if self.json() { self.print_json(answer) } else { self.print(&text(&typed(client, answer)?)) }
-    }
-
-    fn version(&self) -> CliResult<()> {
-        let version = env!("CARGO_PKG_VERSION");
-        if self.json() {
-            self.print_json(&json!({ "version": version }))
-        } else {
-            self.print(&format!("ingot {version}\n"))
-        }
     }
 }
 
@@ -329,17 +377,19 @@ mod tests {
         let line = "ingot -o json build -var a=1 -var-file x -only=a,b -color=false -timestamp-ui web";
         let cli = parse(line.split(' ').map(OsString::from)).unwrap();
         let Command::Client(ClientCommand::Build(args)) = cli.command else { panic!("build") };
-        assert_eq!(args.template.vars, [("a".to_owned(), "1".to_owned())]);
-        assert_eq!(args.template.only, ["a", "b"]);
+        assert_eq!(args.template.given.vars, [("a".to_owned(), "1".to_owned())]);
+        assert_eq!(args.template.given.only, ["a", "b"]);
         assert_eq!(args.template.path, PathBuf::from("web"));
         assert!(args.timestamp_ui);
-        assert_eq!(args.color, screen::ColorChoice::Never);
+        assert_eq!(args.voice.color, screen::ColorChoice::Never);
         assert_eq!(cli.global.output, Output::Json);
     }
 
     #[test]
     fn wrong_usage_is_exit_code_two() {
-        for line in ["ingot", "ingot bake", "ingot build -force .", "ingot build -var a .", "ingot runs show"] {
+        for line in
+            ["ingot", "ingot bake", "ingot build -skip-enforcement .", "ingot build -var a .", "ingot runs show"]
+        {
             assert_eq!(parse(line.split(' ').map(OsString::from)).unwrap_err().code(), 2, "{line}");
         }
         assert_eq!(parse(["ingot", "--help"].map(OsString::from)).unwrap_err(), Exit::Success);

@@ -1,5 +1,6 @@
 //! A template's folder or file as it goes to the server: read into a [`Bundle`], then one tar.gz in memory.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::error::{CliError, CliResult};
+use super::mentions;
 use crate::domain::bundle::Bundle;
 
 /// A folder with more than this is not a template's folder, but somebody's home (bytes and number of files).
@@ -26,31 +28,69 @@ pub struct Packed {
     pub single: Option<String>,
 }
 
-/// Reads a folder (all files in it but `.git`) or a single file.
+/// Reads a folder (all files in it but `.git`) or a single file with what it mentions. Paths that the template gives
+/// relative to `here`, the working folder, as Packer takes them, come along under those paths.
 ///
 /// # Errors
 /// When something can't be read, is no file or folder, or can't be in a bundle.
-pub fn read(path: &Path) -> CliResult<Packed> {
-    if path == Path::new("-") {
-        return Err(CliError::Usage(
-            "a template from standard input is not supported yet: write it to a file and name that".into(),
-        ));
-    }
+pub fn read(path: &Path, here: &Path) -> CliResult<Packed> {
     let meta = fs::metadata(path).map_err(|error| CliError::file(path, error))?;
+    let mut reader = Reader::default();
     if meta.is_dir() {
-        let mut reader = Reader { bundle: Bundle::default(), bytes: 0, open: Vec::new() };
         reader.folder(path, "")?;
         if reader.bundle.is_empty() {
             return Err(CliError::Local(format!("{}: the folder holds no files", path.display())));
         }
+        let texts: Vec<String> = templates(&reader.bundle).map(str::to_owned).collect();
+        reader.mentioned(&texts, here, Beside::Elsewhere)?;
         return Ok(Packed { bundle: reader.bundle, root: path.to_owned(), single: None });
     }
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| CliError::Local(format!("{}: the file's name is not UTF-8 text", path.display())))?;
-    let mut reader = Reader { bundle: Bundle::default(), bytes: 0, open: Vec::new() };
     reader.file(path, name, &meta)?;
     let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if is_template(name) {
+        let texts: Vec<String> = templates(&reader.bundle).map(str::to_owned).collect();
+        reader.mentioned(&texts, root, Beside::Template)?;
+        reader.mentioned(&texts, here, Beside::Elsewhere)?;
+    }
     Ok(Packed { bundle: reader.bundle, root: root.to_owned(), single: Some(name.to_owned()) })
+}
+
+/// A template from standard input, and what it mentions of the working folder.
+///
+/// # Errors
+/// When it is no UTF-8 text, or something it mentions can't be read.
+pub fn read_stdin(mut input: impl io::Read, hcl: Option<bool>, here: &Path) -> CliResult<Packed> {
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes).map_err(|error| CliError::file("-", error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| CliError::Local("the template on standard input is not UTF-8 text".to_owned()))?;
+    let hcl = hcl.unwrap_or_else(|| !text.trim_start_matches('\u{feff}').trim_start().starts_with('{'));
+    let name = if hcl { STDIN_HCL } else { STDIN_JSON };
+    let mut reader = Reader::default();
+    reader.insert(name, text.clone().into_bytes(), false, Path::new("-"))?;
+    reader.mentioned(&[text], here, Beside::Template)?;
+    Ok(Packed { bundle: reader.bundle, root: here.to_owned(), single: Some(name.to_owned()) })
+}
+
+/// The path in its bundle of a template from standard input.
+pub const STDIN_HCL: &str = "stdin.pkr.hcl";
+/// As [`STDIN_HCL`], in JSON.
+pub const STDIN_JSON: &str = "stdin.json";
+
+/// Whether a file is found as a template when others lie beside it.
+fn is_template(name: &str) -> bool {
+    [".hcl", ".json"].iter().any(|end| name.ends_with(end))
+}
+
+/// Where a mentioned path is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// Beside the template.
+    Template,
+    /// In the working folder, where a single word is not taken for a path.
+    Elsewhere,
 }
 
 /// The bundle as tar.gz. The same bundle gives the same bytes: no owner, no time stamps, sorted paths.
@@ -100,6 +140,7 @@ pub fn human_bytes(bytes: u64) -> String {
     format!("{} TB", tenths / 10)
 }
 
+#[derive(Default)]
 struct Reader {
     bundle: Bundle,
     bytes: u64,
@@ -107,7 +148,46 @@ struct Reader {
     open: Vec<PathBuf>,
 }
 
+impl Packed {
+    /// The texts of the files that the template may consist of.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        templates(&self.bundle)
+    }
+}
+
+fn templates(bundle: &Bundle) -> impl Iterator<Item = &str> {
+    let root = bundle.iter().filter(|(path, _)| !path.contains('/') && is_template(path));
+    root.filter_map(|(_, file)| std::str::from_utf8(&file.bytes).ok())
+}
+
 impl Reader {
+    /// Adds files and folders that templates mention.
+    fn mentioned(&mut self, texts: &[String], folder: &Path, beside: Beside) -> CliResult<()> {
+        // What can't be listed has nothing to add.
+        let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+        let names: BTreeSet<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let before: BTreeSet<String> = self.bundle.iter().map(|(path, _)| path.to_owned()).collect();
+        let was_there = |path: &str| {
+            let below = format!("{path}/");
+            before.contains(path) || before.range(below.clone()..).next().is_some_and(|next| next.starts_with(&below))
+        };
+        let mut seen = BTreeSet::new();
+        for path in texts.iter().flat_map(|text| mentions::paths(text)) {
+            let first = path.split('/').next().unwrap_or_default();
+            let is_word = !path.contains(['/', '.']);
+            if !names.contains(first) || first == ".git" || (is_word && beside == Beside::Elsewhere) {
+                continue;
+            }
+            if was_there(path) || is_another_template(path) || !seen.insert(path) {
+                continue;
+            }
+            let real = folder.join(path);
+            let Ok(meta) = fs::metadata(&real) else { continue };
+            if meta.is_dir() { self.folder(&real, path)? } else { self.file(&real, path, &meta)? }
+        }
+        Ok(())
+    }
+
     fn folder(&mut self, folder: &Path, inside: &str) -> CliResult<()> {
         let real = fs::canonicalize(folder).map_err(|error| CliError::file(folder, error))?;
         if self.open.contains(&real) || self.open.len() >= MAX_DEPTH {
@@ -145,6 +225,10 @@ impl Reader {
         if !meta.is_file() {
             return Err(CliError::Local(format!("{}: neither a file nor a folder", path.display())));
         }
+        if self.bundle.get(inside).is_some() {
+            // A folder was mentioned after a file in it.
+            return Ok(());
+        }
         self.bytes = self.bytes.saturating_add(meta.len());
         if self.bytes > MAX_BYTES || self.bundle.len() >= MAX_FILES {
             return Err(CliError::Local(format!(
@@ -156,9 +240,19 @@ impl Reader {
         fs::File::open(path)
             .and_then(|mut file| file.read_to_end(&mut bytes))
             .map_err(|error| CliError::file(path, error))?;
-        let inserted = self.bundle.insert(inside, bytes, is_executable(meta));
+        self.insert(inside, bytes, is_executable(meta), path)
+    }
+
+    fn insert(&mut self, inside: &str, bytes: Vec<u8>, executable: bool, path: &Path) -> CliResult<()> {
+        let inserted = self.bundle.insert(inside, bytes, executable);
         inserted.map_err(|error| CliError::Local(format!("{}: can't be sent: {error}", path.display())))
     }
+}
+
+/// Files of the template's folder that Packer would read of itself: they are no part of a template named alone.
+fn is_another_template(path: &str) -> bool {
+    const ENDINGS: [&str; 4] = [".pkr.hcl", ".pkr.json", ".auto.pkrvars.hcl", ".auto.pkrvars.json"];
+    !path.contains('/') && ENDINGS.iter().any(|end| path.ends_with(end))
 }
 
 fn is_executable(meta: &fs::Metadata) -> bool {
@@ -192,14 +286,18 @@ mod tests {
     fn a_folder_goes_without_git_and_comes_out_the_same() {
         let dir = template();
         symlink("scripts", dir.path().join("linked")).unwrap();
-        let packed = read(dir.path()).unwrap();
+        let packed = read(dir.path(), dir.path()).unwrap();
         let paths: Vec<_> = packed.bundle.iter().map(|(path, file)| (path.to_owned(), file.executable)).collect();
         let expected =
             [("linked/setup.sh", true), ("scripts/setup.sh", true), ("vendor/lib", false), ("web.pkr.hcl", false)];
         assert_eq!(paths, expected.map(|(path, executable)| (path.to_owned(), executable)));
 
         let bytes = tar_gz(&packed.bundle).unwrap();
-        assert_eq!(bytes, tar_gz(&read(dir.path()).unwrap().bundle).unwrap(), "the same folder gives the same bytes");
+        assert_eq!(
+            bytes,
+            tar_gz(&read(dir.path(), dir.path()).unwrap().bundle).unwrap(),
+            "the same folder gives the same bytes"
+        );
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
         let mut again = Bundle::default();
         for entry in archive.entries().unwrap() {
@@ -223,22 +321,62 @@ mod tests {
     }
 
     #[test]
-    fn a_file_goes_alone() {
+    fn a_file_goes_with_what_it_mentions() {
         let dir = template();
-        let packed = read(&dir.path().join("web.pkr.hcl")).unwrap();
-        assert_eq!(packed.single.as_deref(), Some("web.pkr.hcl"));
-        assert_eq!(packed.root, dir.path());
-        assert_eq!(size_report(&packed.bundle), "1 file, 9 B");
+        let alone = read(&dir.path().join("web.pkr.hcl"), dir.path()).unwrap();
+        assert_eq!(alone.single.as_deref(), Some("web.pkr.hcl"));
+        assert_eq!(alone.root, dir.path());
+        assert_eq!(size_report(&alone.bundle), "1 file, 9 B");
+
+        let text =
+            "a = \"scripts/setup.sh\"\nb = \"${path.root}/vendor\"\nc = [\"other.pkr.hcl\", \".git/config\", \"../x\"]";
+        fs::write(dir.path().join("web.pkr.hcl"), text).unwrap();
+        fs::write(dir.path().join("other.pkr.hcl"), "not this one").unwrap();
+        let packed = read(&dir.path().join("web.pkr.hcl"), dir.path()).unwrap();
+        let paths: Vec<&str> = packed.bundle.iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["scripts/setup.sh", "vendor/lib", "web.pkr.hcl"]);
+        assert!(packed.bundle.get("scripts/setup.sh").unwrap().executable);
+    }
+
+    #[test]
+    fn a_path_may_be_relative_to_the_working_folder() {
+        let dir = template();
+        let web = dir.path().join("packer");
+        fs::create_dir(&web).unwrap();
+        fs::write(web.join("web.pkr.hcl"), "a = \"scripts/setup.sh\"\nb = \"vendor\"").unwrap();
+        for path in [web.clone(), web.join("web.pkr.hcl")] {
+            let packed = read(&path, dir.path()).unwrap();
+            let paths: Vec<&str> = packed.bundle.iter().map(|(path, _)| path).collect();
+            assert_eq!(paths, ["scripts/setup.sh", "web.pkr.hcl"], "a word alone is no path of elsewhere");
+        }
+        fs::create_dir(web.join("scripts")).unwrap();
+        fs::write(web.join("scripts/setup.sh"), "its own").unwrap();
+        let packed = read(&web, dir.path()).unwrap();
+        assert_eq!(packed.bundle.get("scripts/setup.sh").unwrap().bytes, b"its own");
+    }
+
+    #[test]
+    fn standard_input_tells_its_language_by_its_first_character() {
+        let dir = template();
+        let name = |text: &str, hcl| read_stdin(text.as_bytes(), hcl, dir.path()).unwrap().single.unwrap();
+        assert_eq!(name(" {\"builders\": []}", None), STDIN_JSON);
+        assert_eq!(name("source {}", None), STDIN_HCL);
+        assert_eq!(name("{}", Some(true)), STDIN_HCL);
+        let packed = read_stdin("a = \"scripts/setup.sh\"".as_bytes(), None, dir.path()).unwrap();
+        assert!(packed.bundle.get("scripts/setup.sh").is_some());
+        assert!(read_stdin(&[0xff_u8][..], None, dir.path()).is_err());
     }
 
     #[test]
     fn what_can_not_be_sent_is_named() {
         let dir = template();
         symlink("..", dir.path().join("scripts/up")).unwrap();
-        assert!(read(dir.path()).unwrap_err().to_string().contains("scripts/up: a symbolic link leads back"));
+        assert!(
+            read(dir.path(), dir.path()).unwrap_err().to_string().contains("scripts/up: a symbolic link leads back")
+        );
         let empty = tempfile::tempdir().unwrap();
-        assert!(read(empty.path()).unwrap_err().to_string().contains("no files"));
-        let missing = read(&empty.path().join("x")).unwrap_err().to_string();
+        assert!(read(empty.path(), empty.path()).unwrap_err().to_string().contains("no files"));
+        let missing = read(&empty.path().join("x"), empty.path()).unwrap_err().to_string();
         assert!(missing.contains("No such file"), "{missing}");
     }
 

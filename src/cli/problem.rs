@@ -1,12 +1,16 @@
 //! What the server (or the local check) complains about, as a person reads it: what is wrong, where, the source line with
 //! a caret when the file is at hand, and the request id to ask an administrator about.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::domain::diagnostic::{Diagnostic, Severity};
+use super::complaint::{Complaint, Sources, count};
+use super::render::{Renderer, clean};
+
+/// The codes of problems that list what is wrong with a template; the headline of the first repeats the first complaint,
+/// for clients that show nothing else.
+const OF_TEMPLATES: [&str; 3] = ["template-invalid", "policy-violation", "lint-blocked"];
 
 /// An RFC 9457 problem document of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -27,38 +31,6 @@ pub struct Problem {
     pub errors: Vec<Complaint>,
 }
 
-/// One of a problem's errors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Complaint {
-    pub message: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub column: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub severity: Option<Severity>,
-}
-
-impl From<&Diagnostic> for Complaint {
-    fn from(diagnostic: &Diagnostic) -> Self {
-        Self {
-            message: diagnostic.summary.clone(),
-            detail: Some(diagnostic.detail.clone()).filter(|detail| !detail.is_empty()),
-            file: diagnostic.at.as_ref().map(|at| at.file.clone()),
-            line: diagnostic.at.as_ref().map(|at| at.line),
-            column: diagnostic.at.as_ref().map(|at| at.column),
-            severity: Some(diagnostic.severity),
-        }
-    }
-}
-
-/// The texts of the files that were sent, by their path in the bundle, for quoting.
-pub type Sources = BTreeMap<String, String>;
-
 impl Problem {
     /// The code at the end of its type, such as `template-invalid`.
     #[must_use]
@@ -77,28 +49,23 @@ impl Problem {
 
     /// The whole document as text, with a newline at its end.
     #[must_use]
-    pub fn render(&self, sources: &Sources) -> String {
-        let mut text = String::new();
-        let _ = write!(text, "error: {}", clean(self.headline()));
-        let facts: Vec<String> =
-            [Some(self.status).filter(|status| *status != 0).map(|status| status.to_string()), self.code()]
-                .into_iter()
-                .flatten()
-                .collect();
-        if !facts.is_empty() {
-            let _ = write!(text, " ({})", clean(&facts.join(" ")));
-        }
-        text.push('\n');
+    pub fn render(&self, sources: &Sources, color: bool) -> String {
+        let renderer = Renderer { sources, color };
         // What has no place and stands in the headline already would only be said twice.
         let said = |complaint: &&Complaint| complaint.file.is_none() && self.headline().contains(&complaint.message);
-        let complaints: Vec<&Complaint> = self.errors.iter().filter(|complaint| !said(complaint)).collect();
-        for complaint in &complaints {
-            text.push('\n');
-            text.push_str(&complaint.render(sources));
-        }
-        if !complaints.is_empty() {
-            text.push('\n');
-        }
+        let complaints: Vec<Complaint> = self.errors.iter().filter(|complaint| !said(complaint)).cloned().collect();
+        let diagnosed = self.code().is_some_and(|code| OF_TEMPLATES.contains(&code.as_str()));
+        let mut text = if !complaints.is_empty() && (diagnosed || complaints.iter().any(|it| it.file.is_some())) {
+            renderer.all(&complaints) + &renderer.closing(&self.verdict(&complaints))
+        } else {
+            let reason = |reason: &Complaint| match &reason.detail {
+                Some(detail) => format!("\n{}\n  {}\n", clean(&reason.message), clean(detail)),
+                None => format!("\n{}\n", clean(&reason.message)),
+            };
+            let reasons: String = complaints.iter().map(reason).collect();
+            let end = if reasons.is_empty() { "" } else { "\n" };
+            format!("{}{reasons}{end}", renderer.closing(&format!("{}{}", self.headline(), self.facts())))
+        };
         if let Some(advice) = self.advice() {
             let _ = writeln!(text, "  {advice}");
         }
@@ -106,6 +73,20 @@ impl Problem {
             let _ = writeln!(text, "  request id: {}", clean(id));
         }
         text
+    }
+
+    /// What came of complaints that were shown: the headline, how many they are, and the status.
+    fn verdict(&self, complaints: &[Complaint]) -> String {
+        let template = self.code().as_deref() == Some(OF_TEMPLATES[0]);
+        let headline = if template { "The template can't be built" } else { self.headline() };
+        format!("{}: {}{}", headline.trim_end_matches('.'), count(complaints), self.facts())
+    }
+
+    /// ` (422 template-invalid)`.
+    fn facts(&self) -> String {
+        let status = Some(self.status).filter(|status| *status != 0).map(|status| status.to_string());
+        let facts: Vec<String> = status.into_iter().chain(self.code()).collect();
+        if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(" ")) }
     }
 
     fn request_id(&self) -> Option<&str> {
@@ -122,55 +103,6 @@ impl Problem {
             _ => None,
         }
     }
-}
-
-impl Complaint {
-    /// The complaint with its place and source line, with a newline at its end.
-    #[must_use]
-    pub fn render(&self, sources: &Sources) -> String {
-        let mut text = String::new();
-        if let Some(file) = &self.file {
-            let _ = write!(text, "{}", clean(file));
-            for number in [self.line, self.column].into_iter().flatten() {
-                let _ = write!(text, ":{number}");
-            }
-            text.push_str(": ");
-        }
-        if self.severity == Some(Severity::Warning) {
-            text.push_str("warning: ");
-        }
-        let _ = writeln!(text, "{}", clean(&self.message));
-        if let Some(quote) = self.quote(sources) {
-            text.push_str(&quote);
-        }
-        if let Some(detail) = self.detail.as_deref().filter(|detail| !detail.is_empty()) {
-            let _ = writeln!(text, "  {}", clean(detail));
-        }
-        text
-    }
-
-    /// The source line with a caret under the column, when the file is at hand.
-    fn quote(&self, sources: &Sources) -> Option<String> {
-        let number = self.line?;
-        let source = sources.get(self.file.as_deref()?)?;
-        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-        let line = source.lines().nth(usize::try_from(number).ok()?.checked_sub(1)?)?;
-        let gutter = number.to_string();
-        let blank = " ".repeat(gutter.len());
-        let mut text = format!("  {gutter} | {}\n", clean(line));
-        if let Some(column) = self.column {
-            // A tab under a tab: both lines then go to the same place whatever the terminal's tab stops are.
-            let before = usize::try_from(column).ok()?.saturating_sub(1).min(line.chars().count());
-            let pad: String = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            let _ = writeln!(text, "  {blank} | {pad}^");
-        }
-        Some(text)
-    }
-}
-
-/// Text of others, without what would move a terminal's cursor.
-fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n')).collect()
 }
 
 #[cfg(test)]
@@ -201,18 +133,21 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(problem.code().as_deref(), Some("template-invalid"));
-        insta::assert_snapshot!(problem.render(&sources()), @r#"
-        error: The template has errors. (422 template-invalid)
+        insta::assert_snapshot!(problem.render(&sources(), false), @r#"
+        error: there is no variable or function "regoin"
+         --> web.pkr.hcl:2:11
+          |
+        2 |     region = regoin
+          |              ^^^^^^
+          |
+          = help: Did you mean "region"?
 
-        web.pkr.hcl:2:11: there is no variable or function "regoin"
-          2 | 	region = regoin
-            | 	         ^
-          Did you mean "region"?
-
-        gone.pkr.hcl:7:1: ami_name is missing
+        error: ami_name is missing
+         --> gone.pkr.hcl:7:1
 
         warning: nothing uses variable "x"
 
+        error: The template can't be built: 2 errors, 1 warning (422 template-invalid)
           request id: 0190-abc
         "#);
     }
@@ -220,26 +155,9 @@ mod tests {
     #[test]
     fn who_has_no_token_learns_where_to_get_one() {
         let problem = Problem { title: "A token is needed".into(), status: 401, ..Problem::default() };
-        insta::assert_snapshot!(problem.render(&Sources::new()), @"
+        insta::assert_snapshot!(problem.render(&Sources::new(), false), @"
         error: A token is needed (401)
           Give a token with INGOT_TOKEN or --token-file. The first one is made by the server at its first start (admin.token in its data directory) or with `ingot token create --local` on its machine.
         ");
-    }
-
-    #[test]
-    fn places_past_the_end_of_a_file_quote_nothing() {
-        let complaint = Complaint {
-            message: "a } is missing\u{1b}[2J".into(),
-            detail: None,
-            file: Some("web.pkr.hcl".into()),
-            line: Some(9),
-            column: Some(1),
-            severity: None,
-        };
-        assert_eq!(complaint.render(&sources()), "web.pkr.hcl:9:1: a } is missing[2J\n");
-        let past = Complaint { line: Some(3), column: Some(40), ..complaint.clone() };
-        assert_eq!(past.render(&sources()), "web.pkr.hcl:3:40: a } is missing[2J\n  3 | }\n    |  ^\n");
-        let zero = Complaint { line: Some(0), ..complaint };
-        assert_eq!(zero.render(&sources()).lines().count(), 1);
     }
 }

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{CliError, CliResult};
+use super::machine;
 use super::wire::{BuildProgress, LogEvent};
+use crate::domain::clock::Clock;
 
 /// Green, cyan, magenta, yellow, blue: Packer's order.
 const PALETTE: [u8; 5] = [32, 36, 35, 33, 34];
@@ -41,16 +44,23 @@ impl Look {
     #[must_use]
     pub fn of_terminal(choice: ColorChoice, timestamps: bool, stderr: bool) -> Self {
         let terminal = if stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let plain = is_set("NO_COLOR") || is_set("PACKER_NO_COLOR");
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let color = match choice {
-            ColorChoice::Auto => terminal && !plain && !dumb,
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-        };
-        Self { color, status_line: terminal && !dumb, timestamps }
+        Self { color: wants_color(choice, terminal), status_line: terminal && !is_dumb(), timestamps }
     }
+}
+
+/// Whether to write colours to a stream under the user's choice; without one, the environment's.
+#[must_use]
+pub fn wants_color(choice: ColorChoice, terminal: bool) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match choice {
+        ColorChoice::Auto => terminal && !is_dumb() && !is_set("NO_COLOR") && !is_set("PACKER_NO_COLOR"),
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+    }
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// One build's place on the status line.
@@ -70,12 +80,43 @@ pub struct Screen {
     /// The AMI that each build's log named last.
     amis: BTreeMap<String, String>,
     shown: String,
+    /// For the time of machine-readable lines; `None`: for people.
+    machine: Option<Arc<dyn Clock>>,
 }
 
 impl Screen {
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>, look: Look) -> Self {
-        Self { out, look, colors: BTreeMap::new(), doing: BTreeMap::new(), amis: BTreeMap::new(), shown: String::new() }
+        Self {
+            out,
+            look,
+            colors: BTreeMap::new(),
+            doing: BTreeMap::new(),
+            amis: BTreeMap::new(),
+            shown: String::new(),
+            machine: None,
+        }
+    }
+
+    /// Writes Packer's machine-readable lines from now on, when there is a clock for them.
+    #[must_use]
+    pub fn for_programs(self, clock: Option<Arc<dyn Clock>>) -> Self {
+        Self { machine: clock, ..self }
+    }
+
+    /// A line for programs only; `target` is a build's name, or empty.
+    ///
+    /// # Errors
+    /// When the output is closed or full.
+    pub fn machine(&mut self, target: &str, kind: &str, data: &[&str]) -> CliResult<()> {
+        let Some(clock) = &self.machine else { return Ok(()) };
+        let line = machine::line(clock.now(), target, kind, data);
+        self.line(&line)
+    }
+
+    /// What a person reads: a line, or Packer's `ui` line of that kind around it.
+    fn emit(&mut self, kind: &str, line: &str) -> CliResult<()> {
+        if self.machine.is_some() { self.machine("", "ui", &[kind, line]) } else { self.line(line) }
     }
 
     /// Ingot's own words, about no build in particular. An empty text is an empty line.
@@ -84,7 +125,7 @@ impl Screen {
     /// When the output is closed or full.
     pub fn say(&mut self, text: &str) -> CliResult<()> {
         let line = if text.is_empty() { String::new() } else { format!("==> {}", sanitize(text, false)) };
-        self.line(&line)
+        self.emit("say", &line)
     }
 
     /// A line as it is.
@@ -93,7 +134,7 @@ impl Screen {
     /// When the output is closed or full.
     pub fn plain(&mut self, text: &str) -> CliResult<()> {
         let line = sanitize(text, false);
-        self.line(&line)
+        self.emit("say", &line)
     }
 
     /// A line that the caller has made fit for a terminal, or that goes to none.
@@ -111,7 +152,7 @@ impl Screen {
     pub fn result(&mut self, build: &str, text: &str, failed: bool) -> CliResult<()> {
         let color = if failed { RED } else { self.color_of(build) };
         let line = self.painted(color, false, &format!("--> {build}: {}", sanitize(text, false)));
-        self.line(&line)
+        self.emit(if failed { "error" } else { "say" }, &line)
     }
 
     /// A line of the log.
@@ -138,7 +179,8 @@ impl Screen {
             // The output keeps its own colours.
             format!("{stamp}{} {text}", self.painted(color, false, &format!("    {build}:")))
         };
-        self.line(line.trim_end())
+        let kind = if matches!(stream, "say" | "error") { stream } else { "message" };
+        self.emit(kind, line.trim_end())
     }
 
     /// Takes note of what the builds are doing; `now` is a steady clock.

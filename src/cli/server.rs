@@ -9,6 +9,9 @@ use crate::domain::server_role::ServerRole;
 const ENDING: &str = "SIGTERM or SIGINT once: no new builds are begun, requests and running builds get the configured grace; what \
     is not done by then is carried on by the next server. Twice: stop at once.";
 
+const CHANGING_KEYS: &str = "To change the key: add-key, copy the file to all servers and restart them one by one (all can read \
+    the new key now); use KEY, copy and restart again; reseal; then drop-key OLD, and copy.";
+
 /// What reads the server's configuration.
 #[derive(Debug, Subcommand)]
 pub enum ServerCommand {
@@ -22,6 +25,9 @@ pub enum ServerCommand {
     Migrate(ConfigFile),
     /// Check or show the server's configuration.
     Config(ConfigArgs),
+    /// Show, add, change and drop the keys that secrets at rest are encrypted with.
+    #[command(after_help = CHANGING_KEYS)]
+    Secrets(SecretsArgs),
     /// Print the API's description (`OpenAPI` 3.1, YAML).
     Openapi,
 }
@@ -55,6 +61,35 @@ pub enum ConfigAction {
     Check(ConfigFile),
     /// Print what the server would use, secrets hidden.
     Show(ConfigFile),
+}
+
+#[derive(Debug, Args)]
+pub struct SecretsArgs {
+    #[command(subcommand)]
+    pub action: SecretsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecretsAction {
+    /// List the keys, and how many secrets each one seals.
+    Keys(ConfigFile),
+    /// Add a fresh key to the key file. It opens, and seals nothing yet.
+    AddKey(ConfigFile),
+    /// Let a key of the file seal all new secrets.
+    Use(KeyArgs),
+    /// Seal what older keys sealed with the current key.
+    Reseal(ConfigFile),
+    /// Remove a key that seals nothing any more from the file.
+    DropKey(KeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// The key's id: what stands before the colon in the key file.
+    #[arg(value_name = "KEY")]
+    pub key: String,
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub fn write(run: &Run, screen: &mut Screen) -> CliResult<()> {
     let good: Vec<&Build> = run.builds.iter().filter(|build| build.state == "succeeded").collect();
     screen.say("")?;
     if !bad.is_empty() {
+        screen.machine("", "error-count", &[&bad.len().to_string()])?;
         screen.say("Some builds didn't complete successfully and had errors:")?;
         for build in bad {
             failure(build, screen)?;
@@ -35,6 +36,8 @@ pub fn write(run: &Run, screen: &mut Screen) -> CliResult<()> {
 }
 
 fn failure(build: &Build, screen: &mut Screen) -> CliResult<()> {
+    let message = build.error.as_ref().map_or(build.state.as_str(), |error| &error.message);
+    screen.machine(&build.name, "error", &[message])?;
     let Some(error) = &build.error else {
         let text = match (build.state.as_str(), &build.stuck_reason) {
             ("stuck", Some(reason)) => format!("stuck, waits for an operator: {reason}"),
@@ -58,6 +61,7 @@ fn artifacts(build: &Build, screen: &mut Screen) -> CliResult<()> {
     if build.artifacts.is_empty() {
         return screen.result(&build.name, "no artifacts (skip_create_ami)", false);
     }
+    for_programs(build, screen)?;
     screen.result(&build.name, "AMIs were created:", false)?;
     for artifact in &build.artifacts {
         match &artifact.region {
@@ -68,12 +72,43 @@ fn artifacts(build: &Build, screen: &mut Screen) -> CliResult<()> {
     screen.plain("")
 }
 
+/// The artifact as Packer's amazon plugin names it: its id is `region:ami`, of all regions, sorted.
+fn for_programs(build: &Build, screen: &mut Screen) -> CliResult<()> {
+    let images = build.artifacts.iter().filter(|artifact| artifact.kind == "ami");
+    let mut places: Vec<(&str, &str)> =
+        images.map(|artifact| (artifact.region.as_deref().unwrap_or_default(), artifact.id.as_str())).collect();
+    places.sort_unstable();
+    let id: Vec<String> = places.iter().map(|(region, ami)| format!("{region}:{ami}")).collect();
+    let lines: Vec<String> = places.iter().map(|(region, ami)| format!("{region}: {ami}\n")).collect();
+    screen.machine(&build.name, "artifact-count", &["1"])?;
+    screen.machine(&build.name, "artifact", &["0", "builder-id", builder_id(&build.kind)])?;
+    screen.machine(&build.name, "artifact", &["0", "id", &id.join(",")])?;
+    screen.machine(&build.name, "artifact", &["0", "string", &format!("AMIs were created:\n{}", lines.concat())])?;
+    screen.machine(&build.name, "artifact", &["0", "files-count", "0"])?;
+    screen.machine(&build.name, "artifact", &["0", "end"])
+}
+
+/// What Packer's builders call themselves in artifacts.
+fn builder_id(kind: &str) -> &str {
+    match kind {
+        "amazon-ebs" => "mitchellh.amazonebs",
+        "amazon-ebssurrogate" => "mitchellh.amazon.ebssurrogate",
+        "amazon-ebsvolume" => "mitchellh.amazon.ebsvolume",
+        "null" => "fnoeding.null",
+        "file" => "packer.file",
+        kind => kind,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use std::sync::Arc;
+
     use super::super::screen::Look;
     use super::super::screen::tests::Paper;
+    use super::super::test_support::Epoch;
     use super::*;
 
     fn written(run: serde_json::Value) -> String {
@@ -106,6 +141,37 @@ mod tests {
 
         ==> Run 0190 failed; image web #12 is incomplete (img)
         ");
+    }
+
+    #[test]
+    fn programs_read_packers_lines() {
+        let run = json!({"id": "0190", "state": "failed", "builds": [
+            {"id": "1", "name": "amazon-ebs.web", "type": "amazon-ebs", "state": "succeeded",
+             "artifacts": [{"kind": "ami", "id": "ami-2", "account": "default", "region": "us-east-1"},
+                           {"kind": "snapshot", "id": "snap-1", "account": "default", "region": "us-east-1"},
+                           {"kind": "ami", "id": "ami-1", "account": "default", "region": "eu-west-1"}]},
+            {"id": "2", "name": "amazon-ebs.db", "type": "amazon-ebs", "state": "failed",
+             "error": {"class": "user", "code": "script-failed", "message": "Script exited with 3, alas."}},
+        ]});
+        let paper = Paper::default();
+        let mut screen = paper.screen(Look::default()).for_programs(Some(Arc::new(Epoch)));
+        write(&serde_json::from_value(run).unwrap(), &mut screen).unwrap();
+        let text = paper.text();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains(",ui,")).collect();
+        assert_eq!(
+            lines,
+            [
+                "0,,error-count,1",
+                "0,amazon-ebs.db,error,Script exited with 3%!(PACKER_COMMA) alas.",
+                "0,amazon-ebs.web,artifact-count,1",
+                "0,amazon-ebs.web,artifact,0,builder-id,mitchellh.amazonebs",
+                "0,amazon-ebs.web,artifact,0,id,eu-west-1:ami-1%!(PACKER_COMMA)us-east-1:ami-2",
+                "0,amazon-ebs.web,artifact,0,string,AMIs were created:\\neu-west-1: ami-1\\nus-east-1: ami-2\\n",
+                "0,amazon-ebs.web,artifact,0,files-count,0",
+                "0,amazon-ebs.web,artifact,0,end",
+            ]
+        );
+        assert!(text.contains("0,,ui,error,--> amazon-ebs.db: Script exited with 3%!(PACKER_COMMA) alas."), "{text}");
     }
 
     #[test]

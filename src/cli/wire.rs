@@ -4,6 +4,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::complaint::Complaint;
+
 /// A run.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Run {
@@ -29,6 +31,9 @@ pub struct Run {
     pub image: Option<ImageRef>,
     #[serde(default)]
     pub dedupe: Option<Deduped>,
+    /// In the answer to its request.
+    #[serde(default)]
+    pub warnings: Vec<Complaint>,
 }
 
 impl Run {
@@ -82,6 +87,9 @@ pub struct Joined {
 pub struct Build {
     pub id: String,
     pub name: String,
+    /// Packer's builder type.
+    #[serde(default, rename = "type")]
+    pub kind: String,
     pub state: String,
     #[serde(default)]
     pub attempt: Option<i64>,

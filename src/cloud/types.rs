@@ -8,7 +8,7 @@ use crate::domain::config::amazon_ebs::BlockDevice;
 pub type Tags = Vec<(String, String)>;
 
 /// An EC2 filter: a name and its alternatives (`*` and `?` as wildcards where EC2 has them).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Filter {
     pub name: String,
     pub values: Vec<String>,
@@ -27,7 +27,7 @@ impl Filter {
 }
 
 /// A `DescribeImages` request. Always by filters: one unknown id in an id list fails the whole call.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct ImageQuery {
     /// Account ids or `self`, `amazon`; empty: any.
     pub owners: Vec<String>,

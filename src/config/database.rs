@@ -12,7 +12,12 @@ pub struct Database {
     pub url: Option<SecretString>,
     /// Connections this server keeps at most.
     pub max_connections: u32,
+    /// So many of them are kept for what requests only read, which then does not wait behind builds; fewer than
+    /// `max_connections`. Left out: a fifth of it.
+    pub read_connections: u32,
 }
+
+const MAX_CONNECTIONS: i64 = 40;
 
 impl Database {
     pub(super) fn read(root: &mut Section, found: &mut Vec<Diagnostic>) -> Self {
@@ -24,13 +29,20 @@ impl Database {
                 Err("must begin with postgres:// (the value is not shown, it may hold a password)".to_owned())
             }
         });
-        let connections = section.integer("max_connections", 2..=1_000, found);
+        let connections = section.integer("max_connections", 2..=1_000, found).unwrap_or(MAX_CONNECTIONS);
+        let reads = section.integer("read_connections", 1..=connections - 1, found);
         section.finish(found);
-        Self { url, max_connections: connections.and_then(|count| u32::try_from(count).ok()).unwrap_or(40) }
+        let count = |connections: i64| u32::try_from(connections).unwrap_or(u32::MAX);
+        Self {
+            url,
+            max_connections: count(connections),
+            read_connections: count(reads.unwrap_or((connections / 5).max(1))),
+        }
     }
 
     pub(super) fn describe(&self, lines: &mut Lines) {
         line(lines, "database.url", secret(self.url.is_some()));
         line(lines, "database.max_connections", self.max_connections);
+        line(lines, "database.read_connections", self.read_connections);
     }
 }

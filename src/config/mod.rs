@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod auth;
 pub mod aws;
+pub mod data_sources;
 pub mod database;
 pub mod janitor;
 pub mod log;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 pub use accounts::Account;
 pub use auth::Auth;
 pub use aws::Aws;
+pub use data_sources::DataSources;
 pub use database::Database;
 pub use janitor::JanitorSection;
 pub use log::{Log, LogFormat};
@@ -54,6 +56,7 @@ pub struct Config {
     pub workers: Workers,
     pub janitor: JanitorSection,
     pub stages: Stages,
+    pub data_sources: DataSources,
     pub policy: PolicySettings,
     pub network: Network,
     pub secrets: Secrets,
@@ -63,6 +66,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where the keys of the secrets at rest are.
+    #[must_use]
+    pub fn key_file(&self) -> PathBuf {
+        self.secrets.key_file.clone().unwrap_or_else(|| self.data_dir.join("secret.key"))
+    }
+
     /// Reads the file, if one is given, and lays the environment over it.
     ///
     /// # Errors
@@ -84,6 +93,7 @@ impl Config {
             workers: Workers::read(&mut root, &mut found),
             janitor: JanitorSection::read(&mut root, &mut found),
             stages: Stages::read(&mut root, &mut found),
+            data_sources: DataSources::read(&mut root, &mut found),
             policy: PolicySettings::read(&mut root, &mut found),
             network: Network::read(&mut root, &mut found),
             secrets: Secrets::read(&mut root, &mut found),
@@ -127,6 +137,7 @@ impl Config {
         self.workers.describe(&mut lines);
         self.janitor.describe(&mut lines);
         self.stages.describe(&mut lines);
+        self.data_sources.describe(&mut lines);
         self.policy.describe(&mut lines);
         self.network.describe(&mut lines);
         self.secrets.describe(&mut lines);

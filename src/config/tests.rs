@@ -86,6 +86,16 @@ subnet_id = "subnet-1"
 }
 
 #[test]
+fn some_connections_are_kept_for_reads() {
+    let reads = |file: &str| load(file, &[]).map(|config| config.database.read_connections);
+    assert_eq!(reads(""), Ok(8));
+    assert_eq!(reads("[database]\nmax_connections = 20\n"), Ok(4));
+    assert_eq!(reads("[database]\nmax_connections = 2\n"), Ok(1));
+    assert_eq!(reads("[database]\nmax_connections = 3\nread_connections = 2\n"), Ok(2));
+    insta::assert_snapshot!(reads("[database]\nmax_connections = 3\nread_connections = 3\n").unwrap_err().join("\n"), @"ingot.toml:3:1: database.read_connections must be a whole number from 1 to 2");
+}
+
+#[test]
 fn rates_of_calls_are_read_and_shown() {
     let env = [("INGOT__AWS__LAUNCH_RATE", "120/m"), ("INGOT__AWS__LAUNCH_BURST", "7")];
     let config = load("[aws]\ndescribe_rate = \"0.5/s\"\n", &env).unwrap();

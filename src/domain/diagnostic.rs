@@ -44,12 +44,13 @@ impl From<String> for Hint {
     }
 }
 
-/// Whether a diagnostic stops the run or only warns.
+/// Whether a diagnostic stops the run, warns, or only tells (lint alone does that).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     Error,
     Warning,
+    Info,
 }
 
 /// One complaint. `summary` is one line that is readable alone; `detail` says what to do about it.
@@ -130,8 +131,10 @@ impl fmt::Display for Diagnostic {
         if let Some(at) = &self.at {
             write!(f, "{at}: ")?;
         }
-        if self.severity == Severity::Warning {
-            f.write_str("warning: ")?;
+        match self.severity {
+            Severity::Error => {}
+            Severity::Warning => f.write_str("warning: ")?,
+            Severity::Info => f.write_str("info: ")?,
         }
         f.write_str(&self.summary)?;
         if !self.detail.is_empty() {

@@ -82,6 +82,9 @@ pub struct RunOptions {
     /// Time limit of each step, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_timeout_seconds: Option<u64>,
+    /// How many of the run's builds are at work at once; `None`: as many as the servers take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel_builds: Option<u32>,
 }
 
 impl Default for RunOptions {
@@ -91,6 +94,7 @@ impl Default for RunOptions {
             debug: false,
             hold_limit_seconds: DEFAULT_HOLD.as_secs(),
             step_timeout_seconds: None,
+            parallel_builds: None,
         }
     }
 }
@@ -109,7 +113,8 @@ impl RunOptions {
     /// Whether a server that knows nothing of these options would do the same.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.on_error == OnError::Cleanup && !self.debug && self.step_timeout_seconds.is_none()
+        let Self { on_error, debug, hold_limit_seconds: _, step_timeout_seconds, parallel_builds } = self;
+        *on_error == OnError::Cleanup && !debug && step_timeout_seconds.is_none() && parallel_builds.is_none()
     }
 }
 

@@ -256,7 +256,7 @@ impl Fold {
 }
 
 /// Why an owner could not write.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
     /// Another owner has the build: touch nothing more.
     #[error("the lease on this build is lost")]

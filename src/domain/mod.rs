@@ -2,6 +2,7 @@
 //! here is pure; no tokio, sqlx, axum or AWS types, and no clock but the [`clock::Clock`] that a caller passes.
 //! Start reading at `plan`, then `journal` and `recovery`.
 
+pub mod allowed_url;
 pub mod bundle;
 pub mod clock;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod ids;
 pub mod image;
 pub mod janitor;
 pub mod journal;
+pub mod lint;
 pub mod plan;
 pub mod policy;
 pub mod recovery;

@@ -65,6 +65,12 @@ impl Policy {
         }
     }
 
+    /// Whether a template may have the account's own role take on this one.
+    #[must_use]
+    pub fn allows_role(&self, role_arn: &str) -> bool {
+        self.allowed_roles.iter().any(|allowed| type_matches(allowed, role_arn))
+    }
+
     fn check_roles(&self, ebs: &AmazonEbs, complaints: &mut Complaints<'_>) {
         if let Some(profile) = &ebs.iam_instance_profile
             && !self.instance_profiles.iter().any(|allowed| allowed == "*" || allowed == profile)
@@ -79,7 +85,7 @@ impl Policy {
             complaints.add(name, format!("{name} is not allowed in this account"), "A template could give itself any right with it. Name a profile in iam_instance_profile, or have an administrator set the account's `temporary_instance_profiles = true`.");
         }
         if let Some(role) = &ebs.assume_role
-            && !self.allowed_roles.iter().any(|allowed| type_matches(allowed, &role.role_arn))
+            && !self.allows_role(&role.role_arn)
         {
             complaints.add("assume_role.role_arn", format!("assume_role: {:?} is not allowed in this account", role.role_arn), "The server works with the account's own role. Leave assume_role out, or have an administrator add the role to the account's `allowed_roles`.");
         }

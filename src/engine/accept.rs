@@ -10,17 +10,20 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{content, source_ami};
+use super::data_sources::{self, DataSources};
+use super::{content, lint, source_ami};
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
+use crate::domain::config::data_source::DataResults;
 use crate::domain::content_key::Content;
 use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
 use crate::domain::hold::RunOptions;
 use crate::domain::ids::{BuildId, RunId, TemplateId, TemplateVersionId};
+use crate::domain::lint::LintPolicy;
 use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
 use crate::store::accept::{NewBuild, NewRun};
@@ -76,6 +79,8 @@ pub struct AcceptRequest {
     pub priority: i32,
     pub labels: IndexMap<String, String>,
     pub clean_image: bool,
+    /// Packer's `-force`: images that have a new image's name go before it is made, as with `force_deregister`.
+    pub force: bool,
     /// Whether a run that makes the same will do; `None`: nothing was said, and none is looked for.
     pub dedupe: Option<Dedupe>,
 }
@@ -94,11 +99,15 @@ pub struct AcceptSettings {
     pub policies: BTreeMap<String, Policy>,
     /// STOB's builder: `ingot/<version> (<deployment>)`.
     pub builder_identity: String,
+    /// How much each lint rule counts.
+    pub lint: LintPolicy,
     /// Longer evaluations are given up.
     pub evaluation_time_limit: Duration,
     pub random: Random,
     /// Where the source AMIs of requests that may join a run are looked up; `None`: nowhere, so none is joined.
     pub accounts: Option<Arc<dyn Accounts>>,
+    /// Where the data sources of templates are asked.
+    pub data_sources: DataSources,
 }
 
 /// What stores the answer under the client's key, in the same transaction.
@@ -140,7 +149,7 @@ pub struct DryRun {
 /// Evaluates, checks and writes the run down.
 ///
 /// # Errors
-/// `template-invalid`, `policy-violation`, `account-unknown`, `no-builds`, `…-invalid` for a field of the request,
+/// `template-invalid`, `policy-violation`, `lint-blocked`, `account-unknown`, `no-builds`, `…-invalid` for a field of the request,
 /// `template-not-found`; for a schedule [`SLOT_TAKEN`](crate::store::schedule_firings::SLOT_TAKEN); or the database is away.
 pub async fn accept(
     store: &Store,
@@ -247,14 +256,7 @@ pub async fn dry_run(
 ) -> Result<DryRun> {
     let at = clock.now();
     let prepared = prepare(store, settings, request, at, new_id(at, &settings.random)).await?;
-    let variables = prepared.shown_variables();
-    let options = prepared.request.options.clone();
-    let Prepared { account, evaluation, .. } = prepared;
-    let builds = evaluation.builds.into_iter().map(|build| {
-        let plan = Plan::for_build(&build, &options);
-        (build, plan)
-    });
-    Ok(DryRun { account, builds: builds.collect(), variables, warnings: evaluation.warnings })
+    Ok(prepared.into_dry_run())
 }
 
 /// Reads a template without evaluating it: its files, variables and builds, as they are stored beside it and shown.
@@ -311,20 +313,48 @@ pub fn policy<'s>(settings: &'s AcceptSettings, account: &str) -> Result<&'s Pol
     })
 }
 
-enum Resolved {
+pub(super) enum Resolved {
     Stored { name: String, template: TemplateId, version: TemplateVersionId, bundle: Bundle },
     Inline { name: String, bundle: Bundle },
 }
 
-struct Prepared {
+impl Resolved {
+    pub(super) fn bundle(&self) -> &Bundle {
+        let (Self::Stored { bundle, .. } | Self::Inline { bundle, .. }) = self;
+        bundle
+    }
+}
+
+pub(super) struct Prepared {
     request: Arc<AcceptRequest>,
     template: Resolved,
     account: String,
     bundle: Arc<Bundle>,
     evaluation: Evaluated,
+    /// What its data sources answered.
+    data: DataResults,
 }
 
 impl Prepared {
+    /// What lint rules find.
+    pub(super) async fn findings(&self, settings: &AcceptSettings) -> Result<Vec<Diagnostic>> {
+        let (bundle, request, evaluated) = (self.bundle.clone(), self.request.clone(), self.evaluation.clone());
+        let (policy, limit) = (settings.lint.clone(), settings.evaluation_time_limit);
+        lint::findings(bundle, request, Some(evaluated), policy, limit).await
+    }
+
+    /// What the run would be.
+    pub(super) fn into_dry_run(self) -> DryRun {
+        let variables = self.shown_variables();
+        let options = self.request.options.clone();
+        let Self { account, evaluation, .. } = self;
+        let builds = evaluation.builds.into_iter().map(|build| {
+            let plan = Plan::for_build(&build, &options);
+            (build, plan)
+        });
+        DryRun { account, builds: builds.collect(), variables, warnings: evaluation.warnings }
+    }
+
     /// The image family.
     fn family(&self) -> &str {
         let (Resolved::Stored { name, .. } | Resolved::Inline { name, .. }) = &self.template;
@@ -335,8 +365,8 @@ impl Prepared {
     async fn content(&self, store: &Store, settings: &AcceptSettings) -> Result<Result<Content, String>> {
         let hasher = store.content_hasher()?;
         let setting = content::Setting { account: self.account.clone(), family: self.family().to_owned() };
-        let (bundle, request) = (self.bundle.clone(), self.request.clone());
-        let work = blocking(move || content::of(&hasher, &bundle, &request, &setting));
+        let (bundle, request, data) = (self.bundle.clone(), self.request.clone(), self.data.clone());
+        let work = blocking(move || content::of(&hasher, &bundle, &request, &setting, &data));
         match tokio::time::timeout(settings.evaluation_time_limit, work).await {
             Ok(done) => done,
             Err(_) => Ok(Err("the evaluation of the template took too long".to_owned())),
@@ -389,14 +419,41 @@ async fn prepare(
     at: DateTime<Utc>,
     run_id: Uuid,
 ) -> Result<Prepared> {
-    check_request(&request)?;
+    let (template, account) = locate(store, settings, &request).await?;
+    evaluated(settings, request, template, account, (at, run_id), Data::Fetched).await
+}
+
+/// The template and the account that a request means, when nothing else is wrong with it.
+pub(super) async fn locate(
+    store: &Store,
+    settings: &AcceptSettings,
+    request: &AcceptRequest,
+) -> Result<(Resolved, String)> {
+    check_request(request)?;
     let (template, template_account) = resolve(store, &request.template).await?;
     let account = request.account.clone().or(template_account).unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
+    policy(settings, &account)?;
+    Ok((template, account))
+}
+
+/// Evaluates what was located, and checks it against what the account allows.
+pub(super) async fn evaluated(
+    settings: &AcceptSettings,
+    request: AcceptRequest,
+    template: Resolved,
+    account: String,
+    (at, run_id): (DateTime<Utc>, Uuid),
+    data: Data,
+) -> Result<Prepared> {
     let policy = policy(settings, &account)?;
-    let (Resolved::Stored { bundle, .. } | Resolved::Inline { bundle, .. }) = &template;
-    let bundle = Arc::new(bundle.clone());
+    let bundle = Arc::new(template.bundle().clone());
     let request = Arc::new(request);
-    let evaluation = evaluate(settings, bundle.clone(), request.clone(), at, run_id).await?;
+    let subject =
+        Subject { bundle: bundle.clone(), request: request.clone(), account: account.clone(), now: at, run_id };
+    let (mut evaluation, data) = evaluate(settings, policy, subject, data).await?;
+    if request.force {
+        evaluation.builds.iter_mut().for_each(|build| build.builder.force());
+    }
     if evaluation.builds.is_empty() {
         return Err(Error::unprocessable(
             "no-builds",
@@ -404,12 +461,22 @@ async fn prepare(
         ));
     }
     let violations: Vec<Diagnostic> = evaluation.builds.iter().flat_map(|build| policy.check(build)).collect();
-    if !violations.is_empty() {
-        let public =
-            format!("The template asks for what account {account:?} does not allow: {}.", violations[0].summary);
-        return Err(Error::unprocessable("policy-violation", public).with_diagnostics(violations));
+    if let Some(first) = violations.first() {
+        let public = format!("The template asks for what account {account:?} does not allow: {}.", first.summary);
+        let diagnostics = violations.into_iter().chain(evaluation.warnings).collect();
+        return Err(Error::unprocessable("policy-violation", public).with_diagnostics(diagnostics));
     }
-    Ok(Prepared { request, template, account, bundle, evaluation })
+    let prepared = Prepared { request, template, account, bundle, evaluation, data };
+    if settings.lint.can_block() {
+        let found = prepared.findings(settings).await?;
+        let forbidden: Vec<Diagnostic> = found.into_iter().filter(|found| settings.lint.blocks(found)).collect();
+        if let Some(first) = forbidden.first() {
+            let rule = first.rule.as_deref().unwrap_or_default();
+            let public = format!("The lint policy of this server refuses the template: {} ({rule}).", first.summary);
+            return Err(Error::unprocessable("lint-blocked", public).with_diagnostics(forbidden));
+        }
+    }
+    Ok(prepared)
 }
 
 async fn resolve(store: &Store, source: &TemplateSource) -> Result<(Resolved, Option<String>)> {
@@ -458,13 +525,49 @@ fn check_request(request: &AcceptRequest) -> Result<()> {
     Ok(())
 }
 
-async fn evaluate(
-    settings: &AcceptSettings,
+/// What is known of the results of data sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Data {
+    /// Nothing: they are not asked.
+    Unknown,
+    /// What they answer now.
+    Fetched,
+}
+
+/// The template and what it is evaluated for.
+#[derive(Clone)]
+struct Subject {
     bundle: Arc<Bundle>,
     request: Arc<AcceptRequest>,
+    account: String,
     now: DateTime<Utc>,
     run_id: Uuid,
-) -> Result<Evaluated> {
+}
+
+/// Evaluates as often as data sources need each other's results.
+async fn evaluate(
+    settings: &AcceptSettings,
+    policy: &Policy,
+    subject: Subject,
+    data: Data,
+) -> Result<(Evaluated, DataResults)> {
+    let mut results = DataResults::default();
+    for _ in 0..data_sources::MOST_ROUNDS {
+        let given = (data == Data::Fetched).then(|| results.clone());
+        let evaluation = evaluate_once(settings, subject.clone(), given).await?;
+        if evaluation.data_requests.is_empty() {
+            return Ok((evaluation, results));
+        }
+        let fetched =
+            settings.data_sources.fetch(&subject.account, policy, &evaluation.data_requests, &mut results).await;
+        fetched.map_err(template_invalid)?;
+    }
+    let summary = format!("data sources need each other's results in more than {} rounds", data_sources::MOST_ROUNDS);
+    Err(template_invalid(vec![Diagnostic::error(summary)]))
+}
+
+async fn evaluate_once(settings: &AcceptSettings, subject: Subject, data: Option<DataResults>) -> Result<Evaluated> {
+    let Subject { bundle, request, now, run_id, .. } = subject;
     let work = blocking(move || {
         template::evaluate(&template::Request {
             bundle: &bundle,
@@ -477,6 +580,7 @@ async fn evaluate(
             now,
             run_id,
             clean_image: request.clean_image,
+            data: data.as_ref().map_or(template::DataMode::Unknown, template::DataMode::Given),
         })
     });
     match tokio::time::timeout(settings.evaluation_time_limit, work).await {
@@ -488,7 +592,7 @@ async fn evaluate(
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(format!("evaluation ended: {error}")))
 }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::accept::AcceptRequest;
 use crate::domain::bundle::Bundle;
 use crate::domain::config::BuildConfig;
+use crate::domain::config::data_source::DataResults;
 use crate::domain::content_key::{Content, ContentHasher};
 use crate::domain::plan::PLAN_FORMAT;
 use crate::template::{self, Evaluated};
@@ -34,6 +35,7 @@ pub fn of(
     bundle: &Arc<Bundle>,
     request: &AcceptRequest,
     setting: &Setting,
+    data: &DataResults,
 ) -> Result<Content, String> {
     let evaluated = template::evaluate(&template::Request {
         bundle,
@@ -46,7 +48,9 @@ pub fn of(
         now: DateTime::<Utc>::from_timestamp(FIXED_TIME, 0).unwrap_or_default(),
         run_id: Uuid::nil(),
         clean_image: request.clean_image,
+        data: template::DataMode::Given(data),
     });
+    let evaluated = evaluated.and_then(template::Evaluated::complete);
     let evaluated = evaluated.map_err(|_| "the template can't be evaluated apart from the present time".to_owned())?;
     let unwritable = |_| "its configuration has no fixed form".to_owned();
     Ok(hasher.content(parts(bundle, request, setting, evaluated).map_err(unwritable)?))
@@ -158,6 +162,7 @@ mod tests {
                 priority: 0,
                 labels: [("a".to_owned(), "1".to_owned())].into(),
                 clean_image: true,
+                force: false,
                 dedupe: None,
             },
             setting: Setting { account: "default".into(), family: "web".into() },
@@ -169,7 +174,7 @@ mod tests {
         bundle.insert("setup.sh", run.other_file.as_bytes().to_vec(), false).unwrap();
         bundle.insert("us.pkrvars.hcl", b"region = \"us-west-2\"".to_vec(), false).unwrap();
         let hasher = ContentHasher::new("k1".into(), [7; 32]);
-        of(&hasher, &Arc::new(bundle), &run.request, &run.setting).unwrap()
+        of(&hasher, &Arc::new(bundle), &run.request, &run.setting, &DataResults::default()).unwrap()
     }
 
     /// The parts that a change of the run changes.
@@ -264,7 +269,7 @@ mod tests {
             .push_str("\nlocals { late = tonumber(formatdate(\"YYYY\", timestamp()) == \"2000\" ? \"x\" : \"1\") }");
         let bundle = Arc::new(Bundle::single("web.pkr.hcl", run.template.as_bytes().to_vec()).unwrap());
         let hasher = ContentHasher::new("k1".into(), [7; 32]);
-        let why = of(&hasher, &bundle, &run.request, &run.setting).unwrap_err();
+        let why = of(&hasher, &bundle, &run.request, &run.setting, &DataResults::default()).unwrap_err();
         assert_eq!(why, "the template can't be evaluated apart from the present time");
     }
 }

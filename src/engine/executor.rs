@@ -14,6 +14,7 @@ use super::build_journal::BuildJournal;
 use super::guarded_cloud::GuardedCloud;
 use super::lease::Lease;
 use super::session::{Dialer, Session};
+use super::shared_looks::SharedLooks;
 use super::step::{Made, Network, StepContext, StepError, StepRegistry};
 use super::watcher::Watcher;
 use crate::cloud::Accounts;
@@ -42,6 +43,7 @@ pub struct Surroundings {
     pub registry: Arc<dyn StepRegistry>,
     pub dialer: Arc<dyn Dialer>,
     pub watcher: Watcher,
+    pub looks: SharedLooks,
     pub clock: Arc<dyn Clock>,
     pub network: Arc<Network>,
     /// Fires when the server is asked to stop.
@@ -315,6 +317,7 @@ impl<'s> Owner<'s> {
             outputs: Arc::new(outputs),
             cloud,
             watcher: self.surroundings.watcher.clone(),
+            looks: self.surroundings.looks.clone(),
             session: self.session.clone(),
             records: self.journal.clone(),
             log: self.log.for_step(&step.0),
@@ -518,7 +521,7 @@ impl<'s> Owner<'s> {
 async fn listen_for_cancel(journal: Arc<BuildJournal>, cancel: CancellationToken, over: CancellationToken) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(CONTROL_INTERVAL) => {}
+            () = tokio::time::sleep(until_next_look(journal.time().since_boot())) => {}
             () = over.cancelled() => return,
         }
         // The fold first: a hold that ends in between moves the deadline, and the control then has the new one.
@@ -535,6 +538,12 @@ async fn listen_for_cancel(journal: Arc<BuildJournal>, cancel: CancellationToken
             return;
         }
     }
+}
+
+/// All builds of a server look at the same instants, so that one query answers them.
+fn until_next_look(since_boot: Duration) -> Duration {
+    let past = since_boot.subsec_nanos();
+    CONTROL_INTERVAL.saturating_sub(Duration::from_nanos(u64::from(past)))
 }
 
 fn step_timed_out(step: &StepName, limit: Duration) -> Failure {

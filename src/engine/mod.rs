@@ -1,25 +1,29 @@
 //! What carries builds out. `executor` drives one build by `domain::recovery::decide`; `worker` claims builds for it;
-//! `lease` says until when this server may act; `watcher` waits for the cloud on behalf of all builds; `janitor` removes
-//! what should not be there any more; `accept` is how a run gets in, `scheduler` starts those of schedules; `stage_tagger`
-//! writes stages on AMIs. The engine knows steps only as
+//! `lease` says until when this server may act; `watcher` waits for the cloud on behalf of all builds, and `shared_looks`
+//! makes for all of them what each asks once; `janitor` removes what should not be there any more; `accept` is how a run gets
+//! in, `scheduler` starts those of schedules; `stage_tagger` writes stages on AMIs. The engine knows steps only as
 //! [`step::AnyStep`]; `steps/` implements them. Start reading at `executor`.
 
 pub mod accept;
 pub mod build_journal;
 pub mod content;
+pub mod data_sources;
 pub mod database_time;
 pub mod executor;
 pub mod failures;
 pub mod guarded_cloud;
 pub mod janitor;
 pub mod lease;
+pub mod lint;
 pub mod pipeline_metrics;
 pub mod scheduled_request;
 pub mod scheduler;
 pub mod session;
+pub mod shared_looks;
 pub mod source_ami;
 pub mod stage_tagger;
 pub mod step;
+pub mod validate;
 pub mod watcher;
 pub mod worker;
 
@@ -44,6 +48,7 @@ use executor::Surroundings;
 use janitor::Janitor;
 use scheduler::Scheduler;
 use session::Dialer;
+use shared_looks::SharedLooks;
 use stage_tagger::StageTagger;
 use step::{Network, StepRegistry};
 use watcher::Watcher;
@@ -111,6 +116,7 @@ pub fn start(parts: EngineParts) -> EngineHandle {
         registry,
         dialer,
         watcher,
+        looks: SharedLooks::new(accounts.clone()),
         clock: clock.clone(),
         network: Arc::new(Network { source_cidrs: settings.source_cidrs.clone() }),
         drain: soft_stop.clone(),

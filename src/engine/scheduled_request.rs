@@ -79,6 +79,7 @@ impl ScheduledRequest {
             priority: 0,
             labels: self.labels,
             clean_image: self.clean_image.unwrap_or(true),
+            force: false,
             // Each time of a schedule has a run of its own.
             dedupe: None,
         }

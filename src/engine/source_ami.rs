@@ -67,12 +67,19 @@ pub fn choose(ebs: &AmazonEbs, found: Vec<Image>) -> Result<Image, Failure> {
     Ok(image)
 }
 
-fn by_filter(ebs: &AmazonEbs, filter: &SourceAmiFilter, mut found: Vec<Image>) -> Result<Image, Failure> {
+/// The images among which a filter with these owners chooses, the newest first.
+#[must_use]
+pub fn candidates(owners: &[String], mut found: Vec<Image>) -> Vec<Image> {
     // The cloud was asked for these owners only. An image of a stranger with a look-alike name must never be picked, so
     // the answer is checked as well.
-    found.retain(|image| owner_is_named(&filter.owners, image));
+    found.retain(|image| owner_is_named(owners, image));
     found.retain(|image| image.state == ImageState::Available);
     found.sort_by(|a, b| b.creation_date.cmp(&a.creation_date).then_with(|| b.id.cmp(&a.id)));
+    found
+}
+
+fn by_filter(ebs: &AmazonEbs, filter: &SourceAmiFilter, found: Vec<Image>) -> Result<Image, Failure> {
+    let found = candidates(&filter.owners, found);
     let wanted = || {
         filter.filters.iter().map(|(name, values)| format!("{name}={}", values.join(","))).collect::<Vec<_>>().join(" ")
     };

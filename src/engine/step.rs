@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::Lease;
 use super::session::Session;
+use super::shared_looks::{Place, SharedLooks};
 use super::watcher::Watcher;
 use crate::cloud::{Cloud, CloudError};
 use crate::domain::bundle::Bundle;
@@ -233,6 +234,8 @@ pub struct StepContext {
     /// The build's account; changing calls wait for the lease.
     pub cloud: Arc<dyn Cloud>,
     pub watcher: Watcher,
+    /// What each build asks of the cloud once, asked for all of them together.
+    pub looks: SharedLooks,
     pub session: Arc<Session>,
     pub records: Arc<dyn StepRecords>,
     pub log: StepLog,
@@ -289,6 +292,12 @@ impl StepContext {
                 format!("step {} needs a machine, {} has none", self.step, builder.builder_type()),
             )
         })
+    }
+
+    /// A region of the build's account.
+    #[must_use]
+    pub fn place(&self, region: &str) -> Place {
+        Place { account: self.facts.account.clone(), region: region.to_owned() }
     }
 
     #[must_use]

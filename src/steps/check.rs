@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{CloudErrorClass, Filter, Image, ImageQuery};
+use crate::cloud::{CloudErrorClass, Image};
 use crate::domain::config::AmazonEbs;
 use crate::domain::failure::Failure;
 use crate::domain::image::SourceImage;
@@ -135,15 +135,10 @@ async fn name_is_free(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
         }
         return Ok(());
     }
-    let query = ImageQuery {
-        owners: vec!["self".into()],
-        filters: vec![Filter::new("name", [&ebs.ami_name])],
-        include_deprecated: true,
-    };
     for region in image_regions(ebs) {
-        let found = retry::call(context, || context.cloud.find_images(region, &query)).await?;
-        // The name filter reads `*` and `?` as wildcards; only the very name counts.
-        if let Some(image) = found.iter().find(|image| image.name == ebs.ami_name) {
+        let place = context.place(region);
+        let found = retry::call(context, || context.looks.own_images_of_name(&place, &ebs.ami_name)).await?;
+        if let Some(image) = found.first() {
             return Err(Failure::user(
                 "InvalidAMIName.Duplicate",
                 format!("AMI name {:?} is taken in {region} by {}.", ebs.ami_name, image.id),
@@ -158,8 +153,8 @@ async fn name_is_free(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> 
 }
 
 async fn source_image(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Image> {
-    let query = source_ami::query(ebs);
-    let found = retry::call(context, || context.cloud.find_images(&ebs.region, &query)).await?;
+    let (place, query) = (context.place(&ebs.region), source_ami::query(ebs));
+    let found = retry::call(context, || context.looks.images(&place, &query)).await?;
     Ok(source_ami::choose(ebs, found)?)
 }
 
@@ -167,7 +162,8 @@ async fn regions_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()>
     if ebs.ami_regions.is_empty() || ebs.skip_region_validation {
         return Ok(());
     }
-    let regions = retry::call(context, || context.cloud.regions(&ebs.region)).await?;
+    let place = context.place(&ebs.region);
+    let regions = retry::call(context, || context.looks.regions(&place)).await?;
     let unknown: Vec<&str> =
         ebs.ami_regions.iter().filter(|region| !regions.contains(region)).map(String::as_str).collect();
     if unknown.is_empty() {
@@ -212,8 +208,9 @@ fn image_fits(ebs: &AmazonEbs, image: &Image) -> Result<(), Failure> {
 }
 
 async fn instance_types_fit(context: &StepContext, ebs: &AmazonEbs, image: &Image) -> StepResult<()> {
+    let place = context.place(&ebs.region);
     for name in ebs.instance_types() {
-        let known = retry::call(context, || context.cloud.instance_type(&ebs.region, name)).await?;
+        let known = retry::call(context, || context.looks.instance_type(&place, name)).await?;
         let known = known.ok_or_else(|| {
             Failure::user(
                 "instance-type-not-found",

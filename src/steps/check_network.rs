@@ -31,7 +31,8 @@ pub async fn subnets(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<S
     if let Some(zone) = &ebs.availability_zone {
         filters.push(Filter::new("availability-zone", [zone]));
     }
-    let mut found = retry::call(context, || context.cloud.find_subnets(&ebs.region, &filters)).await?;
+    let place = context.place(&ebs.region);
+    let mut found = retry::call(context, || context.looks.subnets(&place, &filters)).await?;
     if found.is_empty() {
         return Err(no_subnet(ebs, vpc.as_deref()).into());
     }
@@ -105,7 +106,8 @@ pub async fn groups(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<St
     } else {
         to_filters(&ebs.security_group_filter)
     };
-    let found = retry::call(context, || context.cloud.find_security_groups(&ebs.region, &filters)).await?;
+    let place = context.place(&ebs.region);
+    let found = retry::call(context, || context.looks.security_groups(&place, &filters)).await?;
     let found: Vec<String> = found.into_iter().map(|group| group.id).collect();
     let missing: Vec<&str> =
         ebs.security_group_ids.iter().filter(|id| !found.contains(id)).map(String::as_str).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{Filter, Image, ImageState, Snapshot};
+use crate::cloud::{Image, ImageState};
 use crate::domain::failure::Failure;
 use crate::domain::ids::StepName;
 use crate::domain::tags::TagList;
@@ -128,8 +128,8 @@ async fn complete_tags(context: &StepContext, region: &str, image: &Image) -> St
         return Ok(());
     }
     let wanted = image_tags::snapshot_tags(context)?;
-    let filters = [Filter::new("snapshot-id", &image.snapshot_ids)];
-    let snapshots: Vec<Snapshot> = retry::call(context, || context.cloud.find_snapshots(region, &filters)).await?;
+    let place = context.place(region);
+    let snapshots = retry::call(context, || context.looks.snapshots(&place, &image.snapshot_ids)).await?;
     for snapshot in snapshots {
         add_missing(context, region, &snapshot.id, &snapshot.tags, &wanted).await?;
     }

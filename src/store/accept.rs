@@ -92,7 +92,7 @@ impl Store {
         }
         let deployment = self.deployment().await?;
         let secrets = self.seal_all(new)?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if let Some(claim) = idempotency {
             claim.reserve(&mut tx, &actor.principal, new.at).await?;
         }

@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// [`JUST_USED`] when the key is taken; or the database is away.
     pub async fn save_idempotent_answer(&self, principal: &str, key: &str, answer: &SavedAnswer) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         reserve(&mut tx, principal, key, &answer.request_sha256, self.now()).await?;
         fill(&mut tx, principal, key, answer.status, &answer.response).await?;
         tx.commit().await?;

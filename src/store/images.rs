@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde_json::Value;
-use sqlx::{Postgres, QueryBuilder};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::templates::clip;
 use super::text::{from_json, parse};
-use super::{Page, Store};
+use super::{Page, Store, tag_sync};
 use crate::domain::error::{Error, Result};
 use crate::domain::ids::{BuildId, ImageId, RunId};
 use crate::domain::image::{ImageState, SourceImage};
@@ -172,11 +172,14 @@ impl Store {
     }
 
     async fn select_images(&self, ids: Option<&[Uuid]>, page: &Page, filter: &ImageFilter) -> Result<Vec<ImageRow>> {
-        let records: Vec<Record> = select(ids, page, filter).build_query_as().fetch_all(&self.pool).await?;
+        // One connection, waited for once, and one instant.
+        let mut tx = self.snapshot().await?;
+        let records: Vec<Record> = select(ids, page, filter).build_query_as().fetch_all(&mut *tx).await?;
         let ids: Vec<Uuid> = records.iter().map(|record| record.id).collect();
-        let mut pending = self.tags_pending(&ids).await?;
-        let mut tags = self.tags_by_image(&ids).await?;
-        let mut copies = self.copies_by_image(&ids, &tags).await?;
+        let mut pending = tag_sync::pending(&mut tx, &ids).await?;
+        let mut tags = tags_by_image(&mut tx, &ids).await?;
+        let mut copies = copies_by_image(&mut tx, &ids, &tags).await?;
+        drop(tx);
         records
             .into_iter()
             .map(|record| {
@@ -197,73 +200,79 @@ impl Store {
             })
             .collect()
     }
+}
 
-    async fn copies_by_image(
-        &self,
-        images: &[Uuid],
-        tags_of_images: &HashMap<Uuid, IndexMap<String, String>>,
-    ) -> Result<HashMap<Uuid, Vec<CopyRow>>> {
-        let records = sqlx::query!(
-            "SELECT c.image_id, b.name AS build, c.build_id, c.platform, c.arch, c.account, c.region, c.ami_id,
-                    c.snapshot_ids, c.state
-             FROM image_copies c JOIN builds b ON b.id = c.build_id
-             WHERE c.image_id = ANY($1)
-             ORDER BY c.image_id, b.position, c.region <> b.region, c.region",
-            images
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let tags = self.tags_by_build(images).await?;
-        let mut by_image: HashMap<Uuid, Vec<CopyRow>> = HashMap::new();
-        for record in records {
-            by_image.entry(record.image_id).or_default().push(CopyRow {
-                build: record.build,
-                build_id: BuildId(record.build_id),
-                platform: record.platform,
-                arch: record.arch,
-                account: record.account,
-                region: record.region,
-                ami_id: record.ami_id,
-                snapshot_ids: record.snapshot_ids,
-                state: record.state,
-                // A server of the version before writes the image's tags only.
-                tags: tags
-                    .get(&record.build_id)
-                    .or_else(|| tags_of_images.get(&record.image_id))
-                    .cloned()
-                    .unwrap_or_default(),
-            });
-        }
-        Ok(by_image)
+async fn copies_by_image(
+    connection: &mut PgConnection,
+    images: &[Uuid],
+    tags_of_images: &HashMap<Uuid, IndexMap<String, String>>,
+) -> Result<HashMap<Uuid, Vec<CopyRow>>> {
+    let records = sqlx::query!(
+        "SELECT c.image_id, b.name AS build, c.build_id, c.platform, c.arch, c.account, c.region, c.ami_id,
+                c.snapshot_ids, c.state
+         FROM image_copies c JOIN builds b ON b.id = c.build_id
+         WHERE c.image_id = ANY($1)
+         ORDER BY c.image_id, b.position, c.region <> b.region, c.region",
+        images
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let tags = tags_by_build(connection, images).await?;
+    let mut by_image: HashMap<Uuid, Vec<CopyRow>> = HashMap::new();
+    for record in records {
+        by_image.entry(record.image_id).or_default().push(CopyRow {
+            build: record.build,
+            build_id: BuildId(record.build_id),
+            platform: record.platform,
+            arch: record.arch,
+            account: record.account,
+            region: record.region,
+            ami_id: record.ami_id,
+            snapshot_ids: record.snapshot_ids,
+            state: record.state,
+            // A server of the version before writes the image's tags only.
+            tags: tags
+                .get(&record.build_id)
+                .or_else(|| tags_of_images.get(&record.image_id))
+                .cloned()
+                .unwrap_or_default(),
+        });
     }
+    Ok(by_image)
+}
 
-    async fn tags_by_build(&self, images: &[Uuid]) -> Result<HashMap<Uuid, IndexMap<String, String>>> {
-        let records = sqlx::query!(
-            "SELECT build_id, key, value FROM build_tags WHERE image_id = ANY($1) ORDER BY build_id, key",
-            images
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let mut by_build: HashMap<Uuid, IndexMap<String, String>> = HashMap::new();
-        for record in records {
-            by_build.entry(record.build_id).or_default().insert(record.key, record.value);
-        }
-        Ok(by_build)
+async fn tags_by_build(
+    connection: &mut PgConnection,
+    images: &[Uuid],
+) -> Result<HashMap<Uuid, IndexMap<String, String>>> {
+    let records = sqlx::query!(
+        "SELECT build_id, key, value FROM build_tags WHERE image_id = ANY($1) ORDER BY build_id, key",
+        images
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut by_build: HashMap<Uuid, IndexMap<String, String>> = HashMap::new();
+    for record in records {
+        by_build.entry(record.build_id).or_default().insert(record.key, record.value);
     }
+    Ok(by_build)
+}
 
-    async fn tags_by_image(&self, images: &[Uuid]) -> Result<HashMap<Uuid, IndexMap<String, String>>> {
-        let records = sqlx::query!(
-            "SELECT image_id, key, value FROM image_tags WHERE image_id = ANY($1) ORDER BY image_id, key",
-            images
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let mut by_image: HashMap<Uuid, IndexMap<String, String>> = HashMap::new();
-        for record in records {
-            by_image.entry(record.image_id).or_default().insert(record.key, record.value);
-        }
-        Ok(by_image)
+async fn tags_by_image(
+    connection: &mut PgConnection,
+    images: &[Uuid],
+) -> Result<HashMap<Uuid, IndexMap<String, String>>> {
+    let records = sqlx::query!(
+        "SELECT image_id, key, value FROM image_tags WHERE image_id = ANY($1) ORDER BY image_id, key",
+        images
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut by_image: HashMap<Uuid, IndexMap<String, String>> = HashMap::new();
+    for record in records {
+        by_image.entry(record.image_id).or_default().insert(record.key, record.value);
     }
+    Ok(by_image)
 }
 
 #[derive(sqlx::FromRow)]

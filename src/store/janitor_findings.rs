@@ -127,7 +127,7 @@ impl Store {
         findings: &[NewFinding],
     ) -> Result<()> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         for finding in findings {
             write(&mut tx, now, sweep, (account, region), finding).await?;
         }

@@ -129,7 +129,7 @@ impl Store {
     /// `sweep-running` when one that was asked for waits already; or the database is away.
     pub async fn ask_sweep(&self, wanted: &SweepRequest, actor: &Actor) -> Result<SweepRow> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         give_up_waiting(&mut tx, now).await?;
         let row = sqlx::query_as!(
             RawSweep,
@@ -290,7 +290,7 @@ impl Store {
     pub async fn begin_sweep(&self, server: &str, settings: &SweepSettings) -> Result<Option<SweepRow>> {
         let now = self.now();
         let shown = to_json(settings)?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "UPDATE janitor_sweeps SET state = 'interrupted', ended_at = GREATEST(begun_at, $1) WHERE state = 'running'",
             now

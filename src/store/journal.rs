@@ -289,25 +289,7 @@ impl Journal for PgJournal {
     }
 
     async fn control(&self) -> Result<Control, JournalError> {
-        let row = sqlx::query!(
-            r#"SELECT now() AS "now!", r.cancel_requested_at IS NOT NULL AS "cancel_requested!", b.deadline,
-                      b.attempt < b.attempts_allowed AS "attempts_left!", r.options, b.resume,
-                      (b.state = 'failed' AND b.cleanup = 'pending') AS "abandoned!"
-               FROM builds b JOIN runs r ON r.id = b.run_id
-               WHERE b.id = $1"#,
-            self.build.0
-        )
-        .fetch_one(&self.store.pool)
-        .await?;
-        Ok(Control {
-            now: row.now,
-            cancel_requested: row.cancel_requested,
-            deadline: row.deadline,
-            attempts_left: row.attempts_left,
-            options: from_json("run options", row.options)?,
-            resume: row.resume.map(|resume| from_json("answer to a hold", resume)).transpose()?,
-            abandoned: row.abandoned,
-        })
+        self.store.controls.of(self.build).await
     }
 
     async fn store_private_key(&self, attempt: Attempt, pem: &str) -> Result<(), JournalError> {

@@ -39,7 +39,7 @@ struct StoredFile {
 impl PgJournal {
     async fn lock(&self) -> Result<Locked, JournalError> {
         let missing = || JournalError::Inconsistent(format!("build {} is not in the database", self.build));
-        let mut tx = self.store.pool.begin().await?;
+        let mut tx = self.store.begin().await?;
         let run = transition::lock_run(&mut tx, self.run).await?.ok_or_else(missing)?;
         let build = transition::lock_build(&mut tx, self.build).await?.ok_or_else(missing)?;
         let lease = sqlx::query!(

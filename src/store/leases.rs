@@ -115,7 +115,7 @@ impl Store {
 
     async fn try_claim_queued(&self, owner: &str, limits: &BTreeMap<String, u32>) -> Result<Try> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let full = full_accounts(&mut tx, limits).await?;
         let Some(run) = self.lock_run_with_queued(&mut tx, &full).await? else { return Ok(Try::NothingThere) };
         if limits.contains_key(&run.account) {
@@ -129,8 +129,10 @@ impl Store {
         }
         // The run's lock is held, so nobody else moves its builds; another claim may have been first to get it, though.
         let build = sqlx::query_scalar!(
-            "SELECT b.id FROM builds b
+            "SELECT b.id FROM builds b JOIN runs r ON r.id = b.run_id
              WHERE b.run_id = $1 AND b.state = 'queued' AND (b.plan ->> 'format')::integer <= $2
+               AND (r.options ->> 'parallel_builds' IS NULL OR (r.options ->> 'parallel_builds')::integer >
+                   (SELECT count(*) FROM builds w WHERE w.run_id = r.id AND w.state IN ('running', 'unwinding')))
                AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($3))
              ORDER BY b.created_at, b.position
              LIMIT 1
@@ -165,8 +167,9 @@ impl Store {
 
     /// Locks the run whose build is next: of the highest priority, and among those of the account and then of the template
     /// with the fewest builds at work, the one that has waited longest. So neither a busy account nor a template with
-    /// hundreds of runs holds up the others. Takes a run that nobody else has locked, else waits its turn. Builds with a plan
-    /// or a secret that this server can't read are left to a server that can.
+    /// hundreds of runs holds up the others; runs that have as many builds at work as they want are passed over. Takes a run
+    /// that nobody else has locked, else waits its turn. Builds with a plan or a secret that this server can't read are left
+    /// to a server that can.
     async fn lock_run_with_queued(
         &self,
         tx: &mut Transaction<'static, Postgres>,
@@ -186,6 +189,8 @@ impl Store {
              WHERE b.state = 'queued' AND r.state IN ('queued', 'running') AND (b.plan ->> 'format')::integer <= $1
                AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
                AND r.account <> ALL ($3)
+               AND (r.options ->> 'parallel_builds' IS NULL OR (r.options ->> 'parallel_builds')::integer >
+                   (SELECT count(*) FROM builds w WHERE w.run_id = r.id AND w.state IN ('running', 'unwinding')))
              ORDER BY r.priority DESC, COALESCE(by_account.builds, 0), COALESCE(by_template.builds, 0), b.created_at, b.id
              LIMIT 1
              FOR NO KEY UPDATE OF r SKIP LOCKED",
@@ -203,6 +208,8 @@ impl Store {
                      WHERE b.state = 'queued' AND (b.plan ->> 'format')::integer <= $1
                        AND NOT EXISTS (SELECT 1 FROM build_secrets s WHERE s.build_id = b.id AND s.key_id <> ALL ($2))
                        AND r.account <> ALL ($3)
+                       AND (r.options ->> 'parallel_builds' IS NULL OR (r.options ->> 'parallel_builds')::integer >
+                           (SELECT count(*) FROM builds w WHERE w.run_id = r.id AND w.state IN ('running', 'unwinding')))
                      ORDER BY r.priority DESC, b.created_at, b.id
                      LIMIT 1",
                     plan_format(),
@@ -220,7 +227,7 @@ impl Store {
     }
 
     async fn try_claim_expired(&self, owner: &str, include_expired: bool) -> Result<Try> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let candidate = sqlx::query!(
             "SELECT l.build_id, l.owner FROM builds b JOIN build_leases l ON l.build_id = b.id
              -- As the partial indexes have it; otherwise every build ever made is looked at.
@@ -340,7 +347,7 @@ impl Store {
         tracing::error!(build = %claim.build, error = %error.for_log(), "a build can't be read and is set aside");
         let reason = "Ingot can't read this build's frozen plan; was it accepted by a different version?";
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let run = transition::lock_run(&mut tx, claim.run).await?;
         let run = run.ok_or_else(|| Error::internal("a claimed build has no run"))?;
         sqlx::query!(

@@ -4,11 +4,15 @@
 //!
 //! Locks are taken in one order: run, build, lease. Rows are locked `FOR NO KEY UPDATE`, because a plain `FOR UPDATE` would
 //! also stop the foreign-key checks of journal writes, which hold the lease, and so turn the order around.
+//!
+//! A transaction that may change something begins with `Store::begin`; what only reads takes `Store::pool`. Where requests are
+//! answered these are two pools for them, so that a reader never waits behind builds.
 
 pub mod accept;
 pub mod approved;
 pub mod audit;
 mod bundle_archive;
+mod controls;
 pub mod dedupe;
 mod error;
 pub mod idempotency;
@@ -18,11 +22,13 @@ pub mod janitor_findings;
 pub mod janitor_sweeps;
 pub mod journal;
 mod journal_moves;
+pub mod key_file;
 pub mod leases;
 pub mod page;
 pub mod pipeline_numbers;
 mod postgres_installation;
 pub mod private_cluster;
+pub mod resealing;
 pub mod run_actions;
 pub mod run_files;
 pub mod run_steps;
@@ -51,7 +57,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, Postgres, Transaction};
 use tokio::sync::OnceCell;
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -73,10 +79,17 @@ static MIGRATIONS: std::sync::LazyLock<Migrator> = std::sync::LazyLock::new(|| {
 /// No query of a healthy server takes this long; one that does must not hold a lock for ever.
 const STATEMENT_TIMEOUT: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
 
+/// A connection that was not used for so long may be dead without our knowing, and is tried before it is used again.
+const TRIED_WHEN_IDLE_FOR: Duration = Duration::from_secs(1);
+
 /// The database with what is needed to read it: the key of its secrets, and the time.
 #[derive(Clone)]
 pub struct Store {
     pub(super) pool: PgPool,
+    /// For transactions that change something, and may have to wait for each other.
+    changes: PgPool,
+    /// What builds at work ask about themselves, put together.
+    controls: controls::Controls,
     pub(super) sealer: Arc<Sealer>,
     pub(super) clock: Arc<dyn Clock>,
     deployment: Arc<OnceCell<DeploymentId>>,
@@ -99,20 +112,28 @@ impl Store {
                 "The database URL can't be read; it should look like postgres://user:password@host:5432/ingot.",
             )
         })?;
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(Duration::from_secs(10))
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(STATEMENT_TIMEOUT).await.map(|_| ()) })
-            })
-            .connect_with(options.application_name("ingot"))
-            .await?;
+        let pool = pool_options(max_connections).connect_with(options.application_name("ingot")).await?;
         Ok(Self::from_pool(pool, sealer, clock))
+    }
+
+    /// The same for requests: what they only read has a pool of its own of at most so many connections, which are opened
+    /// when they are needed. What they change goes by the pool that is there.
+    #[must_use]
+    pub fn with_own_reads(&self, max_connections: u32) -> Self {
+        let options = (*self.pool.connect_options()).clone();
+        Self { pool: pool_options(max_connections).connect_lazy_with(options), ..self.clone() }
     }
 
     #[must_use]
     pub fn from_pool(pool: PgPool, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
-        Self { pool, sealer: Arc::new(sealer), clock, deployment: Arc::default() }
+        Self {
+            changes: pool.clone(),
+            controls: controls::Controls::new(pool.clone()),
+            pool,
+            sealer: Arc::new(sealer),
+            clock,
+            deployment: Arc::default(),
+        }
     }
 
     /// Brings the schema up to date. Several servers may do so at once: an advisory lock lets one after the other in.
@@ -175,14 +196,37 @@ impl Store {
             .copied()
     }
 
-    /// Closes the pool after the queries under way.
+    /// Closes the pools after the queries under way.
     pub async fn close(&self) {
         self.pool.close().await;
+        self.changes.close().await;
+    }
+
+    /// A transaction that may change something.
+    pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        self.changes.begin().await
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
+}
+
+fn pool_options(max_connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(STATEMENT_TIMEOUT).await.map(|_| ()) }))
+        // Trying each before each use would double what a busy server asks of the database.
+        .test_before_acquire(false)
+        .before_acquire(|connection, used| {
+            Box::pin(async move {
+                if used.idle_for >= TRIED_WHEN_IDLE_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
 }
 
 /// A `UUIDv7` of this instant.

@@ -29,7 +29,7 @@ impl Store {
     /// `run-not-found`; `run-is-over` when nothing is left to cancel; or the database is away.
     pub async fn request_cancel(&self, id: RunId, actor: &Actor) -> Result<RunRow> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let mut run = lock_run(&mut tx, id).await?.ok_or_else(run_not_found)?;
         if run.state.is_over() {
             return Err(Error::conflict(
@@ -69,7 +69,7 @@ impl Store {
     /// configuration was deleted; or the database is away.
     pub async fn retry(&self, id: RunId, actor: &Actor) -> Result<RunRow> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let mut run = lock_run(&mut tx, id).await?.ok_or_else(run_not_found)?;
         if !matches!(run.state, RunState::Failed | RunState::Cancelled) {
             return Err(Error::conflict(
@@ -127,7 +127,7 @@ impl Store {
     ) -> Result<BuildRow> {
         let now = self.now();
         let run_id = self.run_of(id).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let run = lock_run(&mut tx, run_id).await?.ok_or_else(run_not_found)?;
         let build = lock_build(&mut tx, id).await?.ok_or_else(build_not_found)?;
         let stored = sqlx::query_scalar!("SELECT hold FROM builds WHERE id = $1", id.0).fetch_one(&mut *tx).await?;
@@ -201,7 +201,7 @@ impl Store {
     pub async fn retry_stuck(&self, id: BuildId, actor: &Actor) -> Result<BuildRow> {
         let now = self.now();
         let run_id = self.run_of(id).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let run = lock_run(&mut tx, run_id).await?.ok_or_else(run_not_found)?;
         let build = lock_build(&mut tx, id).await?.ok_or_else(build_not_found)?;
         free_stuck(&mut tx, &run, id, &build, now).await?;

@@ -168,7 +168,7 @@ impl Store {
         reason: &str,
         principal: &str,
     ) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         take(&mut tx, claim).await?;
         write(&mut tx, claim, Note { outcome, reason: Some(reason), run: None, principal, at: self.now() }).await?;
         tx.commit().await?;

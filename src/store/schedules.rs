@@ -176,7 +176,7 @@ impl Store {
         let now = self.now();
         let next = content.timing.next(id, content.enabled, now);
         let sealed = self.sealer.seal_schedule(id, &content.request)?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if let Some(key) = idempotency {
             key.reserve(&mut tx, &actor.principal, now).await?;
         }
@@ -230,7 +230,7 @@ impl Store {
     ) -> Result<ScheduleRow> {
         let now = self.now();
         let sealed = self.sealer.seal_schedule(id, &content.request)?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         lock(&mut tx, id).await?;
         let before = by_id(&mut tx, id).await?;
         if before.revision != revision {
@@ -285,7 +285,7 @@ impl Store {
     pub async fn set_schedule_enabled(&self, name_or_id: &str, enabled: bool, actor: &Actor) -> Result<ScheduleRow> {
         let now = self.now();
         let id = self.schedule(name_or_id).await?.id;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         lock(&mut tx, id).await?;
         let before = by_id(&mut tx, id).await?;
         if before.enabled != enabled {
@@ -317,7 +317,7 @@ impl Store {
     /// `schedule-not-found`, or the database is away.
     pub async fn delete_schedule(&self, id: ScheduleId, actor: &Actor) -> Result<()> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         lock(&mut tx, id).await?;
         let before = by_id(&mut tx, id).await?;
         sqlx::query!(

@@ -13,6 +13,7 @@ use aes_gcm::{Aes256Gcm, Key};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretBox};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::domain::content_key::{ContentHasher, hmac_sha256};
@@ -126,6 +127,35 @@ impl Sealer {
         self.keys.keys().map(|id| id.0.clone()).collect()
     }
 
+    /// The id of the key that seals.
+    #[must_use]
+    pub fn current_key_id(&self) -> &str {
+        &self.current.0
+    }
+
+    /// Seals a build's secret anew with the current key; `kind` as it is stored.
+    ///
+    /// # Errors
+    /// As [`Sealer::open`].
+    pub fn reseal_build(&self, build: Uuid, kind: &str, sealed: &Sealed) -> Result<Sealed> {
+        self.reseal(&build_data(build, kind), sealed, || format!("secret {kind} of build {build}"))
+    }
+
+    /// Seals a schedule's request anew with the current key.
+    ///
+    /// # Errors
+    /// As [`Sealer::open_schedule`].
+    pub fn reseal_schedule(&self, schedule: Uuid, sealed: &Sealed) -> Result<Sealed> {
+        self.reseal(&schedule_data(ScheduleId(schedule)), sealed, || format!("the request of schedule {schedule}"))
+    }
+
+    fn reseal(&self, aad: &[u8], sealed: &Sealed, what: impl FnOnce() -> String) -> Result<Sealed> {
+        let plain = self.open_for(aad, sealed)?.ok_or_else(|| {
+            Error::internal(format!("{} does not open with key {}: it was changed", what(), sealed.key_id))
+        })?;
+        self.seal_for(aad, &plain)
+    }
+
     /// What makes the fingerprints of a run's content. Its secret is derived from the current key: a copy of the database
     /// alone is not enough to try out passwords.
     ///
@@ -210,8 +240,12 @@ fn cipher(key: &KeyBytes) -> Aes256Gcm {
 }
 
 fn associated_data(build: BuildId, kind: SecretKind) -> Vec<u8> {
-    let mut data = build.0.as_bytes().to_vec();
-    data.extend_from_slice(kind.to_string().as_bytes());
+    build_data(build.0, &kind.to_string())
+}
+
+fn build_data(build: Uuid, kind: &str) -> Vec<u8> {
+    let mut data = build.as_bytes().to_vec();
+    data.extend_from_slice(kind.as_bytes());
     data
 }
 
@@ -221,7 +255,7 @@ fn unknown_key(id: &str) -> Error {
     ))
 }
 
-fn file_error(path: &Path, error: &std::io::Error) -> Error {
+pub(super) fn file_error(path: &Path, error: &std::io::Error) -> Error {
     Error::bad_request("secret-key-file", format!("The secret key file {} can't be used: {error}.", path.display()))
 }
 
@@ -243,8 +277,6 @@ fn create_key_file(path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn sealer(id: &str) -> Sealer {

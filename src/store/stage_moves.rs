@@ -62,7 +62,7 @@ impl Store {
         order.position(to)?;
         let image = self.image(image).await?;
         let seen = self.seen_generation(&image.family, to, request).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let pointer = begin_move(&mut tx, &image.family, to, seen, request, actor, self.now()).await?;
         let candidate = candidate(&mut tx, image.id).await?;
         check_promotion(order, &candidate, to, pointer.number)?;
@@ -103,7 +103,7 @@ impl Store {
             })?,
         };
         let seen = self.seen_generation(&image.family, &stage, request).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let pointer = begin_move(&mut tx, &image.family, &stage, seen, request, actor, self.now()).await?;
         if pointer.image != Some(image.id) {
             let holds = pointer.number.map_or_else(|| "nothing".to_owned(), |number| format!("#{number}"));
@@ -131,7 +131,7 @@ impl Store {
     ) -> Result<StageChange> {
         order.position(stage)?;
         let seen = self.seen_generation(family, stage, request).await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let pointer = begin_move(&mut tx, family, stage, seen, request, actor, self.now()).await?;
         let (history, usable) = history(&mut tx, family, stage).await?;
         let target = rollback_target(&history, |image| usable.contains(&image.0));

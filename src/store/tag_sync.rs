@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Store;
@@ -86,7 +87,7 @@ impl Store {
     /// # Errors
     /// When the database is away.
     pub async fn finish_tag_work(&self, work: &TagWork) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let done = sqlx::query!(
             "DELETE FROM image_tag_sync WHERE image_id = $1 AND wanted = $2 AND claimed_until = $3",
             work.image.0,
@@ -143,12 +144,10 @@ impl Store {
 /// Images that wait for their tags, with the error of the last try.
 pub(super) type Pending = HashMap<Uuid, Option<String>>;
 
-impl Store {
-    /// Which of these images wait for their tags, with the error of the last try.
-    pub(super) async fn tags_pending(&self, images: &[Uuid]) -> Result<Pending> {
-        let rows = sqlx::query!("SELECT image_id, last_error FROM image_tag_sync WHERE image_id = ANY($1)", images)
-            .fetch_all(&self.pool)
-            .await?;
-        Ok(rows.into_iter().map(|row| (row.image_id, row.last_error)).collect())
-    }
+/// Which of these images wait for their tags, with the error of the last try.
+pub(super) async fn pending(connection: &mut PgConnection, images: &[Uuid]) -> Result<Pending> {
+    let rows = sqlx::query!("SELECT image_id, last_error FROM image_tag_sync WHERE image_id = ANY($1)", images)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.image_id, row.last_error)).collect())
 }

@@ -74,7 +74,7 @@ impl Store {
         let now = self.now();
         let archive = bundle_archive::pack(bundle)?;
         let hash = bundle.content_hash().0;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let before = audited(&mut tx, name).await?;
         let id = lock_template(&mut tx, name, description, account, now, who).await?;
         let newest = newest_version(&mut tx, id).await?;

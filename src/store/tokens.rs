@@ -98,7 +98,7 @@ impl Store {
     /// `token-name-taken`, or the database is away.
     pub async fn insert_token(&self, new: &NewToken, hash: [u8; 32], actor: &Actor) -> Result<TokenRow> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "INSERT INTO tokens (id, name, description, role, hash, created_by, created_at, expires_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -183,7 +183,7 @@ impl Store {
     pub async fn rotate_token(&self, id_or_name: &str, rotation: &Rotation, actor: &Actor) -> Result<TokenRow> {
         let now = self.now();
         let id: Option<uuid::Uuid> = id_or_name.parse().ok();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let before = sqlx::query_as!(
             Record,
             "SELECT id, name, description, role, created_by, created_at, expires_at, revoked_at, last_used_at,
@@ -274,7 +274,7 @@ impl Store {
     /// `token-not-found`, or the database is away.
     pub async fn revoke_token(&self, id: TokenId, actor: &Actor) -> Result<TokenRow> {
         let now = self.now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let revoked = sqlx::query!("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", id.0, now)
             .execute(&mut *tx)
             .await?;

@@ -17,22 +17,15 @@ pub enum Template {
     Json(SourceFile),
 }
 
-/// Finds and reads the template: all `*.pkr.hcl` of the root together, or one JSON template, or the only file there is.
+/// Finds and reads the template: all `*.pkr.hcl` and `*.pkr.json` of the root together, or one JSON template, or the only file there is.
 ///
 /// # Errors
-/// When it is not clear which file is meant, or a file can't be read; with the first syntax error of each file.
+/// When it is not clear which file is meant, or a file can't be read; with all syntax errors of all files.
 pub fn load(bundle: &Bundle) -> Result<Template, Vec<Diagnostic>> {
     let root: Vec<&str> = bundle.iter().map(|(path, _)| path).filter(|path| !path.contains('/')).collect();
     let ending = |ending: &str| root.iter().copied().filter(|path| path.ends_with(ending)).collect::<Vec<_>>();
     let (hcl, hcl_json) = (ending(".pkr.hcl"), ending(".pkr.json"));
-    if let Some(first) = hcl_json.first() {
-        let location = SourceFile::new(first, "").location(0);
-        return Err(vec![
-            Diagnostic::error("HCL2 in JSON syntax (*.pkr.json) is not supported yet")
-                .with_detail("write it as *.pkr.hcl; a legacy JSON template has a name that ends in .json only")
-                .at(Some(location)),
-        ]);
-    }
+    let hcl: Vec<&str> = hcl.into_iter().chain(hcl_json).collect();
     if !hcl.is_empty() {
         return hcl2(bundle, &hcl);
     }
@@ -42,7 +35,7 @@ pub fn load(bundle: &Bundle) -> Result<Template, Vec<Diagnostic>> {
         .filter(|path| path.ends_with(".json") && !path.ends_with(".pkrvars.json") && has_builders(bundle, path))
         .collect();
     match (json.as_slice(), root.as_slice()) {
-        ([one], _) => Ok(Template::Json(source(bundle, one).map_err(|diagnostic| vec![diagnostic])?)),
+        ([one], _) => Ok(Template::Json(source(bundle, one)?)),
         ([], [only]) => single(bundle, only),
         ([], []) => Err(vec![Diagnostic::error("the bundle has no file at its root").with_detail(WANTED)]),
         ([], _) => {
@@ -62,20 +55,20 @@ pub fn load(bundle: &Bundle) -> Result<Template, Vec<Diagnostic>> {
     }
 }
 
-const WANTED: &str = "a template is *.pkr.hcl, or one JSON file with builders, at the root of the bundle";
+const WANTED: &str = "a template is *.pkr.hcl, *.pkr.json, or one JSON file with builders, at the root of the bundle";
 
 /// Whether a file looks like a legacy template; it may be broken and still be meant as one.
 fn has_builders(bundle: &Bundle, path: &str) -> bool {
     bundle.get(path).is_some_and(|file| String::from_utf8_lossy(&file.bytes).contains("\"builders\""))
 }
 
-fn source(bundle: &Bundle, path: &str) -> Result<SourceFile, Diagnostic> {
+fn source(bundle: &Bundle, path: &str) -> Result<SourceFile, Vec<Diagnostic>> {
     let bytes = bundle.get(path).map(|file| file.bytes.as_slice()).unwrap_or_default();
-    SourceFile::from_bytes(path, bytes)
+    SourceFile::from_bytes(path, bytes).map_err(|diagnostic| vec![*diagnostic])
 }
 
 fn single(bundle: &Bundle, path: &str) -> Result<Template, Vec<Diagnostic>> {
-    let file = source(bundle, path).map_err(|diagnostic| vec![diagnostic])?;
+    let file = source(bundle, path)?;
     if path.ends_with(".json") || (!path.ends_with(".hcl") && file.text.trim_start().starts_with('{')) {
         return Ok(Template::Json(file));
     }
@@ -88,7 +81,7 @@ fn hcl2(bundle: &Bundle, paths: &[&str]) -> Result<Template, Vec<Diagnostic>> {
     for path in paths {
         match source(bundle, path).and_then(parse::file) {
             Ok(file) => files.push(file),
-            Err(diagnostic) => complaints.push(diagnostic),
+            Err(mut faults) => complaints.append(&mut faults),
         }
     }
     if complaints.is_empty() { Ok(Template::Hcl2(files)) } else { Err(complaints) }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::decimal::Decimal;
+use super::number::Number;
 use super::value::{Kind, Value};
 use crate::domain::config::Locations;
 use crate::domain::diagnostic::SourceLocation;
@@ -20,7 +20,7 @@ pub enum Content {
     /// Its fault was already reported.
     Unknown,
     Bool(bool),
-    Number(Decimal),
+    Number(Number),
     String(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -94,7 +94,7 @@ impl Node {
             Content::Null => true,
             Content::Unknown => false,
             Content::Bool(flag) => !flag,
-            Content::Number(number) => *number == Decimal::ZERO,
+            Content::Number(number) => *number == Number::ZERO,
             Content::String(text) => text.is_empty(),
             Content::List(items) => items.is_empty(),
             Content::Map(entries) => entries.is_empty(),

@@ -1,7 +1,7 @@
 //! What evaluation may know of the world: the bundle, the run's frozen clock and id, the run's own environment, and how
 //! much work it may still do. Nothing here reads the server's clock, environment or files.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
@@ -9,9 +9,12 @@ use uuid::Uuid;
 
 use super::Request;
 use crate::domain::bundle::Bundle;
+use crate::domain::diagnostic::Diagnostic;
 
 /// Steps one evaluation may take: a template of a thousand lines needs some ten thousand.
 const MAX_STEPS: u64 = 3_000_000;
+/// Faults of one expression that are told besides its first.
+const MAX_FURTHER_FAULTS: usize = 50;
 /// Bytes a single value may weigh.
 pub const MAX_VALUE_WEIGHT: u64 = 4 * 1024 * 1024;
 /// How deep a value may nest.
@@ -29,6 +32,7 @@ pub struct Runtime<'a> {
     git_sha: Option<&'a str>,
     uuids: Cell<u64>,
     steps: Cell<u64>,
+    further: RefCell<Vec<Diagnostic>>,
 }
 
 impl<'a> Runtime<'a> {
@@ -42,6 +46,7 @@ impl<'a> Runtime<'a> {
             git_sha: request.git_sha,
             uuids: Cell::new(0),
             steps: Cell::new(0),
+            further: RefCell::new(Vec::new()),
         }
     }
 
@@ -64,6 +69,32 @@ impl<'a> Runtime<'a> {
         self.uuids.set(count);
         let name = Uuid::new_v5(&self.run_id, format!("uuid {count}").as_bytes());
         uuid::Builder::from_random_bytes(*name.as_bytes()).into_uuid()
+    }
+
+    /// How many further faults are noted; what was tried and failed forgets those that came after.
+    #[must_use]
+    pub fn further_faults(&self) -> usize {
+        self.further.borrow().len()
+    }
+
+    /// Notes a fault besides the one that an evaluation returns: all of an expression's faults are told, not only the
+    /// first.
+    pub fn note(&self, fault: Diagnostic) {
+        let mut further = self.further.borrow_mut();
+        if further.len() < MAX_FURTHER_FAULTS {
+            further.push(fault);
+        }
+    }
+
+    /// Forgets the faults noted after the first `count`.
+    pub fn forget(&self, count: usize) {
+        self.further.borrow_mut().truncate(count);
+    }
+
+    /// Takes the faults that were noted.
+    #[must_use]
+    pub fn take_further(&self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.further.borrow_mut())
     }
 
     /// Counts work.

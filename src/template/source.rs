@@ -1,6 +1,7 @@
 //! A template's source text, and the way from a byte offset back to line and column.
 
-use crate::domain::diagnostic::{Diagnostic, Hint, SourceLocation};
+use super::hcl::syntax::ast::Span;
+use crate::domain::diagnostic::{Diagnostic, Hint, Position, SourceLocation};
 
 /// One file's text without its byte order mark.
 #[derive(Debug, Clone)]
@@ -22,15 +23,15 @@ impl SourceFile {
     ///
     /// # Errors
     /// When the bytes are not UTF-8.
-    pub fn from_bytes(path: &str, bytes: &[u8]) -> Result<Self, Diagnostic> {
+    pub fn from_bytes(path: &str, bytes: &[u8]) -> Result<Self, Box<Diagnostic>> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Self::new(path, text)),
             Err(error) => {
                 let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
                 let file = Self::new(path, &valid);
-                Err(Diagnostic::error("the file is not UTF-8 text")
-                    .with_detail("save it in the encoding UTF-8")
-                    .at(Some(file.location(valid.len()))))
+                let diagnostic = Diagnostic::error("the file is not UTF-8 text");
+                let diagnostic = diagnostic.with_detail("save it in the encoding UTF-8");
+                Err(Box::new(diagnostic.at(Some(file.location(valid.len())))))
             }
         }
     }
@@ -50,6 +51,32 @@ impl SourceFile {
             line: u32::try_from(line).unwrap_or(u32::MAX),
             column: u32::try_from(column).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Where a line begins, counted from 1; `None` when there is no such line.
+    #[must_use]
+    pub fn line_offset(&self, line: u32) -> Option<usize> {
+        self.line_starts.get(usize::try_from(line).ok()?.checked_sub(1)?).copied()
+    }
+
+    /// A complaint about a range of this file.
+    pub fn error(&self, span: Span, summary: impl Into<String>) -> Diagnostic {
+        let (start, end) = (span.start as usize, span.end as usize);
+        Diagnostic::error(summary).at(Some(self.location(start))).until((end > start).then(|| self.position(end)))
+    }
+
+    /// Where a range that ends at an offset ends, exclusive.
+    #[must_use]
+    pub fn position(&self, offset: usize) -> Position {
+        let SourceLocation { line, column, .. } = self.location(offset);
+        Position { line, column }
+    }
+
+    /// The text of a line, counted from 1, without its line ending; `None` when there is no such line.
+    #[must_use]
+    pub fn line(&self, number: u32) -> Option<&str> {
+        let start = *self.line_starts.get(usize::try_from(number.checked_sub(1)?).ok()?)?;
+        Some(self.line_at(start))
     }
 
     /// The line that holds an offset, without its line ending.

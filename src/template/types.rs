@@ -1,12 +1,12 @@
-//! Type constraints of variables and of `convert`, and the conversions that Packer's language makes.
+//! Type constraints of variables and of `convert`, and the conversions that Packer's language makes (those of
+//! zclconf/go-cty's package convert). What types values of different types have in common is in `unify`.
 
 use std::fmt;
 
-use hcl_edit::expr::{Expression, FuncCall, ObjectKey};
-use hcl_edit::prelude::*;
 use indexmap::IndexMap;
 
-use super::decimal::Decimal;
+use super::number::Number;
+use super::unify::unify;
 use super::value::{Kind, MappingShape, SequenceShape, Value};
 
 /// A type constraint.
@@ -63,13 +63,6 @@ impl fmt::Display for Type {
     }
 }
 
-/// A fault in a type expression: the byte offset where it is, and what is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TypeError {
-    pub offset: usize,
-    pub message: String,
-}
-
 impl Type {
     /// Whether a variable of this type takes a request's string as it is, rather than as an expression.
     #[must_use]
@@ -77,107 +70,16 @@ impl Type {
         matches!(self, Self::Any | Self::String | Self::Number | Self::Bool)
     }
 
-    /// Reads a type expression such as `list(object({ name = string }))`. `literal` evaluates the default of `optional()`.
-    ///
-    /// # Errors
-    /// When the expression is no type.
-    pub fn parse(expr: &Expression, literal: &dyn Fn(&Expression) -> Result<Value, String>) -> Result<Self, TypeError> {
-        let offset = expr.span().map_or(0, |span| span.start);
-        let error = |message: String| TypeError { offset, message };
-        match expr {
-            // Before HCL2 types were written in quotes; Packer still takes these.
-            Expression::String(name) => Self::keyword(name.as_str()).map_err(error),
-            Expression::Variable(name) => Self::keyword(name.as_str()).map_err(error),
-            Expression::FuncCall(call) => Self::constructor(call, literal, offset),
-            _ => Err(error("a type is a keyword such as string, or a call such as list(string)".to_owned())),
+    /// Whether the type leaves something open.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::String | Self::Number | Self::Bool => false,
+            Self::List(element) | Self::Set(element) | Self::Map(element) => element.has_any(),
+            Self::Tuple(elements) => elements.iter().any(Self::has_any),
+            Self::Object(fields) => fields.values().any(|field| field.constraint.has_any()),
         }
-    }
-
-    fn keyword(name: &str) -> Result<Self, String> {
-        Ok(match name {
-            "any" => Self::Any,
-            "string" => Self::String,
-            "number" => Self::Number,
-            "bool" => Self::Bool,
-            "list" => Self::List(Box::new(Self::Any)),
-            "set" => Self::Set(Box::new(Self::Any)),
-            "map" => Self::Map(Box::new(Self::Any)),
-            "object" | "tuple" => return Err(format!("the type {name} needs its attributes: {name}(…)")),
-            other => {
-                return Err(format!(
-                    "{other:?} is no type; there are string, number, bool, any, list(…), set(…), map(…), object({{…}}) and tuple([…])"
-                ));
-            }
-        })
-    }
-
-    fn constructor(
-        call: &FuncCall,
-        literal: &dyn Fn(&Expression) -> Result<Value, String>,
-        offset: usize,
-    ) -> Result<Self, TypeError> {
-        let error = |message: String| TypeError { offset, message };
-        let name = call.name.name.as_str();
-        let mut args = call.args.iter();
-        let (Some(first), None) = (args.next(), args.next()) else {
-            return Err(error(format!("{name}(…) takes exactly one argument here")));
-        };
-        match name {
-            "list" => Ok(Self::List(Box::new(Self::parse(first, literal)?))),
-            "set" => Ok(Self::Set(Box::new(Self::parse(first, literal)?))),
-            "map" => Ok(Self::Map(Box::new(Self::parse(first, literal)?))),
-            "tuple" => {
-                let Expression::Array(items) = first else {
-                    return Err(error("tuple(…) takes a list of types: tuple([string, number])".to_owned()));
-                };
-                Ok(Self::Tuple(items.iter().map(|item| Self::parse(item, literal)).collect::<Result<_, _>>()?))
-            }
-            "object" => {
-                let Expression::Object(object) = first else {
-                    return Err(error("object(…) takes attributes: object({ name = string })".to_owned()));
-                };
-                let mut fields = IndexMap::new();
-                for (key, value) in object {
-                    let key = match key {
-                        ObjectKey::Ident(ident) => ident.as_str().to_owned(),
-                        ObjectKey::Expression(Expression::String(text)) => text.as_str().to_owned(),
-                        ObjectKey::Expression(_) => {
-                            return Err(error("attribute names of a type are literal".to_owned()));
-                        }
-                    };
-                    fields.insert(key, Field::parse(value.expr(), literal)?);
-                }
-                Ok(Self::Object(fields))
-            }
-            "optional" => Err(error("optional(…) is only for attributes of object({…})".to_owned())),
-            other => {
-                Err(error(format!("{other:?} is no type constructor; there are list, set, map, object and tuple")))
-            }
-        }
-    }
-}
-
-impl Field {
-    fn parse(expr: &Expression, literal: &dyn Fn(&Expression) -> Result<Value, String>) -> Result<Self, TypeError> {
-        let Expression::FuncCall(call) = expr else {
-            return Ok(Self { constraint: Type::parse(expr, literal)?, optional: None });
-        };
-        if call.name.name.as_str() != "optional" {
-            return Ok(Self { constraint: Type::parse(expr, literal)?, optional: None });
-        }
-        let offset = expr.span().map_or(0, |span| span.start);
-        let args: Vec<_> = call.args.iter().collect();
-        let (constraint, default) = match args.as_slice() {
-            [constraint] => (*constraint, Value::NULL),
-            [constraint, default] => (*constraint, literal(default).map_err(|message| TypeError { offset, message })?),
-            _ => {
-                return Err(TypeError {
-                    offset,
-                    message: "optional(type, default) takes one or two arguments".to_owned(),
-                });
-            }
-        };
-        Ok(Self { constraint: Type::parse(constraint, literal)?, optional: Some(default) })
     }
 }
 
@@ -197,7 +99,7 @@ pub fn convert(value: &Value, to: &Type) -> Result<Value, String> {
         },
         Type::Number => match value.kind() {
             Kind::Number(_) => value.clone(),
-            Kind::String(text) => Value::number(Decimal::parse(text).ok_or_else(|| mismatch(value, to))?),
+            Kind::String(text) => Value::number(Number::parse(text).ok_or_else(|| mismatch(value, to))?),
             _ => return Err(mismatch(value, to)),
         },
         Type::Bool => match value.kind() {
@@ -211,36 +113,43 @@ pub fn convert(value: &Value, to: &Type) -> Result<Value, String> {
         },
         Type::List(element) => Value::list(convert_items(value, element, to)?),
         Type::Set(element) => Value::set(convert_items(value, element, to)?),
-        Type::Tuple(types) => {
-            let items = value.as_items().ok_or_else(|| mismatch(value, to))?;
-            if items.len() != types.len() {
-                return Err(format!("a tuple of {} elements is needed, this has {}", types.len(), items.len()));
-            }
-            let items = items.iter().zip(types).enumerate();
-            Value::tuple(
-                items
-                    .map(|(index, (item, ty))| convert(item, ty).map_err(|e| at(&format!("[{index}]"), &e)))
-                    .collect::<Result<_, _>>()?,
-            )
-        }
-        Type::Map(element) => {
-            let mapping = value.as_mapping().ok_or_else(|| mismatch(value, to))?;
-            let mut entries = IndexMap::new();
-            for (key, item) in &mapping.entries {
-                let item = convert(item, element).map_err(|e| at(&format!("[{key:?}]"), &e))?;
-                entries.insert(key.clone(), item);
-            }
-            if **element == Type::Any {
-                let unified = unify(entries.values().cloned().collect());
-                for (slot, item) in entries.values_mut().zip(unified) {
-                    *slot = item;
-                }
-            }
-            Value::mapping(MappingShape::Map, entries)
-        }
+        Type::Tuple(types) => convert_tuple(value, types, to)?,
+        Type::Map(element) => convert_map(value, element, to)?,
         Type::Object(fields) => convert_object(value, fields, to)?,
     };
     Ok(converted.marked(value.is_marked()))
+}
+
+fn convert_tuple(value: &Value, types: &[Type], to: &Type) -> Result<Value, String> {
+    let Kind::Sequence(sequence) = value.kind() else {
+        return Err(mismatch(value, to));
+    };
+    if sequence.shape != SequenceShape::Tuple {
+        return Err(mismatch(value, to));
+    }
+    if sequence.items.len() != types.len() {
+        return Err(format!("a tuple of {} elements is needed, this has {}", types.len(), sequence.items.len()));
+    }
+    let items = sequence.items.iter().zip(types).enumerate();
+    let items = items.map(|(index, (item, ty))| convert(item, ty).map_err(|e| at(&format!("[{index}]"), &e)));
+    Ok(Value::tuple(items.collect::<Result<_, _>>()?))
+}
+
+fn convert_map(value: &Value, element: &Type, to: &Type) -> Result<Value, String> {
+    let mapping = value.as_mapping().ok_or_else(|| mismatch(value, to))?;
+    let mut entries = IndexMap::new();
+    for (key, item) in &mapping.entries {
+        let item = convert(item, element).map_err(|e| at(&format!("[{key:?}]"), &e))?;
+        entries.insert(key.clone(), item);
+    }
+    if element.has_any() {
+        let values = entries.values().cloned().collect();
+        let unified = unify(values).ok_or_else(|| "all elements of a map must have one type".to_owned())?;
+        for (slot, item) in entries.values_mut().zip(unified) {
+            *slot = item;
+        }
+    }
+    Ok(Value::mapping(MappingShape::Map, entries))
 }
 
 fn convert_object(value: &Value, fields: &IndexMap<String, Field>, to: &Type) -> Result<Value, String> {
@@ -265,26 +174,16 @@ fn convert_items(value: &Value, element: &Type, to: &Type) -> Result<Vec<Value>,
     let converted: Vec<Value> = items
         .map(|(index, item)| convert(item, element).map_err(|e| at(&format!("[{index}]"), &e)))
         .collect::<Result<_, _>>()?;
-    Ok(if *element == Type::Any { unify(converted) } else { converted })
-}
-
-/// Gives mixed primitives of one collection their common type, string, as the language does for `list(any)`.
-#[must_use]
-pub fn unify(items: Vec<Value>) -> Vec<Value> {
-    let mut names = items.iter().filter(|item| !item.is_null()).map(Value::type_name);
-    let Some(first) = names.next() else { return items };
-    if names.all(|name| name == first) {
-        return items;
+    if !element.has_any() {
+        return Ok(converted);
     }
-    let texts: Option<Vec<Value>> = items
-        .iter()
-        .map(|item| if item.is_null() { Some(Value::NULL) } else { item.to_text().map(Value::string) })
-        .collect();
-    texts.unwrap_or(items)
+    unify(converted).ok_or_else(|| "all elements must have one type".to_owned())
 }
 
 fn mismatch(value: &Value, to: &Type) -> String {
-    let article = |name: &str| if name.starts_with(['a', 'o', 'u']) { "an" } else { "a" };
+    let article = |name: &str| {
+        if name.starts_with(['a', 'o', 'u']) { "an" } else { "a" }
+    };
     let to = to.to_string();
     let is = match value.kind() {
         Kind::Sequence(sequence) if sequence.shape == SequenceShape::Tuple => "list",
@@ -305,32 +204,22 @@ fn at(path: &str, message: &str) -> String {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Type, TypeError> {
-        Type::parse(&text.parse().unwrap(), &|_| Err("no".to_owned()))
-    }
-
-    #[test]
-    fn types_read_and_print() {
-        for text in
-            ["string", "list(number)", "map(list(bool))", "tuple([string, any])", "object({a=string, b=set(any)})"]
-        {
-            assert_eq!(parse(text).unwrap().to_string(), text);
-        }
-        assert_eq!(parse("\"string\"").unwrap(), Type::String);
-        insta::assert_snapshot!(parse("strin").unwrap_err().message, @r#""strin" is no type; there are string, number, bool, any, list(…), set(…), map(…), object({…}) and tuple([…])"#);
-        assert!(parse("list(string, string)").is_err());
-    }
-
     #[test]
     fn conversions() {
         let text = |text: &str| Value::string(text);
+        let list = |element: Type| Type::List(Box::new(element));
         assert_eq!(convert(&text("5"), &Type::Number), Ok(Value::number(5_i64)));
         assert_eq!(convert(&Value::bool(true), &Type::String), Ok(text("true")));
         assert!(convert(&text("yes"), &Type::Bool).is_err());
         let mixed = Value::tuple(vec![text("a"), Value::number(1_i64)]);
-        assert_eq!(convert(&mixed, &parse("list(any)").unwrap()), Ok(Value::list(vec![text("a"), text("1")])));
+        assert_eq!(convert(&mixed, &list(Type::Any)), Ok(Value::list(vec![text("a"), text("1")])));
+        let odd = Value::tuple(vec![Value::bool(true), Value::number(1_i64)]);
+        insta::assert_snapshot!(convert(&odd, &list(Type::Any)).unwrap_err(), @"all elements must have one type");
         let nested = Value::object(IndexMap::from([("a".to_owned(), Value::tuple(vec![mixed]))]));
-        insta::assert_snapshot!(convert(&nested, &parse("object({a=list(string)})").unwrap()).unwrap_err(), @".a[0]: a string is needed, this is a list");
-        insta::assert_snapshot!(convert(&nested, &parse("object({b=any})").unwrap()).unwrap_err(), @r#"the attribute "b" is missing"#);
+        let object = |name: &str, constraint: Type| {
+            Type::Object(IndexMap::from([(name.to_owned(), Field { constraint, optional: None })]))
+        };
+        insta::assert_snapshot!(convert(&nested, &object("a", list(Type::String))).unwrap_err(), @".a[0]: a string is needed, this is a list");
+        insta::assert_snapshot!(convert(&nested, &object("b", Type::Any)).unwrap_err(), @r#"the attribute "b" is missing"#);
     }
 }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::decimal::Decimal;
+use super::number::Number;
 
 /// A value with its mark.
 #[derive(Debug, Clone)]
@@ -21,7 +22,7 @@ pub enum Kind {
     /// Could not be worked out, and the reason was already reported: whoever meets it says nothing more.
     Unknown,
     Bool(bool),
-    Number(Decimal),
+    Number(Number),
     String(Arc<str>),
     Sequence(Arc<Sequence>),
     Mapping(Arc<Mapping>),
@@ -93,9 +94,14 @@ impl Value {
     pub const NULL: Self = Self { kind: Kind::Null, sensitive: false };
     pub const UNKNOWN: Self = Self { kind: Kind::Unknown, sensitive: false };
 
+    /// A string. Text of the language is in Unicode's normal form C, whatever it is made of.
     #[must_use]
     pub fn string(text: impl Into<Arc<str>>) -> Self {
-        Self { kind: Kind::String(text.into()), sensitive: false }
+        let mut text: Arc<str> = text.into();
+        if !text.is_ascii() && is_nfc_quick(text.chars()) != IsNormalized::Yes {
+            text = text.nfc().collect::<String>().into();
+        }
+        Self { kind: Kind::String(text), sensitive: false }
     }
 
     #[must_use]
@@ -103,7 +109,7 @@ impl Value {
         Self { kind: Kind::Bool(flag), sensitive: false }
     }
 
-    pub fn number(number: impl Into<Decimal>) -> Self {
+    pub fn number(number: impl Into<Number>) -> Self {
         Self { kind: Kind::Number(number.into()), sensitive: false }
     }
 
@@ -291,7 +297,7 @@ impl Value {
         Some(match json {
             Json::Null => Self::NULL,
             Json::Bool(flag) => Self::bool(*flag),
-            Json::Number(number) => Self::number(Decimal::parse(&number.to_string())?),
+            Json::Number(number) => Self::number(Number::parse(&number.to_string())?),
             Json::String(text) => Self::string(text.as_str()),
             Json::Array(items) => Self::tuple(items.iter().map(Self::from_json).collect::<Option<_>>()?),
             Json::Object(entries) => Self::object(
@@ -314,7 +320,7 @@ impl Value {
         }
     }
 
-    fn sort_key(&self) -> (u8, Option<Decimal>, String) {
+    fn sort_key(&self) -> (u8, Option<Number>, String) {
         match &self.kind {
             Kind::Null | Kind::Unknown => (0, None, String::new()),
             Kind::Bool(flag) => (1, None, flag.to_string()),

@@ -44,7 +44,7 @@ pub fn read(path: &str, runtime: &Runtime<'_>, complaints: &mut Vec<Diagnostic>)
     let source = match SourceFile::from_bytes(path, &file.bytes) {
         Ok(source) => source,
         Err(diagnostic) => {
-            complaints.push(diagnostic);
+            complaints.push(*diagnostic);
             return Vec::new();
         }
     };
@@ -56,20 +56,17 @@ pub fn read(path: &str, runtime: &Runtime<'_>, complaints: &mut Vec<Diagnostic>)
 }
 
 fn from_json(source: &SourceFile, complaints: &mut Vec<Diagnostic>) -> Vec<FileEntry> {
-    let entries = match json::parse::document(source) {
-        Ok(node) => json::parse::into_entries(node),
-        Err(diagnostic) => {
-            complaints.push(diagnostic);
-            return Vec::new();
-        }
-    };
-    let Some(entries) = entries else {
+    let (node, faults) = json::parse::parse(source);
+    complaints.extend(faults);
+    let Some(node) = node else { return Vec::new() };
+    let Some(entries) = json::parse::into_entries(node) else {
         let diagnostic = Diagnostic::error("a file of variables must be a JSON object").at(Some(source.location(0)));
         complaints.push(diagnostic);
         return Vec::new();
     };
+    // HCL's JSON has comments under this key.
+    let entries = entries.into_iter().filter(|entry| entry.key != "//");
     entries
-        .into_iter()
         .map(|entry| FileEntry { name: entry.key, value: json::parse::to_value(&entry.node), at: entry.key_at })
         .collect()
 }
@@ -77,24 +74,24 @@ fn from_json(source: &SourceFile, complaints: &mut Vec<Diagnostic>) -> Vec<FileE
 fn from_hcl(source: SourceFile, runtime: &Runtime<'_>, complaints: &mut Vec<Diagnostic>) -> Vec<FileEntry> {
     let file = match parse::file(source) {
         Ok(file) => file,
-        Err(diagnostic) => {
-            complaints.push(diagnostic);
+        Err(mut faults) => {
+            complaints.append(&mut faults);
             return Vec::new();
         }
     };
     let globals = Globals::new();
     let evaluator = Evaluator::new(&file.source, runtime, &globals);
     for block in file.body.blocks() {
-        let diagnostic = Diagnostic::error("a file of variables holds NAME = value only");
-        complaints.push(diagnostic.at(Some(evaluator.place(&block.ident))));
+        let diagnostic = evaluator.diagnostic(&block.kind, "a file of variables holds NAME = value only");
+        complaints.push(diagnostic.with_detail("variables are declared in *.pkr.hcl files"));
     }
     let mut entries = Vec::new();
     for attribute in file.body.attributes() {
         match evaluator.value(&attribute.value) {
             Ok(value) => entries.push(FileEntry {
-                name: attribute.key.as_str().to_owned(),
+                name: attribute.name.name.to_string(),
                 value,
-                at: evaluator.place(&attribute.key),
+                at: evaluator.place(&attribute.name),
             }),
             Err(fault) => complaints.push(*fault),
         }

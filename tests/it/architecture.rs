@@ -4,8 +4,8 @@
 //! {api, ui, cli} ← app ← main`
 //!
 //! Beside it stand `config` (typed settings: reads a file with the template's source positions, and is read by the API,
-//! the command line and `app`), `telemetry` (reads its settings, is started by `app`) and `lifecycle` (how a server ends:
-//! for `app`). Tests inside of modules may use what they like.
+//! the command line and `app`), `telemetry` (reads its settings, is started by `app`), `lifecycle` (how a server ends: for
+//! `app`) and `gathering` (questions asked together: knows nothing of them). Tests inside of modules may use what they like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,13 +33,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // A provisioner is a client of the communicator.
     ("provisioner", &["domain", "communicator"]),
     ("postprocess", &["domain"]),
-    ("store", &["domain"]),
+    ("store", &["domain", "gathering"]),
     ("config", &["domain", "template", "cloud"]),
+    ("gathering", &[]),
     ("lifecycle", &["domain"]),
     ("telemetry", &["config"]),
     ("auth", &["domain", "store"]),
     ("logs", &["domain", "store", "communicator"]),
-    ("engine", &["domain", "template", "cloud", "communicator", "provisioner", "postprocess", "store", "logs"]),
+    (
+        "engine",
+        &["domain", "gathering", "template", "cloud", "communicator", "provisioner", "postprocess", "store", "logs"],
+    ),
     // Steps are written against the engine's `Step` trait; the engine knows them only as a registry.
     ("steps", &["domain", "template", "cloud", "communicator", "provisioner", "postprocess", "engine"]),
     ("api", &["config", "domain", "template", "store", "engine", "logs", "auth"]),

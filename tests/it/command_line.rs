@@ -2,32 +2,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::command::{Ended, end_of, folder, path};
 use crate::support::ec2::Ec2;
 use crate::support::server::{Server, TOKEN, ingot};
 use crate::support::template::{debian, shell};
 use crate::support::{sandbox, turn, unique};
 
 const REGION: &str = "eu-west-1";
-
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    complaint: String,
-}
-
-/// Runs a command to its end, away from the server's runtime.
-async fn end_of(mut command: Command) -> Ended {
-    command.stdin(Stdio::null());
-    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it ends");
-    let Output { status, stdout, stderr } = output.expect("it can be started");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    Ended { code: status.code(), out: text(stdout), complaint: text(stderr) }
-}
 
 fn client(server: &Server, arguments: &[&str]) -> Command {
     let mut command = ingot();
@@ -43,21 +29,6 @@ async fn local(arguments: &[&str]) -> Ended {
     let mut command = ingot();
     command.args(arguments);
     end_of(command).await
-}
-
-/// A folder with these files.
-fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    for (path, text) in files {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs::write(path, text).expect("a file");
-    }
-    folder
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("text")
 }
 
 /// A template in several files with a script beside it.

@@ -78,11 +78,12 @@ def without_settings():
 class Sandbox:
     """An EC2 of one's own (deploy/sandbox) on a port, with its files in a folder."""
 
-    def __init__(self, port, folder):
+    def __init__(self, port, folder, nice=0):
+        """`nice`: how much less of a busy processor it and its machines get than others do, 0 to 19."""
         self.url = f"http://127.0.0.1:{port}"
         # Its sshd and its Docker engine need root.
         root = [] if os.getuid() == 0 else ["sudo", "--preserve-env", "env", f"PATH={os.environ['PATH']}"]
-        self._program = [*root, os.path.join(ROOT, "deploy/sandbox/sandbox")]
+        self._program = [*root, "nice", "-n", str(nice), os.path.join(ROOT, "deploy/sandbox/sandbox")]
         self._environment = {**os.environ, "INGOT_SANDBOX_PORT": str(port), "INGOT_SANDBOX_STATE": os.path.join(folder, "sandbox")}
         # Follows from the port; a value for somebody else's sandbox would collide with that one.
         self._environment.pop("INGOT_SANDBOX_SUBRANGE", None)

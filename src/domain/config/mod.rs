@@ -5,10 +5,12 @@
 pub mod amazon_ebs;
 pub mod builders;
 pub mod communicator;
+pub mod data_source;
 pub mod image;
 pub mod launch;
 pub mod postprocessor;
 pub mod provisioner;
+pub mod registry;
 
 use std::time::Duration;
 
@@ -106,6 +108,17 @@ impl BuilderConfig {
             Self::AmazonEbsSurrogate(surrogate) => Some(&mut surrogate.machine),
             Self::Null(_) | Self::File(_) => None,
         }
+    }
+
+    /// Packer's `-force`: as if the template said `force_deregister = true`.
+    pub fn force(&mut self) {
+        let machine = match self {
+            Self::AmazonEbs(ebs) => ebs,
+            Self::AmazonEbsSurrogate(surrogate) => &mut surrogate.machine,
+            // They make no image.
+            Self::AmazonEbsVolume(_) | Self::Null(_) | Self::File(_) => return,
+        };
+        machine.replace.get_or_insert_default();
     }
 
     /// How the build's machine is reached; `None` when it has none.

@@ -12,6 +12,7 @@ mod memory_journal;
 mod options;
 mod scheduler;
 mod sequences;
+mod shared_looks;
 mod stage_tagger;
 mod tally;
 mod watcher;

@@ -19,6 +19,7 @@ use crate::domain::schedule::{Cadence, CatchUp, FiringOutcome, Overlap, parse_zo
 use crate::domain::state::RunState;
 use crate::engine::EngineHandle;
 use crate::engine::accept::{AcceptSettings, Random, new_id};
+use crate::engine::data_sources::DataSources;
 use crate::engine::scheduled_request::ScheduledRequest;
 use crate::engine::scheduler::{Scheduler, start_run};
 use crate::store::runs::{RunFilter, RunRow};
@@ -71,9 +72,11 @@ impl Installation {
         let settings = Arc::new(AcceptSettings {
             policies: BTreeMap::from([("default".to_owned(), Policy::default())]),
             builder_identity: "ingot/test".to_owned(),
+            lint: crate::domain::lint::LintPolicy::default(),
             evaluation_time_limit: Duration::from_secs(10),
             random: random.clone(),
             accounts: None,
+            data_sources: DataSources { accounts: None, default_region: None, http_allow: Vec::new() },
         });
         let stores = join_all((0..servers).map(|_| database.store(clock.clone()))).await;
         let servers = stores.iter().map(|store| {

@@ -29,6 +29,7 @@ use crate::domain::run::{BuildFacts, Takeover};
 use crate::domain::state::{BuildState, CleanupState};
 use crate::engine::executor::{Departure, Surroundings, Workload, drive};
 use crate::engine::session::{ConnectListener, Dialer, Machine};
+use crate::engine::shared_looks::SharedLooks;
 use crate::engine::step::Network;
 use crate::engine::watcher::Watcher;
 use crate::steps::Steps;
@@ -115,6 +116,8 @@ pub struct TestWorld {
     pub facts: BuildFacts,
     pub plan: Plan,
     pub config: BuildConfig,
+    /// Of the server that carries it out together with other builds; `None`: a server of its own.
+    pub looks: Option<SharedLooks>,
 }
 
 impl TestWorld {
@@ -135,6 +138,7 @@ impl TestWorld {
             now: clock.now(),
             run_id: run,
             clean_image: true,
+            data: template::DataMode::Unknown,
         })
         .unwrap();
         let config = evaluated.builds.into_iter().next().unwrap();
@@ -190,6 +194,7 @@ impl TestWorld {
             facts,
             plan: Plan::for_build(&config, &RunOptions::default()),
             config,
+            looks: None,
         }
     }
 
@@ -209,7 +214,8 @@ impl TestWorld {
             accounts: cloud.clone(),
             registry: Arc::new(Steps),
             dialer: Arc::new(self.dialer.clone()),
-            watcher: Watcher::new(cloud, watcher_stop.clone()),
+            watcher: Watcher::new(cloud.clone(), watcher_stop.clone()),
+            looks: self.looks.clone().unwrap_or_else(|| SharedLooks::new(cloud)),
             clock: self.clock.clone(),
             network: Arc::new(Network { source_cidrs: vec!["192.0.2.7/32".into()] }),
             drain,

@@ -232,3 +232,15 @@ async fn neither_a_busy_account_nor_a_busy_template_holds_up_the_others() {
     assert!(place(other_template) <= 3, "then the template with nothing at work: {order:?}");
     assert!(flood.windows(2).all(|pair| place(pair[0]) < place(pair[1])), "of one template, the oldest first");
 }
+
+#[tokio::test]
+async fn a_run_has_no_more_builds_at_work_than_it_wants() {
+    let scene = Scene::new().await;
+    let mut new = scene.new_run(3);
+    new.options.parallel_builds = Some(2);
+    let narrow = scene.store.accept_run(&new, &someone(), None).await.unwrap().id;
+    assert_eq!(served(&scene, 2).await, [narrow, narrow]);
+    assert!(scene.store.claim_queued("server-1", &BTreeMap::new()).await.unwrap().is_none(), "two are at work");
+    let other = scene.accept_with("other", "default", -5, 1).await.id;
+    assert_eq!(served(&scene, 1).await, [other], "it holds up nobody");
+}

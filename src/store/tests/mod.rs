@@ -5,6 +5,7 @@ mod cluster;
 mod ending;
 mod fencing;
 mod holds;
+mod load;
 mod migrations;
 mod registry;
 mod runs;

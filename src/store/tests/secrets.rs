@@ -1,7 +1,8 @@
 //! Secrets at rest, in the database itself.
 
 use super::*;
-use crate::store::sealed::{Sealed, SecretKind};
+use crate::store::resealing::KeyUse;
+use crate::store::sealed::{KeyId, Sealed, SecretKind};
 use crate::store::test_support::test_sealer;
 
 #[tokio::test]
@@ -64,4 +65,34 @@ async fn a_secret_moved_to_another_build_does_not_open() {
     let stranger = scene.database.store_with(scene.clock.clone(), test_sealer("other", 2)).await;
     let error = stranger.open_secret(one, SecretKind::Config).await.unwrap_err();
     assert!(error.for_log().contains("secret key \"test\""), "{}", error.for_log());
+}
+
+#[tokio::test]
+async fn a_new_key_takes_over_what_older_ones_sealed() {
+    let scene = Scene::new().await;
+    let run = scene.accept(2).await;
+    let build = run.builds[0].id;
+    let plain = scene.store.open_secret(build, SecretKind::Config).await.unwrap().unwrap();
+    let both = crate::store::Sealer::new((KeyId("new".into()), [9; 32]), vec![(KeyId("test".into()), [1; 32])]);
+    let rotating = scene.database.store_with(scene.clock.clone(), both).await;
+    let before = rotating.secrets_by_key().await.unwrap();
+    assert_eq!(before.iter().map(|one| one.key_id.as_str()).collect::<Vec<_>>(), ["test"]);
+    let all = u64::try_from(before[0].builds).unwrap();
+    assert_eq!(rotating.reseal(3).await.unwrap(), 3, "in batches");
+    let mut rest = 0;
+    loop {
+        match rotating.reseal(100).await.unwrap() {
+            0 => break,
+            some => rest += some,
+        }
+    }
+    assert_eq!(rest, all - 3);
+    let after = rotating.secrets_by_key().await.unwrap();
+    assert_eq!(after, [KeyUse { key_id: "new".into(), ..before[0].clone() }]);
+    assert_eq!(rotating.open_secret(build, SecretKind::Config).await.unwrap().unwrap().as_slice(), plain.as_slice());
+    let error = scene.store.open_secret(build, SecretKind::Config).await.unwrap_err();
+    assert!(error.for_log().contains("secret key \"new\""), "{}", error.for_log());
+    // What it can't open is left as it is, and counted.
+    let stranger = scene.database.store_with(scene.clock.clone(), test_sealer("other", 2)).await;
+    assert_eq!(stranger.reseal(100).await.unwrap(), 0);
 }

@@ -131,7 +131,9 @@ impl<'a> Decoder<'a> {
         match rendered {
             Ok(text) => Some(text),
             Err(fault) => {
-                self.error(at, fault.message, "");
+                let (place, end) = self.context.early.place(at, &fault);
+                let diagnostic = Diagnostic::error(fault.message).with_detail(fault.hint).at(Some(place)).until(end);
+                self.context.complaints.borrow_mut().push(diagnostic);
                 None
             }
         }

@@ -1,43 +1,58 @@
-//! The evaluator of HCL2 expressions over hcl-edit's tree. Every error says where it is. Values that could not be worked
-//! out are unknown, and what depends on them stays silent, so that one fault is one complaint.
+//! The evaluator of HCL2 expressions. Every error says where it is. Values that could not be worked out are unknown, and
+//! what depends on them stays silent, so that one fault is one complaint. Operators are in `operators`, `a.b[c]` in
+//! `access`, calls in `call`, text in `string_template`.
 
-use hcl_edit::Decorated;
-use hcl_edit::expr::{
-    BinaryOp, BinaryOperator, Conditional, Expression, ForExpr, ObjectKey, Traversal, TraversalOperator,
-};
-use hcl_edit::expr::{UnaryOp, UnaryOperator};
-use hcl_edit::prelude::*;
 use indexmap::IndexMap;
 
+use super::syntax::ast::{Conditional, Expr, ExprKind, For, ObjectItem, ObjectKey, Spanned};
 use crate::domain::diagnostic::Diagnostic;
-use crate::template::decimal::Decimal;
+use crate::template::number::Number;
 use crate::template::runtime::{MAX_VALUE_DEPTH, MAX_VALUE_WEIGHT, Runtime};
 use crate::template::source::{SourceFile, did_you_mean};
 use crate::template::types::{Type, convert};
+use crate::template::unify::common;
 use crate::template::value::{Kind, SequenceShape, Value};
 
 /// A value, or the one complaint that stopped it.
 pub type EvalResult = Result<Value, Box<Diagnostic>>;
 
-/// Root names an expression can use: `var`, `local`, `path`, `packer`, and where they exist `source` and `build`.
+/// Root names an expression can use: `var`, `local`, `data`, `path`, `packer`, and where they exist `source` and `build`.
 pub type Globals = IndexMap<String, Value>;
 
-/// Names that `for` expressions bring in, innermost first.
+/// Names with their values, the innermost first.
+pub type Names = Vec<(String, Value)>;
+
+/// Names that `for` expressions and dynamic blocks bring in, innermost first.
 #[derive(Debug, Default)]
 pub struct Scope<'s> {
-    names: Vec<(String, Value)>,
+    names: &'s [(String, Value)],
+    /// The element that a splat looks at.
+    splat: Option<&'s Value>,
     parent: Option<&'s Scope<'s>>,
 }
 
 impl<'s> Scope<'s> {
     #[must_use]
-    pub fn child(parent: &'s Scope<'s>, names: Vec<(String, Value)>) -> Self {
-        Scope { names, parent: Some(parent) }
+    pub fn new(names: &'s [(String, Value)]) -> Self {
+        Scope { names, splat: None, parent: None }
+    }
+
+    #[must_use]
+    pub fn child(parent: &'s Scope<'s>, names: &'s [(String, Value)]) -> Self {
+        Scope { names, splat: None, parent: Some(parent) }
+    }
+
+    pub(super) fn with_splat(parent: &'s Scope<'s>, item: &'s Value) -> Self {
+        Scope { names: &[], splat: Some(item), parent: Some(parent) }
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
         let own = self.names.iter().find(|(own, _)| own == name).map(|(_, value)| value);
         own.or_else(|| self.parent.and_then(|parent| parent.get(name)))
+    }
+
+    fn splat_item(&self) -> Option<&Value> {
+        self.splat.or_else(|| self.parent.and_then(Scope::splat_item))
     }
 }
 
@@ -47,6 +62,8 @@ pub struct Evaluator<'a> {
     pub file: &'a SourceFile,
     pub runtime: &'a Runtime<'a>,
     pub globals: &'a Globals,
+    /// What dynamic blocks around the expression bring in.
+    pub names: &'a [(String, Value)],
     /// `env("NAME")` is for variable defaults only.
     pub env_allowed: bool,
     /// Inside a file that `templatefile` renders.
@@ -56,59 +73,75 @@ pub struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     #[must_use]
     pub fn new(file: &'a SourceFile, runtime: &'a Runtime<'a>, globals: &'a Globals) -> Self {
-        Self { file, runtime, globals, env_allowed: false, in_template_file: false }
+        Self { file, runtime, globals, names: &[], env_allowed: false, in_template_file: false }
+    }
+
+    /// The same with the names of dynamic blocks.
+    #[must_use]
+    pub fn with_names(mut self, names: &'a [(String, Value)]) -> Self {
+        self.names = names;
+        self
     }
 
     /// Evaluates an expression outside any `for`.
     ///
     /// # Errors
     /// With the complaint, located.
-    pub fn value(&self, expr: &Expression) -> EvalResult {
-        self.eval(expr, &Scope::default())
+    pub fn value(&self, expr: &Expr) -> EvalResult {
+        self.eval(expr, &Scope::new(self.names))
     }
 
-    #[expect(clippy::unnecessary_box_returns, reason = "every result here has a boxed error, to keep it small")]
-    pub(super) fn fault(&self, at: &impl Span, summary: impl Into<String>) -> Box<Diagnostic> {
-        let offset = at.span().map_or(0, |span| span.start);
-        Box::new(Diagnostic::error(summary).at(Some(self.file.location(offset))))
+    /// Evaluates an expression; a fault goes to `complaints`, and the value is unknown.
+    pub fn value_or_complain(&self, expr: &Expr, complaints: &mut Vec<Diagnostic>) -> Value {
+        self.runtime.forget(0);
+        self.value(expr).unwrap_or_else(|fault| {
+            complaints.push(*fault);
+            complaints.append(&mut self.runtime.take_further());
+            Value::UNKNOWN
+        })
+    }
+
+    /// A complaint about something of this file.
+    pub fn diagnostic(&self, at: &impl Spanned, summary: impl Into<String>) -> Diagnostic {
+        self.file.error(at.span(), summary)
+    }
+
+    pub(super) fn fault(&self, at: &impl Spanned, summary: impl Into<String>) -> Box<Diagnostic> {
+        Box::new(self.diagnostic(at, summary))
+    }
+
+    pub(super) fn spend(&self, steps: u64, at: &impl Spanned) -> Result<(), Box<Diagnostic>> {
+        self.runtime.spend(steps).map_err(|message| self.fault(at, message))
     }
 
     /// Evaluates an expression.
     ///
     /// # Errors
     /// With the complaint, located.
-    pub fn eval(&self, expr: &Expression, scope: &Scope<'_>) -> EvalResult {
-        self.runtime.spend(1).map_err(|message| self.fault(expr, message))?;
-        let value = match expr {
-            Expression::Null(_) => Value::NULL,
-            Expression::Bool(flag) => Value::bool(*flag.value()),
-            Expression::Number(number) => match Decimal::parse(&number.value().to_string()) {
+    pub fn eval(&self, expr: &Expr, scope: &Scope<'_>) -> EvalResult {
+        self.spend(1, expr)?;
+        let value = match &expr.kind {
+            ExprKind::Null => Value::NULL,
+            ExprKind::Bool(flag) => Value::bool(*flag),
+            ExprKind::Number(text) => match Number::parse(text) {
                 Some(number) => Value::number(number),
-                None => return Err(self.fault(expr, "this number has too many digits")),
+                None => return Err(self.fault(expr, "this number is too large")),
             },
-            Expression::String(text) => Value::string(text.as_str()),
-            Expression::Array(items) => {
-                Value::tuple(items.iter().map(|item| self.eval(item, scope)).collect::<Result<_, _>>()?)
-            }
-            Expression::Object(object) => {
-                let mut entries = IndexMap::new();
-                for (key, value) in object {
-                    if let Some(key) = self.object_key(key, scope)? {
-                        entries.insert(key, self.eval(value.expr(), scope)?);
-                    }
-                }
-                Value::object(entries)
-            }
-            Expression::StringTemplate(template) => self.template(template, scope, true)?,
-            Expression::HeredocTemplate(heredoc) => self.template(&heredoc.template, scope, false)?,
-            Expression::Parenthesis(inner) => self.eval(inner.inner(), scope)?,
-            Expression::Variable(name) => self.root(name.as_str(), expr, scope)?,
-            Expression::Conditional(conditional) => self.conditional(conditional, scope)?,
-            Expression::FuncCall(call) => self.call(call, scope)?,
-            Expression::Traversal(traversal) => self.traversal(traversal, scope)?,
-            Expression::UnaryOp(op) => self.unary(op, scope)?,
-            Expression::BinaryOp(op) => self.binary(op, scope)?,
-            Expression::ForExpr(for_expr) => self.for_expr(for_expr, scope)?,
+            ExprKind::Tuple(items) => Value::tuple(self.all(items, scope)?),
+            ExprKind::Object(items) => self.object(items, scope)?,
+            ExprKind::Template(template) => self.template(template, scope)?,
+            ExprKind::Parenthesis(inner) => self.eval(inner, scope)?,
+            ExprKind::Variable(name) => self.root(&name.name, expr, scope)?,
+            ExprKind::Conditional(conditional) => self.conditional(conditional, expr, scope)?,
+            ExprKind::Call(call) => self.call(call, expr, scope)?,
+            ExprKind::Attribute(base, name) => self.attribute_of(base, name, scope)?,
+            ExprKind::Index(base, key) => self.index_of(base, key, scope)?,
+            ExprKind::Splat { base, each } => self.splat(base, each, scope)?,
+            ExprKind::SplatItem => scope.splat_item().cloned().unwrap_or(Value::UNKNOWN),
+            ExprKind::Unary(operator, operand) => self.unary(*operator, operand, scope)?,
+            ExprKind::Binary(binary) => self.binary(binary, scope)?,
+            ExprKind::For(for_expr) => self.for_expr(for_expr, scope)?,
+            ExprKind::Invalid => Value::UNKNOWN,
         };
         if value.weight() > MAX_VALUE_WEIGHT {
             return Err(self.fault(expr, "this value is too large: more than 4 MiB"));
@@ -119,263 +152,174 @@ impl<'a> Evaluator<'a> {
         Ok(value)
     }
 
-    /// The key of an object's entry; `None` when it is unknown.
-    fn object_key(&self, key: &ObjectKey, scope: &Scope<'_>) -> Result<Option<String>, Box<Diagnostic>> {
-        match key {
-            ObjectKey::Ident(ident) => Ok(Some(ident.as_str().to_owned())),
-            // A bare name is a key, as it is in `{ name = 1 }`; `(name)` is an expression.
-            ObjectKey::Expression(Expression::Variable(name)) => Ok(Some(name.as_str().to_owned())),
-            ObjectKey::Expression(expr) => {
-                let value = self.eval(expr, scope)?;
-                if value.is_unknown() {
-                    return Ok(None);
-                }
-                let text = value.to_text();
-                text.map(|text| Some(text.to_string()))
-                    .ok_or_else(|| self.fault(expr, format!("a key must be a string, this is {}", value.type_name())))
+    /// Evaluates expressions that don't depend on each other. The fault is the first one's; those of the others are
+    /// noted.
+    pub(super) fn all(&self, items: &[Expr], scope: &Scope<'_>) -> Result<Vec<Value>, Box<Diagnostic>> {
+        let mut values = Vec::with_capacity(items.len());
+        let mut first = None;
+        for item in items {
+            if let Some(value) = self.unless_faulty(self.eval(item, scope), &mut first)? {
+                values.push(value);
             }
         }
+        first.map_or(Ok(values), Err)
     }
 
-    fn root(&self, name: &str, at: &impl Span, scope: &Scope<'_>) -> EvalResult {
+    /// The value of one of several results; a fault goes to `first`, or is noted where there is one. Work that is used up
+    /// is an end, and no reason to go on.
+    pub(super) fn unless_faulty<T>(
+        &self,
+        result: Result<T, Box<Diagnostic>>,
+        first: &mut Option<Box<Diagnostic>>,
+    ) -> Result<Option<T>, Box<Diagnostic>> {
+        match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(fault) if self.runtime.spend(0).is_err() => return Err(first.take().unwrap_or(fault)),
+            Err(fault) if first.is_none() => *first = Some(fault),
+            Err(fault) => self.runtime.note(*fault),
+        }
+        Ok(None)
+    }
+
+    /// Tries an expression: what it notes is forgotten when it fails.
+    pub(super) fn attempt(&self, expr: &Expr, scope: &Scope<'_>) -> EvalResult {
+        let noted = self.runtime.further_faults();
+        let result = self.eval(expr, scope);
+        if result.is_err() {
+            self.runtime.forget(noted);
+        }
+        result
+    }
+
+    /// Of several values for one key the last counts. An unknown key leaves the whole object unknown.
+    fn object(&self, items: &[ObjectItem], scope: &Scope<'_>) -> EvalResult {
+        let mut entries = IndexMap::new();
+        let mut unknown = false;
+        let mut first = None;
+        for item in items {
+            let key = self.unless_faulty(self.object_key(&item.key, scope), &mut first)?;
+            let value = self.unless_faulty(self.eval(&item.value, scope), &mut first)?;
+            match (key, value) {
+                (Some(Some(key)), Some(value)) => drop(entries.insert(key, value)),
+                _ => unknown = true,
+            }
+        }
+        if let Some(fault) = first {
+            return Err(fault);
+        }
+        Ok(if unknown { Value::UNKNOWN } else { Value::object(entries) })
+    }
+
+    /// The key of an object's entry; `None` when it is unknown.
+    fn object_key(&self, key: &ObjectKey, scope: &Scope<'_>) -> Result<Option<String>, Box<Diagnostic>> {
+        let expr = match key {
+            ObjectKey::Name(ident) => return Ok(Some(ident.name.to_string())),
+            ObjectKey::Expr(expr) => expr,
+        };
+        if matches!(expr.kind, ExprKind::Attribute(..) | ExprKind::Index(..) | ExprKind::Splat { .. }) {
+            let mut fault = self.fault(expr, "it is not clear whether this key is text or a reference");
+            fault.set_hint("put it into parentheses to have it evaluated, or into quotes to have it as text");
+            return Err(fault);
+        }
+        let value = self.eval(expr, scope)?;
+        self.key_text(&value, expr)
+    }
+
+    /// The text of a key; `None` when it is unknown.
+    pub(super) fn key_text(&self, value: &Value, at: &Expr) -> Result<Option<String>, Box<Diagnostic>> {
+        if matches!(value.kind(), Kind::Unknown) {
+            return Ok(None);
+        }
+        let text = value.to_text();
+        text.map(|text| Some(text.to_string()))
+            .ok_or_else(|| self.fault(at, format!("a key must be a string, this is {}", value.type_name())))
+    }
+
+    /// What a name stands for.
+    pub(super) fn root(&self, name: &str, at: &impl Spanned, scope: &Scope<'_>) -> EvalResult {
         if let Some(value) = scope.get(name).or_else(|| self.globals.get(name)) {
             return Ok(value.clone());
         }
-        let (summary, detail) = match name {
-            "data" => ("data sources are not supported yet".to_owned(), "give the value as a variable".into()),
-            "env" => ("env is a function: env(\"NAME\")".to_owned(), "it is allowed in a variable's default".into()),
-            "source" | "build" => (
-                format!("{name}.… has no value here"),
-                format!("{name}.… can be used in provisioners and post-processors of a build block").into(),
-            ),
-            "var" | "local" => (
-                format!("{name}.… can't be used here"),
-                "a variable's default and its type may not refer to other variables or locals".into(),
-            ),
+        let mut fault = self.fault(at, format!("{name:?} is not defined"));
+        if self.in_template_file {
+            fault.set_hint("a file that templatefile renders knows only the values that templatefile is given");
+            return Err(fault);
+        }
+        match name {
+            "env" => {
+                "env is a function: env(\"NAME\")".clone_into(&mut fault.summary);
+                fault.set_hint("it is allowed in a variable's default");
+            }
+            "source" | "build" => {
+                fault.summary = format!("{name}.… has no value here");
+                fault.set_hint(format!("{name}.… can be used in provisioners and post-processors of a build block"));
+            }
+            "var" | "local" | "data" => {
+                fault.summary = format!("{name}.… can't be used here");
+                fault.set_hint("a variable's default and its type may not refer to other variables, locals or data");
+            }
+            "each" => {
+                fault.set_hint("a dynamic block's element is NAME.key and NAME.value, where NAME is the block's kind");
+            }
             _ => {
                 let names = self.globals.keys().map(String::as_str);
-                (format!("{name:?} is not defined"), did_you_mean(name, names.chain(["true", "false", "null"])))
+                let hint = did_you_mean(name, names.chain(["true", "false", "null"]));
+                if hint.text.is_empty() {
+                    fault.set_hint("text goes in quotes; variables are var.NAME, locals are local.NAME");
+                } else {
+                    fault.set_hint(hint);
+                }
             }
-        };
-        let mut fault = self.fault(at, summary);
-        if detail.text.is_empty() {
-            fault.set_hint("text goes in quotes; variables are var.NAME, locals are local.NAME");
-        } else {
-            fault.set_hint(detail);
         }
         Err(fault)
     }
 
-    pub(super) fn boolean(&self, value: &Value, at: &impl Span, what: &str) -> Result<bool, Box<Diagnostic>> {
+    pub(super) fn boolean(&self, value: &Value, at: &impl Spanned, what: &str) -> Result<bool, Box<Diagnostic>> {
         match convert(value, &Type::Bool).map(|value| value.kind().clone()) {
             Ok(Kind::Bool(flag)) => Ok(flag),
             _ => Err(self.fault(at, format!("{what} must be true or false, this is {}", value.type_name()))),
         }
     }
 
-    fn conditional(&self, conditional: &Conditional, scope: &Scope<'_>) -> EvalResult {
-        let condition = self.eval(&conditional.cond_expr, scope)?;
+    /// Both results are evaluated, for their common type; what is wrong with the one that is not chosen does not matter.
+    fn conditional(&self, conditional: &Conditional, whole: &Expr, scope: &Scope<'_>) -> EvalResult {
+        let condition = self.eval(&conditional.condition, scope)?;
         if condition.is_unknown() {
-            return Ok(Value::UNKNOWN);
+            return Ok(Value::UNKNOWN.marked(condition.is_sensitive()));
         }
-        let chosen = if self.boolean(&condition, &conditional.cond_expr, "a condition")? {
-            &conditional.true_expr
-        } else {
-            &conditional.false_expr
+        let yes = self.boolean(&condition, &conditional.condition, "a condition")?;
+        let (chosen, other) =
+            if yes { (&conditional.yes, &conditional.no) } else { (&conditional.no, &conditional.yes) };
+        let value = self.eval(chosen, scope)?;
+        let value = match self.attempt(other, scope) {
+            Ok(other) => self.in_common_type(value, &other, whole)?,
+            Err(_) => value,
         };
-        Ok(self.eval(chosen, scope)?.marked(condition.is_sensitive()))
+        Ok(value.marked(condition.is_sensitive()))
     }
 
-    fn unary(&self, op: &UnaryOp, scope: &Scope<'_>) -> EvalResult {
-        let value = self.eval(&op.expr, scope)?;
-        if value.is_unknown() {
-            return Ok(Value::UNKNOWN);
+    fn in_common_type(&self, value: Value, other: &Value, whole: &Expr) -> EvalResult {
+        if other.is_null() || other.is_unknown() || value.is_unknown() {
+            return Ok(value);
         }
-        let result = match op.operator.value() {
-            UnaryOperator::Not => Value::bool(!self.boolean(&value, &op.expr, "the operand of !")?),
-            UnaryOperator::Neg => {
-                let number = self.operand(&value, &op.expr, "-")?;
-                Value::number(number.checked_neg().ok_or_else(|| self.fault(&op.expr, "the number is out of range"))?)
-            }
-        };
-        Ok(result.marked(value.is_sensitive()))
-    }
-
-    fn operand(&self, value: &Value, at: &impl Span, operator: &str) -> Result<Decimal, Box<Diagnostic>> {
-        match convert(value, &Type::Number).map(|value| value.kind().clone()) {
-            Ok(Kind::Number(number)) => Ok(number),
-            _ => Err(self.fault(at, format!("{operator} needs a number, this is {}", value.type_name()))),
+        let (own, its) = (Type::of(&value), Type::of(other));
+        if own == its {
+            return Ok(value);
         }
-    }
-
-    fn binary(&self, op: &BinaryOp, scope: &Scope<'_>) -> EvalResult {
-        let operator = *op.operator.value();
-        let left = self.eval(&op.lhs_expr, scope)?;
-        if let (BinaryOperator::And | BinaryOperator::Or, false) = (operator, left.is_unknown()) {
-            let decided = self.boolean(&left, &op.lhs_expr, "an operand of && or ||")?;
-            if decided == (operator == BinaryOperator::Or) {
-                return Ok(Value::bool(decided).marked(left.is_sensitive()));
-            }
-        }
-        let right = self.eval(&op.rhs_expr, scope)?;
-        if left.is_unknown() || right.is_unknown() {
-            return Ok(Value::UNKNOWN);
-        }
-        let sensitive = left.is_sensitive() || right.is_sensitive();
-        let result = match operator {
-            BinaryOperator::And | BinaryOperator::Or => {
-                Value::bool(self.boolean(&right, &op.rhs_expr, "an operand of && or ||")?)
-            }
-            BinaryOperator::Eq | BinaryOperator::NotEq => {
-                let work = left.weight().min(right.weight()) / 16;
-                self.runtime.spend(work).map_err(|message| self.fault(&op.lhs_expr, message))?;
-                Value::bool((left == right) == (operator == BinaryOperator::Eq))
-            }
-            _ => {
-                let a = self.operand(&left, &op.lhs_expr, operator.as_str())?;
-                let b = self.operand(&right, &op.rhs_expr, operator.as_str())?;
-                self.arithmetic(operator, a, b, op)?
-            }
-        };
-        Ok(result.marked(sensitive))
-    }
-
-    fn arithmetic(&self, operator: BinaryOperator, a: Decimal, b: Decimal, op: &BinaryOp) -> EvalResult {
-        let number = match operator {
-            BinaryOperator::Less => return Ok(Value::bool(a < b)),
-            BinaryOperator::LessEq => return Ok(Value::bool(a <= b)),
-            BinaryOperator::Greater => return Ok(Value::bool(a > b)),
-            BinaryOperator::GreaterEq => return Ok(Value::bool(a >= b)),
-            BinaryOperator::Plus => a.checked_add(b),
-            BinaryOperator::Minus => a.checked_sub(b),
-            BinaryOperator::Mul => a.checked_mul(b),
-            _ if b == Decimal::ZERO => return Err(self.fault(&op.rhs_expr, "division by zero")),
-            BinaryOperator::Div => a.checked_div(b),
-            _ => a.checked_rem(b),
-        };
-        number.map(Value::number).ok_or_else(|| self.fault(&op.lhs_expr, "the result is out of range"))
-    }
-
-    fn traversal(&self, traversal: &Traversal, scope: &Scope<'_>) -> EvalResult {
-        let name = match &traversal.expr {
-            Expression::Variable(name) => Some(name.as_str()),
-            _ => None,
-        };
-        let base = match name {
-            Some(name) => self.root(name, &traversal.expr, scope)?,
-            None => self.eval(&traversal.expr, scope)?,
-        };
-        self.steps(base, &traversal.operators, name, scope)
-    }
-
-    /// Applies `.name`, `[index]` and splats. `root` is the name the traversal starts with, for the messages.
-    fn steps(
-        &self,
-        mut value: Value,
-        operators: &[Decorated<TraversalOperator>],
-        root: Option<&str>,
-        scope: &Scope<'_>,
-    ) -> EvalResult {
-        for (position, operator) in operators.iter().enumerate() {
-            if matches!(value.kind(), Kind::Unknown) {
-                return Ok(Value::UNKNOWN);
-            }
-            let root = root.filter(|_| position == 0);
-            value = match operator.value() {
-                TraversalOperator::GetAttr(name) => self.attribute(&value, name.as_str(), root, name)?,
-                TraversalOperator::LegacyIndex(index) => {
-                    self.index(&value, &Value::number(*index.value()), operator)?
-                }
-                TraversalOperator::Index(expr) => {
-                    let index = self.eval(expr, scope)?;
-                    self.index(&value, &index, expr)?
-                }
-                TraversalOperator::AttrSplat(_) => {
-                    let rest = &operators[position + 1..];
-                    let attributes =
-                        rest.iter().take_while(|next| matches!(next.value(), TraversalOperator::GetAttr(_))).count();
-                    let items = self.splat(&value, &rest[..attributes], scope)?;
-                    return self.steps(items, &rest[attributes..], None, scope);
-                }
-                TraversalOperator::FullSplat(_) => return self.splat(&value, &operators[position + 1..], scope),
-            };
-        }
-        Ok(value)
-    }
-
-    fn splat(&self, value: &Value, rest: &[Decorated<TraversalOperator>], scope: &Scope<'_>) -> EvalResult {
-        let items = match value.kind() {
-            Kind::Null => Vec::new(),
-            Kind::Sequence(sequence) => sequence.items.clone(),
-            _ => vec![value.clone()],
-        };
-        let items = items.into_iter().map(|item| self.steps(item, rest, None, scope));
-        Ok(Value::tuple(items.collect::<Result<_, _>>()?).marked(value.is_marked()))
-    }
-
-    fn attribute(&self, value: &Value, name: &str, root: Option<&str>, at: &impl Span) -> EvalResult {
-        let Some(mapping) = value.as_mapping() else {
-            let hint = match value.kind() {
-                Kind::Null => "this is null, it has no attributes".to_owned(),
-                Kind::Sequence(_) => format!("this is a {}; use [0] for an element, [*] for all", value.type_name()),
-                _ => format!("this is a {}, it has no attributes", value.type_name()),
-            };
-            return Err(self.fault(at, format!("there is no attribute {name:?} here: {hint}")));
-        };
-        if let Some(found) = mapping.entries.get(name) {
-            return Ok(found.clone().marked(value.is_marked()));
-        }
-        let summary = match root {
-            Some("var") => format!("there is no variable {name:?}"),
-            Some("local") => format!("there is no local {name:?}"),
-            Some("build") => format!("there is no build.{name}"),
-            _ => format!("there is no attribute {name:?}"),
-        };
-        let mut fault = self.fault(at, summary);
-        fault.set_hint(did_you_mean(name, mapping.entries.keys().map(String::as_str)));
-        if fault.detail.is_empty() && root == Some("var") {
-            fault.detail = format!("declare it: variable {name:?} {{ … }}");
-        }
-        Err(fault)
-    }
-
-    fn index(&self, value: &Value, index: &Value, at: &impl Span) -> EvalResult {
-        if matches!(index.kind(), Kind::Unknown) {
-            return Ok(Value::UNKNOWN);
-        }
-        let sensitive = value.is_marked() || index.is_sensitive();
-        match value.kind() {
-            Kind::Sequence(sequence) if sequence.shape != SequenceShape::Set => {
-                let position = self.operand(index, at, "an index")?;
-                let item = position.to_i64().and_then(|i| usize::try_from(i).ok()).and_then(|i| sequence.items.get(i));
-                item.map(|item| item.clone().marked(sensitive)).ok_or_else(|| {
-                    let summary = format!("there is no element {position}: the list has {}", sequence.items.len());
-                    self.fault(at, summary)
-                })
-            }
-            Kind::Mapping(mapping) => {
-                let Some(key) = index.to_text() else {
-                    return Err(self.fault(at, format!("a key must be a string, this is {}", index.type_name())));
-                };
-                mapping.entries.get(&*key).map(|item| item.clone().marked(sensitive)).ok_or_else(|| {
-                    let mut fault = self.fault(
-                        at,
-                        if index.is_sensitive() {
-                            "there is no such key".to_owned()
-                        } else {
-                            format!("there is no key {key:?}")
-                        },
-                    );
-                    fault.set_hint(did_you_mean(&key, mapping.entries.keys().map(String::as_str)));
-                    fault
-                })
-            }
-            _ => Err(self.fault(at, format!("a {} has no elements to pick with […]", value.type_name()))),
-        }
+        self.spend((value.weight() + other.weight()) / 8, whole)?;
+        let converted = common(&[own.clone(), its.clone()]).and_then(|common| convert(&value, &common).ok());
+        converted.ok_or_else(|| {
+            let summary = format!(
+                "the two results of a condition must have one type, these are {} and {}",
+                value.type_name(),
+                other.type_name()
+            );
+            self.fault(whole, summary)
+        })
     }
 
     /// The pairs a `for` goes through.
-    pub(super) fn pairs(&self, value: &Value, at: &impl Span) -> Result<Vec<(Value, Value)>, Box<Diagnostic>> {
+    pub(super) fn pairs(&self, value: &Value, at: &impl Spanned) -> Result<Vec<(Value, Value)>, Box<Diagnostic>> {
         let marked = value.is_marked();
         match value.kind() {
             Kind::Sequence(sequence) => Ok(sequence
@@ -396,56 +340,77 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn for_expr(&self, expr: &ForExpr, scope: &Scope<'_>) -> EvalResult {
-        let collection = self.eval(&expr.intro.collection_expr, scope)?;
+    fn for_expr(&self, expr: &For, scope: &Scope<'_>) -> EvalResult {
+        let collection = self.eval(&expr.collection, scope)?;
         if matches!(collection.kind(), Kind::Unknown) {
-            return Ok(Value::UNKNOWN);
+            return Ok(Value::UNKNOWN.marked(collection.is_marked()));
         }
-        let mut list = Vec::new();
-        let mut entries: IndexMap<String, Value> = IndexMap::new();
-        let mut groups: IndexMap<String, Vec<Value>> = IndexMap::new();
-        for (key, item) in self.pairs(&collection, &expr.intro.collection_expr)? {
-            let mut names = vec![(expr.intro.value_var.as_str().to_owned(), item)];
-            if let Some(key_var) = &expr.intro.key_var {
-                names.push((key_var.as_str().to_owned(), key));
+        let mut result = ForResult::default();
+        for (key, item) in self.pairs(&collection, &expr.collection)? {
+            let mut names = vec![(expr.value_name.name.to_string(), item)];
+            if let Some(key_name) = &expr.key_name {
+                names.push((key_name.name.to_string(), key));
             }
-            let inner = Scope::child(scope, names);
-            if let Some(condition) = &expr.cond {
-                let keep = self.eval(&condition.expr, &inner)?;
-                if keep.is_unknown() {
-                    return Ok(Value::UNKNOWN);
-                }
-                if !self.boolean(&keep, &condition.expr, "the if of a for")? {
-                    continue;
-                }
-            }
-            let value = self.eval(&expr.value_expr, &inner)?;
-            let Some(key_expr) = &expr.key_expr else {
-                list.push(value);
-                continue;
-            };
-            let key = self.eval(key_expr, &inner)?;
-            if key.is_unknown() {
-                return Ok(Value::UNKNOWN);
-            }
-            let Some(key) = key.to_text() else {
-                return Err(self.fault(key_expr, format!("a key must be a string, this is {}", key.type_name())));
-            };
-            if expr.grouping {
-                groups.entry(key.to_string()).or_default().push(value);
-            } else if entries.insert(key.to_string(), value).is_some() {
-                let mut fault = self.fault(key_expr, "two elements have the same key");
-                "write … after the value to group them: { for … : key => value... }".clone_into(&mut fault.detail);
-                return Err(fault);
-            }
+            self.for_element(expr, &Scope::child(scope, &names), &mut result)?;
         }
-        let result = if expr.key_expr.is_none() {
-            Value::tuple(list)
-        } else if expr.grouping {
-            Value::object(groups.into_iter().map(|(key, items)| (key, Value::tuple(items))).collect())
+        if result.unknown {
+            return Ok(Value::UNKNOWN.marked(collection.is_marked()));
+        }
+        let value = if expr.key.is_none() {
+            Value::tuple(result.list)
+        } else if expr.group {
+            Value::object(result.groups.into_iter().map(|(key, items)| (key, Value::tuple(items))).collect())
         } else {
-            Value::object(entries)
+            Value::object(result.entries)
         };
-        Ok(result.marked(collection.is_marked()))
+        Ok(value.marked(collection.is_marked() || result.sensitive))
     }
+
+    fn for_element(&self, expr: &For, inner: &Scope<'_>, result: &mut ForResult) -> Result<(), Box<Diagnostic>> {
+        if let Some(condition) = &expr.condition {
+            let keep = self.eval(condition, inner)?;
+            result.sensitive |= keep.is_sensitive();
+            if keep.is_unknown() {
+                result.unknown = true;
+                return Ok(());
+            }
+            if !self.boolean(&keep, condition, "the if of a for")? {
+                return Ok(());
+            }
+        }
+        let Some(key_expr) = &expr.key else {
+            result.list.push(self.eval(&expr.value, inner)?);
+            return Ok(());
+        };
+        let key = self.eval(key_expr, inner)?;
+        result.sensitive |= key.is_sensitive();
+        let sensitive = key.is_sensitive();
+        let key = self.key_text(&key, key_expr)?;
+        let value = self.eval(&expr.value, inner)?;
+        let Some(key) = key else {
+            result.unknown = true;
+            return Ok(());
+        };
+        if expr.group {
+            result.groups.entry(key).or_default().push(value);
+        } else if result.entries.contains_key(&key) {
+            let shown = if sensitive { String::new() } else { format!(" {key:?}") };
+            let mut fault = self.fault(key_expr, format!("two elements have the same key{shown}"));
+            fault.set_hint("write ... after the value to group them: { for … : key => value... }");
+            return Err(fault);
+        } else {
+            result.entries.insert(key, value);
+        }
+        Ok(())
+    }
+}
+
+/// What a `for` has made so far.
+#[derive(Default)]
+struct ForResult {
+    list: Vec<Value>,
+    entries: IndexMap<String, Value>,
+    groups: IndexMap<String, Vec<Value>>,
+    unknown: bool,
+    sensitive: bool,
 }

@@ -1,13 +1,24 @@
 //! HCL2: parsing with located complaints, the evaluator, and Packer's blocks. Start at [`config::evaluate`].
 
+mod access;
 pub mod blocks;
-pub mod builds;
+mod call;
 pub mod config;
+mod data;
+mod dynamic;
 pub mod eval;
+pub mod fmt;
 pub mod functions;
-pub mod locals;
+mod graph;
+mod operators;
 pub mod options;
 pub mod parse;
-pub mod string_template;
+mod parts;
+pub mod plan;
+pub mod plugins;
+mod registry;
+mod string_template;
 pub mod syntax;
+pub mod type_expr;
 pub mod variables;
+pub mod walk;

@@ -1,18 +1,17 @@
 //! Input variables: where their values come from, in Packer's order, and whether these are good.
 
-use hcl_edit::Decorated;
-use hcl_edit::expr::{Expression, Traversal};
-use hcl_edit::visit::{Visit, visit_traversal};
 use indexmap::IndexMap;
 
 use super::blocks::{Config, Validation, Variable};
 use super::eval::{Evaluator, Globals};
 use super::parse;
+use super::syntax::ast::{Expr, ExprKind};
+use super::walk::walk;
 use crate::domain::diagnostic::{Diagnostic, SourceLocation};
 use crate::template::runtime::Runtime;
 use crate::template::source::{SourceFile, did_you_mean};
 use crate::template::types::{Type, convert};
-use crate::template::value::{Kind, Value};
+use crate::template::value::Value;
 use crate::template::{Request, VariableValue, var_files};
 
 /// Evaluated variables.
@@ -58,20 +57,14 @@ pub fn evaluate(
         evaluator.env_allowed = true;
         let mut constraint = constraint(variable, &evaluator, complaints);
         if let Some(expr) = variable.default {
-            let default = match evaluator.value(expr) {
-                Ok(value) => value,
-                Err(fault) => {
-                    complaints.push(*fault);
-                    Value::UNKNOWN
-                }
-            };
+            let default = evaluator.value_or_complain(expr, complaints);
             if variable.constraint.is_none() {
-                constraint = inferred(&default);
+                // Without a type, the default's is the variable's.
+                constraint = Type::of(&default);
             }
             let default = convert(&default, &constraint).unwrap_or_else(|message| {
-                let diagnostic =
-                    Diagnostic::error(format!("the default of variable {name:?} does not fit its type: {message}"));
-                complaints.push(diagnostic.at(Some(evaluator.place(expr))));
+                let summary = format!("the default of variable {name:?} does not fit its type: {message}");
+                complaints.push(evaluator.diagnostic(expr, summary));
                 Value::UNKNOWN
             });
             defaults.insert(name.clone(), default);
@@ -87,9 +80,8 @@ pub fn evaluate(
             (Some(given), _) => checked(name, given, constraint, variable, complaints),
             (None, Some(default)) => default.clone(),
             (None, None) => {
-                let diagnostic = Diagnostic::error(format!("the variable {name:?} has no value"))
-                    .with_detail("give it in the request's variables, or give it a default");
-                complaints.push(diagnostic.at(Some(variable.at.clone())));
+                let diagnostic = variable.file.error(variable.span, format!("the variable {name:?} has no value"));
+                complaints.push(diagnostic.with_detail("give it in the request's variables, or give it a default"));
                 Value::UNKNOWN
             }
         };
@@ -126,16 +118,6 @@ pub fn add_sensitive(value: &Value, shortest: usize, into: &mut Vec<String>) {
     }
 }
 
-/// Without a type, the default's is the variable's.
-fn inferred(default: &Value) -> Type {
-    match default.kind() {
-        Kind::String(_) => Type::String,
-        Kind::Number(_) => Type::Number,
-        Kind::Bool(_) => Type::Bool,
-        _ => Type::Any,
-    }
-}
-
 fn checked(
     name: &str,
     given: &Given,
@@ -149,7 +131,15 @@ fn checked(
         } else {
             format!("the value of variable {name:?} does not fit its type {constraint}: {message}")
         };
-        complaints.push(Diagnostic::error(summary).at(Some(given.at.clone().unwrap_or_else(|| variable.at.clone()))));
+        let mut diagnostic = variable.file.error(variable.span, summary);
+        if let Some(at) = &given.at {
+            diagnostic = diagnostic.at(Some(at.clone())).until(None);
+        }
+        if variable.constraint.is_none() && !constraint.is_primitive_or_any() {
+            diagnostic
+                .set_hint("the type is that of the default; give the variable a type, such as type = list(string)");
+        }
+        complaints.push(diagnostic);
         Value::UNKNOWN
     })
 }
@@ -163,7 +153,9 @@ fn given(
 ) -> IndexMap<String, Given> {
     let mut given: IndexMap<String, Given> = IndexMap::new();
     for (name, text) in runtime.environment() {
-        let Some(name) = name.strip_prefix("PKR_VAR_") else { continue };
+        let Some(name) = name.strip_prefix("PKR_VAR_") else {
+            continue;
+        };
         if let Some(constraint) = types.get(name) {
             match from_text(name, text, constraint, runtime) {
                 Ok(value) => drop(given.insert(name.to_owned(), Given { value, at: None })),
@@ -202,9 +194,9 @@ fn given(
     given
 }
 
-/// A string from outside: literal for primitive types, an expression for the others.
+/// A string from outside: literal for strings, numbers and variables without a type, an expression for the others.
 fn from_text(name: &str, text: &str, constraint: &Type, runtime: &Runtime<'_>) -> Result<Value, Box<Diagnostic>> {
-    if constraint.is_primitive_or_any() {
+    if matches!(constraint, Type::Any | Type::String | Type::Number) {
         return Ok(Value::string(text));
     }
     let source = SourceFile::new(&format!("<variable {name}>"), text);
@@ -226,7 +218,7 @@ fn validate(
     let own = Value::object(IndexMap::from([(name.to_owned(), value.clone())]));
     let globals = Globals::from([("var".to_owned(), own)]);
     let evaluator = Evaluator::new(variable.file, runtime, &globals);
-    for Validation { at, condition, message } in &variable.validations {
+    for Validation { span, condition, message } in &variable.validations {
         let text = match evaluator.value(message) {
             Ok(text) => text.to_text().map(|text| text.to_string()).unwrap_or_default(),
             Err(fault) => {
@@ -235,52 +227,49 @@ fn validate(
             }
         };
         if !text.starts_with(char::is_uppercase) || !text.ends_with(['.', '?', '!']) {
-            let diagnostic = Diagnostic::error("error_message must be a sentence")
-                .with_detail("it begins with an upper-case letter and ends with a full stop");
-            complaints.push(diagnostic.at(Some(evaluator.place(*message))));
+            let diagnostic = evaluator.diagnostic(*message, "error_message must be a sentence");
+            let detail = "it begins with an upper-case letter and ends with a full stop";
+            complaints.push(diagnostic.with_detail(detail));
         }
         if !refers_to(condition, name) {
-            let diagnostic = Diagnostic::error(format!("the condition must refer to var.{name}"));
-            complaints.push(diagnostic.at(Some(evaluator.place(*condition))));
+            let summary = format!("the condition must refer to var.{name}");
+            complaints.push(evaluator.diagnostic(*condition, summary));
             continue;
         }
-        match evaluator.value(condition) {
-            Ok(result) if result.is_unknown() => {}
-            Ok(result) => match convert(&result, &Type::Bool).map(|flag| flag == Value::bool(true)) {
-                Ok(true) => {}
-                Ok(false) => {
-                    let diagnostic =
-                        Diagnostic::error(format!("the value of variable {name:?} is not valid")).with_detail(text);
-                    complaints.push(diagnostic.at(Some(at.clone())));
-                }
-                Err(message) => {
-                    let diagnostic = Diagnostic::error(format!("the condition of a validation: {message}"));
-                    complaints.push(diagnostic.at(Some(evaluator.place(*condition))));
-                }
-            },
-            Err(fault) => complaints.push(*fault),
+        let result = evaluator.value_or_complain(condition, complaints);
+        if result.is_unknown() {
+            continue;
+        }
+        match convert(&result, &Type::Bool) {
+            Ok(flag) if flag == Value::bool(true) => {}
+            Ok(flag) if flag == Value::bool(false) => {
+                let summary = format!("the value of variable {name:?} is not valid");
+                complaints.push(variable.file.error(*span, summary).with_detail(text));
+            }
+            Ok(_) => {
+                let summary = "the condition of a validation must not be null";
+                complaints.push(evaluator.diagnostic(*condition, summary));
+            }
+            Err(message) => {
+                let summary = format!("the condition of a validation: {message}");
+                complaints.push(evaluator.diagnostic(*condition, summary));
+            }
         }
     }
 }
 
-fn refers_to(expr: &Expression, variable: &str) -> bool {
-    struct Finder<'v> {
-        variable: &'v str,
-        found: bool,
-    }
-    impl Visit for Finder<'_> {
-        fn visit_traversal(&mut self, traversal: &Traversal) {
-            let root = matches!(&traversal.expr, Expression::Variable(name) if name.as_str() == "var");
-            let name = traversal.operators.first().map(Decorated::value);
-            if root
-                && matches!(name, Some(hcl_edit::expr::TraversalOperator::GetAttr(name)) if name.as_str() == self.variable)
-            {
-                self.found = true;
-            }
-            visit_traversal(self, traversal);
-        }
-    }
-    let mut finder = Finder { variable, found: false };
-    finder.visit_expr(expr);
-    finder.found
+fn refers_to(expr: &Expr, variable: &str) -> bool {
+    let mut found = false;
+    walk(expr, &mut |expr| {
+        found |= match &expr.kind {
+            ExprKind::Attribute(base, name) => &*name.name == variable && is_var(base),
+            ExprKind::Index(base, key) => is_var(base) && key.literal().as_deref() == Some(variable),
+            _ => false,
+        };
+    });
+    found
+}
+
+fn is_var(expr: &Expr) -> bool {
+    matches!(&expr.kind, ExprKind::Variable(name) if &*name.name == "var")
 }

@@ -1,29 +1,42 @@
-//! JSON with positions. `serde_json` knows neither where a value stands nor that a key came twice.
-
-use std::collections::HashSet;
+//! JSON documents as options: values with their places. `serde_json` knows neither where a value stands nor that a key
+//! came twice.
 
 use indexmap::IndexMap;
 
-use crate::domain::diagnostic::{Diagnostic, Hint};
-use crate::template::decimal::Decimal;
+use super::ranges::Cursor;
+use super::tree::{self, Repeats, Tree, TreeKind};
+use crate::domain::diagnostic::Diagnostic;
+use crate::template::number::Number;
 use crate::template::options::{Content, Entry, Node};
 use crate::template::source::SourceFile;
 use crate::template::value::Value;
 
-const MAX_NESTING: usize = 64;
+/// Parses a document as far as it can be understood, with all its faults; no document means that they make it
+/// unreadable.
+#[must_use]
+pub fn parse(source: &SourceFile) -> (Option<Node>, Vec<Diagnostic>) {
+    let (tree, faults) = tree::read(source, Repeats::Refused);
+    (tree.map(|tree| node(tree, &mut Cursor::new(source))), faults)
+}
 
-/// Parses a document.
-///
-/// # Errors
-/// With the first fault, located.
-pub fn document(source: &SourceFile) -> Result<Node, Diagnostic> {
-    let mut parser = Parser { source, text: &source.text, at: 0 };
-    let node = parser.value(0)?;
-    parser.space();
-    if parser.at < parser.text.len() {
-        return Err(parser.fault("there is text after the end of the JSON document", ""));
-    }
-    Ok(node)
+fn node(tree: Tree, cursor: &mut Cursor<'_>) -> Node {
+    let at = cursor.at(tree.span.start);
+    let content = match tree.kind {
+        TreeKind::Null => Content::Null,
+        TreeKind::Unknown => Content::Unknown,
+        TreeKind::Bool(flag) => Content::Bool(flag),
+        TreeKind::Number(text) => Number::parse(&text).map_or(Content::Unknown, Content::Number),
+        TreeKind::String(text) => Content::String(text),
+        TreeKind::List(items) => Content::List(items.into_iter().map(|item| node(item, cursor)).collect()),
+        TreeKind::Object(members) => {
+            let entries = members.into_iter().map(|member| {
+                let key_at = cursor.at(member.key_span.start);
+                Entry { key: member.key, key_at, node: node(member.value, cursor) }
+            });
+            Content::Map(entries.collect())
+        }
+    };
+    Node { at, content }
 }
 
 /// The entries of an object.
@@ -51,214 +64,18 @@ pub fn to_value(node: &Node) -> Value {
     }
 }
 
-struct Parser<'t> {
-    source: &'t SourceFile,
-    text: &'t str,
-    at: usize,
-}
-
-impl Parser<'_> {
-    fn fault(&self, summary: impl Into<String>, detail: impl Into<Hint>) -> Diagnostic {
-        Diagnostic::error(summary).with_detail(detail).at(Some(self.source.location(self.at)))
-    }
-
-    fn space(&mut self) {
-        let rest = &self.text[self.at..];
-        self.at = self.text.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
-    }
-
-    fn peek(&self) -> Option<char> {
-        self.text[self.at..].chars().next()
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Node, Diagnostic> {
-        self.space();
-        if depth > MAX_NESTING {
-            return Err(self.fault("the JSON nests too deep: more than 64 levels", ""));
-        }
-        let at = self.source.location(self.at);
-        let content = match self.peek() {
-            Some('{') => Content::Map(self.object(depth)?),
-            Some('[') => Content::List(self.array(depth)?),
-            Some('"') => Content::String(self.string()?),
-            Some('-' | '0'..='9') => Content::Number(self.number()?),
-            Some('t') if self.word("true") => Content::Bool(true),
-            Some('f') if self.word("false") => Content::Bool(false),
-            Some('n') if self.word("null") => Content::Null,
-            Some('/') => return Err(self.fault("JSON has no comments", "a key such as \"_comment\" can hold one")),
-            Some('\'' | '\u{201c}' | '\u{201d}') => return Err(self.fault("strings are written with \" in JSON", "")),
-            Some(other) => return Err(self.fault(format!("a value is expected here, not {other:?}"), "")),
-            None => return Err(self.fault("the file ends where a value is expected", "a } or ] may be missing before")),
-        };
-        Ok(Node { at, content })
-    }
-
-    fn word(&mut self, word: &str) -> bool {
-        let found = self.text[self.at..].starts_with(word);
-        if found {
-            self.at += word.len();
-        }
-        found
-    }
-
-    fn object(&mut self, depth: usize) -> Result<Vec<Entry>, Diagnostic> {
-        self.at += 1;
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut seen = HashSet::new();
-        loop {
-            self.space();
-            match self.peek() {
-                Some('}') if entries.is_empty() => {
-                    self.at += 1;
-                    return Ok(entries);
-                }
-                Some('"') => {}
-                Some('}') => return Err(self.fault("there is a comma before this }", "take the comma out")),
-                Some('/') => return Err(self.fault("JSON has no comments", "a key such as \"_comment\" can hold one")),
-                None => return Err(self.fault("the file ends inside an object", "a } is missing")),
-                Some(other) => return Err(self.fault(format!("a key in quotes is expected here, not {other:?}"), "")),
-            }
-            let key_at = self.source.location(self.at);
-            let start = self.at;
-            let key = self.string()?;
-            if !seen.insert(key.clone()) {
-                self.at = start;
-                return Err(
-                    self.fault(format!("the key {key:?} is there twice in one object"), "take one of the two out")
-                );
-            }
-            self.space();
-            if self.peek() != Some(':') {
-                return Err(self.fault(format!("a : is missing after {key:?}"), ""));
-            }
-            self.at += 1;
-            let node = self.value(depth + 1)?;
-            entries.push(Entry { key, key_at, node });
-            if self.separator('}')? {
-                return Ok(entries);
-            }
-        }
-    }
-
-    fn array(&mut self, depth: usize) -> Result<Vec<Node>, Diagnostic> {
-        self.at += 1;
-        let mut items = Vec::new();
-        loop {
-            self.space();
-            if self.peek() == Some(']') {
-                if !items.is_empty() {
-                    return Err(self.fault("there is a comma before this ]", "take the comma out"));
-                }
-                self.at += 1;
-                return Ok(items);
-            }
-            items.push(self.value(depth + 1)?);
-            if self.separator(']')? {
-                return Ok(items);
-            }
-        }
-    }
-
-    /// Reads `,` or the closing bracket; says whether it was the latter.
-    fn separator(&mut self, close: char) -> Result<bool, Diagnostic> {
-        self.space();
-        match self.peek() {
-            Some(',') => {
-                self.at += 1;
-                Ok(false)
-            }
-            Some(found) if found == close => {
-                self.at += 1;
-                Ok(true)
-            }
-            Some(found) => Err(self.fault(
-                format!("a , or {close} is expected here, not {found:?}"),
-                "a comma may be missing on the line before",
-            )),
-            None => Err(self.fault(format!("the file ends where a , or {close} is expected"), "")),
-        }
-    }
-
-    fn number(&mut self) -> Result<Decimal, Diagnostic> {
-        let rest = &self.text[self.at..];
-        let end = rest.find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')).unwrap_or(rest.len());
-        let Some(number) = Decimal::parse(&rest[..end]) else {
-            return Err(self.fault("this is no number, or has too many digits", ""));
-        };
-        self.at += end;
-        Ok(number)
-    }
-
-    fn string(&mut self) -> Result<String, Diagnostic> {
-        self.at += 1;
-        let mut text = String::new();
-        loop {
-            let Some(character) = self.peek() else {
-                return Err(self.fault("the file ends inside a string", "a \" is missing"));
-            };
-            match character {
-                '"' => {
-                    self.at += 1;
-                    return Ok(text);
-                }
-                '\\' => text.push(self.escape()?),
-                '\n' | '\r' => {
-                    return Err(self.fault(
-                        "a string can't go over several lines in JSON",
-                        "write \\n for a line break, or close the \"",
-                    ));
-                }
-                other if u32::from(other) < 0x20 => {
-                    return Err(self
-                        .fault(format!("the character {other:?} must be escaped in a string"), "write \\t for a tab"));
-                }
-                other => {
-                    text.push(other);
-                    self.at += other.len_utf8();
-                }
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, Diagnostic> {
-        let rest = &self.text[self.at + 1..];
-        let simple = match rest.chars().next() {
-            Some(c @ ('"' | '\\' | '/')) => Some(c),
-            Some('b') => Some('\u{8}'),
-            Some('f') => Some('\u{c}'),
-            Some('n') => Some('\n'),
-            Some('r') => Some('\r'),
-            Some('t') => Some('\t'),
-            _ => None,
-        };
-        if let Some(simple) = simple {
-            self.at += 2;
-            return Ok(simple);
-        }
-        let unit = |text: &str| {
-            text.strip_prefix('u').and_then(|t| t.get(..4)).and_then(|hex| u32::from_str_radix(hex, 16).ok())
-        };
-        let Some(first) = unit(rest) else {
-            return Err(self.fault("this escape is not known in JSON", "a backslash itself is written \\\\"));
-        };
-        self.at += 6;
-        let second = if (0xd800..0xdc00).contains(&first) {
-            self.text[self.at..].strip_prefix('\\').and_then(unit).filter(|unit| (0xdc00..0xe000).contains(unit))
-        } else {
-            None
-        };
-        if let Some(second) = second {
-            self.at += 6;
-            let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-            return Ok(char::from_u32(code).unwrap_or('\u{fffd}'));
-        }
-        Ok(char::from_u32(first).unwrap_or('\u{fffd}'))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The document, or its first fault.
+    fn document(source: &SourceFile) -> Result<Node, Box<Diagnostic>> {
+        let (node, faults) = parse(source);
+        match faults.into_iter().next() {
+            Some(fault) => Err(Box::new(fault)),
+            None => Ok(node.expect("a document without faults")),
+        }
+    }
 
     fn complaint(text: &str) -> String {
         document(&SourceFile::new("t.json", text)).unwrap_err().to_string()
@@ -266,13 +83,36 @@ mod tests {
 
     #[test]
     fn faults_have_a_place() {
-        insta::assert_snapshot!(complaint("{\"a\": 1,\n \"a\": 2}"), @r#"t.json:2:2: the key "a" is there twice in one object: take one of the two out"#);
-        insta::assert_snapshot!(complaint("{\"a\": 1\n \"b\": 2}"), @r#"t.json:2:2: a , or } is expected here, not '"': a comma may be missing on the line before"#);
-        insta::assert_snapshot!(complaint("{\"a\": [1,]}"), @"t.json:1:10: there is a comma before this ]: take the comma out");
+        insta::assert_snapshot!(complaint("{\"a\": 1,\n \"a\": 2}"), @r#"t.json:2:2: the key "a" is there twice in one object: the first is at t.json:1:2; take one of the two out"#);
+        insta::assert_snapshot!(complaint("{\"a\": 1\n \"b\": 2}"), @"t.json:1:8: a , or } is missing here: put a comma between two values");
+        insta::assert_snapshot!(complaint("{\"a\": [1,]}"), @"t.json:1:9: there is a comma before a ]: take the comma out");
+        insta::assert_snapshot!(complaint("{\"a\": True}"), @r#"t.json:1:7: a value is expected here, not True: did you mean "true"?"#);
+        insta::assert_snapshot!(complaint("{\"a\": 012}"), @r#"t.json:1:7: this is no number, or has too many digits: text with digits stands in ""#);
         insta::assert_snapshot!(complaint("{\"a\": \"x\n\"}"), @r#"t.json:1:9: a string can't go over several lines in JSON: write \n for a line break, or close the ""#);
-        insta::assert_snapshot!(complaint("{\n  // hm\n}"), @r#"t.json:2:3: JSON has no comments: a key such as "_comment" can hold one"#);
+        insta::assert_snapshot!(complaint("{\n  // hm\n}"), @r#"t.json:2:3: JSON has no comments: a key such as "_comment" at the root can hold one"#);
         insta::assert_snapshot!(complaint("{"), @"t.json:1:2: the file ends inside an object: a } is missing");
         assert!(document(&SourceFile::new("t", &"[".repeat(100_000))).is_err());
+    }
+
+    #[test]
+    fn all_faults_come_at_once() {
+        let text =
+            "{\n  // comment\n  \"a\": [1 \"x\", 2,],\n  \"b\": \"C:\\dir\",\n  \"a\": {\"c\": 1, \"c\": 2,},\n}";
+        let (node, faults) = parse(&SourceFile::new("t.json", text));
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert!(node.is_some());
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        t.json:2:3: JSON has no comments: a key such as "_comment" at the root can hold one
+        t.json:3:10: a , or ] is missing here: put a comma between two values
+        t.json:3:17: there is a comma before a ]: take the comma out
+        t.json:4:11: this escape is not known in JSON: a backslash itself is written \\
+        t.json:5:3: the key "a" is there twice in one object: the first is at t.json:3:3; take one of the two out
+        t.json:5:17: the key "c" is there twice in one object: the first is at t.json:5:9; take one of the two out
+        t.json:5:23: there is a comma before a }: take the comma out
+        t.json:5:25: there is a comma before a }: take the comma out
+        "#);
+        let (_, faults) = parse(&SourceFile::new("t.json", &"[\"\\x\",".repeat(1000)));
+        assert!(faults.len() <= 51);
     }
 
     #[test]
@@ -288,7 +128,14 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn parsing_never_panics(text in "[\\[\\]{},:\"\\\\u0-9a-fä \n-]{0,40}") {
-            let _ = document(&SourceFile::new("t", &text));
+            let source = SourceFile::new("t", &text);
+            let ours = document(&source);
+            // Ours is serde's language but for keys that come twice.
+            if serde_json::from_str::<serde_json::Value>(&text).is_err() {
+                proptest::prop_assert!(ours.is_err());
+            } else if let Err(fault) = ours {
+                proptest::prop_assert!(fault.summary.contains("twice") || fault.summary.contains("digits"));
+            }
         }
     }
 }

@@ -1,43 +1,69 @@
-//! A legacy JSON template: `builders`, `provisioners`, `post-processors`, `variables`.
-
-use std::cell::RefCell;
+//! The structure of a legacy JSON template: what Packer takes at which place, and complaints about all else. Nothing is
+//! rendered or decoded here; [`super::evaluate`] does that.
 
 use super::parse;
-use super::user;
+use super::renamed;
 use crate::domain::diagnostic::{Diagnostic, Hint, SourceLocation};
-use crate::template::assemble::{self, Component, Parts};
-use crate::template::decode::body::Context;
-use crate::template::legacy::early::{self, Early, NOW};
-use crate::template::options::{Content, Entry, Node, Options};
+use crate::template::options::{Content, Entry, Node};
 use crate::template::packer;
-use crate::template::runtime::Runtime;
-use crate::template::select::{OnlyExcept, Selection};
+use crate::template::select::OnlyExcept;
 use crate::template::source::{SourceFile, did_you_mean};
-use crate::template::{BuildOutline, Evaluated, Format, Outline, Request, VariableOutline};
 
 /// A template's parts, each still as written.
 #[derive(Debug, Default)]
 pub struct JsonTemplate {
     pub description: Option<String>,
+    /// Where the template begins.
+    at: Option<SourceLocation>,
+    /// `min_packer_version` as written.
+    pub min_version: Option<String>,
     pub variables: Vec<Entry>,
     pub sensitive: Vec<String>,
-    builders: Vec<RawComponent>,
-    provisioners: Vec<RawComponent>,
-    error_cleanup: Option<RawComponent>,
-    post_processors: Vec<Vec<RawComponent>>,
+    pub builders: Vec<RawComponent>,
+    pub provisioners: Vec<RawComponent>,
+    pub error_cleanup: Option<RawComponent>,
+    pub post_processors: Vec<Vec<RawComponent>>,
+}
+
+/// What a component is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Builder,
+    Provisioner,
+    ErrorCleanup,
+    PostProcessor,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Builder => "builder",
+            Self::Provisioner => "provisioner",
+            Self::ErrorCleanup => "error-cleanup-provisioner",
+            Self::PostProcessor => "post-processor",
+        }
+    }
 }
 
 /// An object with a `type`.
-#[derive(Debug)]
-struct RawComponent {
-    kind: String,
-    /// As written, or the type.
-    name: String,
-    at: SourceLocation,
-    entries: Vec<Entry>,
-    only: OnlyExcept,
+#[derive(Debug, Clone)]
+pub struct RawComponent {
+    pub kind: Kind,
+    pub type_name: String,
+    /// A builder's name as written, or its type.
+    pub name: String,
+    pub at: SourceLocation,
+    /// Its options, without `type`, `only`, `except`, and without a builder's `name`.
+    pub entries: Vec<Entry>,
+    pub only: OnlyExcept,
 }
 
+/// Complaints that are told; whoever has more has another problem.
+pub const MAX_COMPLAINTS: usize = 1000;
+/// Options that a component may have; the largest builder has some two hundred.
+const MAX_OPTIONS: usize = 1000;
+
+/// Keys at the root. Packer takes them in any case.
 const ROOT: &[&str] = &[
     "min_packer_version",
     "description",
@@ -48,27 +74,38 @@ const ROOT: &[&str] = &[
     "variables",
     "sensitive-variables",
     "push",
+    "comments",
 ];
 
 /// Reads a template's structure.
 ///
 /// # Errors
-/// With the fault when it is no JSON object.
+/// With its faults when it is no JSON object.
 pub fn read(source: &SourceFile, complaints: &mut Vec<Diagnostic>) -> Result<JsonTemplate, Vec<Diagnostic>> {
-    let root = parse::document(source).map_err(|diagnostic| vec![diagnostic])?;
+    let (root, faults) = parse::parse(source);
+    let Some(root) = root else { return Err(faults) };
+    complaints.extend(faults);
     let at = root.at.clone();
     let Some(entries) = parse::into_entries(root) else {
         return Err(vec![Diagnostic::error("a template must be a JSON object").at(Some(at))]);
     };
-    let mut template = JsonTemplate::default();
+    let mut template = JsonTemplate { at: Some(at), ..JsonTemplate::default() };
     let mut reader = Reader { complaints };
     for entry in entries {
         reader.root(entry, &mut template);
     }
-    if template.builders.is_empty() && reader.complaints.is_empty() {
-        reader.complain(&at, "the template has no builders", "add \"builders\": [{ \"type\": \"amazon-ebs\", … }]");
-    }
     Ok(template)
+}
+
+impl JsonTemplate {
+    /// The complaint that nothing is built, unless others say why.
+    pub fn check_builders(&self, complaints: &mut Vec<Diagnostic>) {
+        if self.builders.is_empty() && complaints.is_empty() {
+            let diagnostic = Diagnostic::error("the template has no builders")
+                .with_detail("add \"builders\": [{ \"type\": \"amazon-ebs\", … }]");
+            complaints.push(diagnostic.at(self.at.clone()));
+        }
+    }
 }
 
 struct Reader<'c> {
@@ -77,58 +114,115 @@ struct Reader<'c> {
 
 impl Reader<'_> {
     fn complain(&mut self, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<Hint>) {
+        if self.complaints.len() > MAX_COMPLAINTS {
+            return;
+        }
         self.complaints.push(Diagnostic::error(summary).with_detail(detail).at(Some(at.clone())));
     }
 
     fn root(&mut self, entry: Entry, template: &mut JsonTemplate) {
         let Entry { key, key_at, node } = entry;
-        match key.as_str() {
-            key if key.starts_with('_') => {}
+        if matches!(node.content, Content::Unknown) {
+            return;
+        }
+        match key.to_ascii_lowercase().as_str() {
+            key if key.starts_with('_') => {
+                if !matches!(node.content, Content::String(_)) {
+                    self.complain(&node.at, format!("{key} must be a string"), "a comment at the root is one string");
+                }
+            }
             "min_packer_version" => {
-                let constraint = format!(">= {}", node.scalar().unwrap_or_default());
-                if let Err(message) = packer::check_version(&constraint) {
+                template.min_version = self.string(&node, &key);
+                if let Some(version) = &template.min_version
+                    && let Err(message) = packer::check_version(&format!(">= {version}"))
+                {
                     self.complain(&node.at, format!("min_packer_version: {message}"), "");
                 }
             }
-            "description" => template.description = node.scalar(),
-            "variables" => match node.content {
-                Content::Map(entries) => template.variables = entries,
-                _ => self.complain(&node.at, "variables must be an object", ""),
-            },
+            "description" => template.description = self.string(&node, &key),
+            "variables" => template.variables = self.variables(node),
             "sensitive-variables" => {
-                let names = self.list(node, &key).into_iter().filter_map(|name| name.scalar());
-                template.sensitive = names.collect();
+                let names = self.list(node, &key);
+                template.sensitive =
+                    names.iter().filter_map(|name| self.string(name, "a sensitive variable")).collect();
             }
             "builders" => {
                 for node in self.list(node, &key) {
-                    template.builders.extend(self.component(node, "builder", false));
+                    template.builders.extend(self.component(node, Kind::Builder));
                 }
             }
             "provisioners" => {
                 for node in self.list(node, &key) {
-                    template.provisioners.extend(self.component(node, "provisioner", false));
+                    template.provisioners.extend(self.component(node, Kind::Provisioner));
                 }
             }
             "post-processors" => {
                 for node in self.list(node, &key) {
-                    let chain = match node.content {
-                        Content::List(nodes) => nodes,
-                        _ => vec![node],
-                    };
-                    let chain = chain.into_iter().filter_map(|node| self.component(node, "post-processor", true));
-                    template.post_processors.push(chain.collect());
+                    let chain = self.chain(node);
+                    template.post_processors.push(chain);
                 }
             }
-            "error-cleanup-provisioner" => {
-                template.error_cleanup = self.component(node, "error-cleanup-provisioner", false);
+            "error-cleanup-provisioner" if !matches!(node.content, Content::Null) => {
+                template.error_cleanup = self.component(node, Kind::ErrorCleanup);
             }
-            // Packer reads this section and makes no use of it any more.
-            "push" => {}
+            // Packer reads these and makes no use of them.
+            "push" => {
+                if !matches!(node.content, Content::Map(_) | Content::Null) {
+                    self.complain(
+                        &node.at,
+                        "push must be an object",
+                        "take it out; Packer makes no use of it any more",
+                    );
+                }
+            }
+            "comments" | "error-cleanup-provisioner" => {}
             _ => {
                 let hint = did_you_mean(&key, ROOT.iter().copied());
                 self.complain(&key_at, format!("a template has no key {key:?}"), hint);
             }
         }
+    }
+
+    fn string(&mut self, node: &Node, what: &str) -> Option<String> {
+        match &node.content {
+            Content::String(text) => Some(text.clone()),
+            Content::Null | Content::Unknown => None,
+            _ => {
+                let hint = node.scalar().map_or_else(String::new, |text| format!("write {text:?}"));
+                self.complain(&node.at, format!("{what} must be a string, this is {}", node.type_name()), hint);
+                None
+            }
+        }
+    }
+
+    /// Defaults are strings, or null for a variable that must be given. Packer takes no others.
+    fn variables(&mut self, node: Node) -> Vec<Entry> {
+        let mut entries = match node.content {
+            Content::Map(entries) => entries,
+            Content::Null => return Vec::new(),
+            _ => {
+                self.complain(
+                    &node.at,
+                    "variables must be an object",
+                    "write \"variables\": { \"name\": \"default\" }",
+                );
+                return Vec::new();
+            }
+        };
+        for entry in &mut entries {
+            if matches!(entry.node.content, Content::String(_) | Content::Null | Content::Unknown) {
+                continue;
+            }
+            let text = entry.node.scalar();
+            let hint = match &text {
+                Some(text) => format!("write {text:?}; options take numbers and bools from strings"),
+                None => "a list is a string with commas, such as \"a,b\"".to_owned(),
+            };
+            let summary = format!("the variable {:?} must be a string, this is {}", entry.key, entry.node.type_name());
+            self.complain(&entry.node.at, summary, hint);
+            entry.node.content = Content::String(text.unwrap_or_default());
+        }
+        entries
     }
 
     fn list(&mut self, node: Node, key: &str) -> Vec<Node> {
@@ -142,199 +236,116 @@ impl Reader<'_> {
         }
     }
 
-    fn component(&mut self, node: Node, what: &str, may_be_name: bool) -> Option<RawComponent> {
-        let at = node.at;
-        let mut entries = match node.content {
-            Content::Map(entries) => entries,
-            Content::String(kind) if may_be_name => {
-                let name = kind.clone();
-                return Some(RawComponent { kind, name, at, entries: Vec::new(), only: OnlyExcept::default() });
+    /// A post-processor, or several one after the other.
+    fn chain(&mut self, node: Node) -> Vec<RawComponent> {
+        let Content::List(nodes) = node.content else {
+            return self.component(node, Kind::PostProcessor).into_iter().collect();
+        };
+        let mut chain = Vec::new();
+        for node in nodes {
+            if matches!(node.content, Content::List(_)) {
+                self.complain(
+                    &node.at,
+                    "a sequence of post-processors holds no further sequence",
+                    "put its post-processors into the outer list",
+                );
+                continue;
             }
+            chain.extend(self.component(node, Kind::PostProcessor));
+        }
+        chain
+    }
+
+    fn component(&mut self, node: Node, kind: Kind) -> Option<RawComponent> {
+        let (at, what) = (node.at, kind.word());
+        let entries = match node.content {
+            Content::Map(entries) => entries,
+            Content::String(name) if kind == Kind::PostProcessor => {
+                let (entries, only) = (Vec::new(), OnlyExcept::default());
+                return Some(RawComponent { kind, type_name: name.clone(), name, at, entries, only });
+            }
+            Content::Unknown => return None,
             _ => {
-                self.complain(&at, format!("a {what} must be an object"), "");
+                self.complain(&at, format!("a {what} must be an object"), "write { \"type\": \"…\", … }");
                 return None;
             }
         };
-        entries.retain(|entry| !entry.key.starts_with("_comment"));
-        let mut take = |name: &str| {
-            let found = entries.iter().position(|entry| entry.key == name);
-            found.map(|at| entries.remove(at))
+        let mut component = RawComponent {
+            kind,
+            type_name: String::new(),
+            name: String::new(),
+            at,
+            entries,
+            only: OnlyExcept::default(),
         };
-        let kind = take("type").and_then(|entry| entry.node.scalar()).filter(|kind| !kind.is_empty());
-        let name = if what == "builder" { take("name").and_then(|entry| entry.node.scalar()) } else { None };
-        let names = |entry: Option<Entry>| -> Vec<String> {
-            match entry.map(|entry| entry.node.content) {
-                Some(Content::List(items)) => items.iter().filter_map(Node::scalar).collect(),
-                Some(Content::String(one)) => vec![one],
-                _ => Vec::new(),
-            }
-        };
-        let only = if what == "builder" {
-            OnlyExcept::default()
+        if let Some(entry) = component.take("type") {
+            component.type_name = self.string(&entry.node, "type").unwrap_or_default();
+        }
+        if kind == Kind::Builder {
+            component.name = component.take("name").and_then(|entry| entry.node.scalar()).unwrap_or_default();
         } else {
-            OnlyExcept { only: names(take("only")), except: names(take("except")) }
-        };
-        let Some(kind) = kind else {
-            self.complain(&at, format!("a {what} needs a type"), "");
+            component.only.only = self.names(component.take("only"));
+            component.only.except = self.names(component.take("except"));
+        }
+        if component.type_name.is_empty() {
+            self.complain(&component.at, format!("a {what} needs a type"), "add \"type\": \"…\"");
             return None;
-        };
-        if !only.only.is_empty() && !only.except.is_empty() {
-            self.complain(&at, "only one of only and except can be given", "");
         }
-        let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| kind.clone());
-        Some(RawComponent { kind, name, at, entries, only })
+        if component.name.is_empty() {
+            component.name.clone_from(&component.type_name);
+        }
+        if !component.only.only.is_empty() && !component.only.except.is_empty() {
+            self.complain(&component.at, "only one of only and except can be given", "take one of them out");
+        }
+        if component.entries.len() > MAX_OPTIONS {
+            self.complain(&component.at, format!("a {what} has more than {MAX_OPTIONS} options"), "");
+            component.entries.truncate(MAX_OPTIONS);
+        }
+        self.misplaced(&mut component);
+        renamed::refuse(&mut component, self.complaints);
+        Some(component)
     }
-}
 
-/// The builders' names, with their actions rendered.
-fn builder_names(template: &JsonTemplate, early: &Early<'_>, complaints: &mut Vec<Diagnostic>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for builder in &template.builders {
-        let name = early::render(&builder.name, early, NOW).unwrap_or_else(|fault| {
-            complaints.push(Diagnostic::error(fault.message).at(Some(builder.at.clone())));
-            builder.name.clone()
+    /// What Packer knows elsewhere only.
+    fn misplaced(&mut self, component: &mut RawComponent) {
+        let kind = component.kind;
+        component.entries.retain(|entry| {
+            let key = entry.key.as_str();
+            let (summary, hint) = if key.starts_with('_') {
+                let hint = "move it to the root, beside \"builders\", or take it out";
+                (format!("a {} has no comments such as {key:?}", kind.word()), hint)
+            } else if key == "name" && matches!(kind, Kind::Provisioner | Kind::ErrorCleanup) {
+                ("a provisioner of a JSON template has no name".to_owned(), "take it out, or move to HCL2")
+            } else if matches!(kind, Kind::Builder) && matches!(key, "only" | "except") {
+                (format!("a builder has no {key}"), "choose builders with only and except of the run")
+            } else {
+                return true;
+            };
+            self.complaints.push(Diagnostic::error(summary).with_detail(hint).at(Some(entry.key_at.clone())));
+            false
         });
-        if names.contains(&name) {
-            complaints.push(repeated(&name, builder));
-        }
-        names.push(name);
     }
-    names
-}
 
-fn repeated(name: &str, builder: &RawComponent) -> Diagnostic {
-    Diagnostic::error(format!("two builders have the name {name:?}"))
-        .with_detail("give one of them a \"name\"")
-        .at(Some(builder.at.clone()))
-}
-
-/// `only`, `except` and `override` may name builders only.
-fn check_references(template: &JsonTemplate, names: &[String], complaints: &mut Vec<Diagnostic>) {
-    let mut check = |name: &str, at: &SourceLocation, what: &str| {
-        if names.iter().any(|known| known == name) {
-            return;
-        }
-        let hint = did_you_mean(name, names.iter().map(String::as_str));
-        let diagnostic = Diagnostic::error(format!("{what} names {name:?}, and there is no such builder"));
-        complaints.push(diagnostic.with_detail(hint).at(Some(at.clone())));
-    };
-    let components = template.provisioners.iter().chain(&template.error_cleanup);
-    let components = components.chain(template.post_processors.iter().flatten());
-    for component in components {
-        for (list, what) in [(&component.only.only, "only"), (&component.only.except, "except")] {
-            for name in list {
-                check(name, &component.at, what);
-            }
-        }
-        for entry in component.entries.iter().filter(|entry| entry.key == "override") {
-            if let Content::Map(overrides) = &entry.node.content {
-                for entry in overrides {
-                    check(&entry.key, &entry.key_at, "override");
-                }
+    /// The names of `only` and `except`.
+    fn names(&mut self, entry: Option<Entry>) -> Vec<String> {
+        let Some(entry) = entry else { return Vec::new() };
+        match &entry.node.content {
+            Content::List(items) => items.iter().filter_map(|item| self.string(item, "a builder's name")).collect(),
+            Content::String(one) => vec![one.clone()],
+            Content::Null | Content::Unknown => Vec::new(),
+            _ => {
+                let hint = format!("write \"{}\": [\"name\"]", entry.key);
+                self.complain(&entry.node.at, format!("{} must be a list of builders' names", entry.key), hint);
+                Vec::new()
             }
         }
     }
 }
 
 impl RawComponent {
-    fn component(&self) -> Component {
-        Component {
-            kind: self.kind.clone(),
-            at: self.at.clone(),
-            options: Options::from_entries(self.entries.clone(), self.at.clone()),
-        }
+    /// Takes an option out.
+    fn take(&mut self, name: &str) -> Option<Entry> {
+        let found = self.entries.iter().position(|entry| entry.key == name);
+        found.map(|at| self.entries.remove(at))
     }
-}
-
-/// Evaluates a template. Complaints, warnings among them, go to `complaints`.
-///
-/// # Errors
-/// When the file is no JSON template at all.
-pub fn evaluate(
-    source: &SourceFile,
-    request: &Request<'_>,
-    runtime: &Runtime<'_>,
-    selection: &Selection,
-    complaints: &mut Vec<Diagnostic>,
-) -> Result<Evaluated, Vec<Diagnostic>> {
-    let template = read(source, complaints)?;
-    let variables = user::evaluate(&template, request, runtime, complaints);
-    let mut early = Early::new(runtime, "", "");
-    early.user = Some(&variables.values);
-    let names = builder_names(&template, &early, complaints);
-    check_references(&template, &names, complaints);
-    let mut builds = Vec::new();
-    let selected: Vec<_> = template.builders.iter().zip(&names).filter(|(_, name)| selection.takes(name)).collect();
-    if selected.is_empty() && !names.is_empty() {
-        complaints.push(selection.nothing_left(&names.iter().map(String::as_str).collect::<Vec<_>>()));
-    }
-    for (builder, name) in selected {
-        let applies = |component: &&RawComponent| component.only.applies(&[name]);
-        let parts = Parts {
-            name: name.clone(),
-            source: name.clone(),
-            override_names: vec![name.clone()],
-            builder_type: builder.kind.clone(),
-            builder_at: builder.at.clone(),
-            builder: Options::from_entries(builder.entries.clone(), builder.at.clone()),
-            provisioners: template.provisioners.iter().filter(applies).map(RawComponent::component).collect(),
-            error_cleanup: template.error_cleanup.iter().find(applies).map(RawComponent::component),
-            post_processors: template
-                .post_processors
-                .iter()
-                .map(|chain| chain.iter().filter(applies).map(RawComponent::component).collect())
-                .collect(),
-        };
-        let decoded = RefCell::new(Vec::new());
-        let mut early = Early::new(runtime, name, &builder.kind);
-        early.user = Some(&variables.values);
-        let context = Context { bundle: request.bundle, early, complaints: &decoded };
-        builds.extend(assemble::build(parts, &context, selection, request.clean_image));
-        complaints.append(&mut decoded.into_inner());
-    }
-    Ok(Evaluated {
-        builds,
-        variables: variables.report,
-        sensitive_values: variables.sensitive_values,
-        warnings: Vec::new(),
-        description: template.description,
-    })
-}
-
-/// Describes a template without values for its variables.
-///
-/// # Errors
-/// When the file is no JSON template at all.
-pub fn outline(
-    source: &SourceFile,
-    runtime: &Runtime<'_>,
-    complaints: &mut Vec<Diagnostic>,
-) -> Result<Outline, Vec<Diagnostic>> {
-    let template = read(source, complaints)?;
-    let early = Early::new(runtime, "", "");
-    // A name that depends on variables is shown as it is written.
-    let names: Vec<String> = template
-        .builders
-        .iter()
-        .map(|builder| early::render(&builder.name, &early, NOW).unwrap_or_else(|_| builder.name.clone()))
-        .collect();
-    for (index, builder) in template.builders.iter().enumerate() {
-        if !builder.name.contains("{{") && names[..index].contains(&names[index]) {
-            complaints.push(repeated(&names[index], builder));
-        }
-    }
-    let variables = template.variables.iter().map(|entry| VariableOutline {
-        name: entry.key.clone(),
-        type_name: "string".to_owned(),
-        description: None,
-        required: matches!(entry.node.content, Content::Null),
-        sensitive: template.sensitive.contains(&entry.key),
-    });
-    let builds = template.builders.iter().zip(names);
-    Ok(Outline {
-        format: Format::Json,
-        description: template.description.clone(),
-        variables: variables.collect(),
-        builds: builds.map(|(builder, name)| BuildOutline { name, builder_type: builder.kind.clone() }).collect(),
-    })
 }

@@ -1,15 +1,18 @@
 //! User variables of JSON templates: defaults, overrides, and references among each other.
 
+use std::collections::{HashMap, HashSet};
+
 use indexmap::IndexMap;
 
 use super::template::JsonTemplate;
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Diagnostic, Hint};
 use crate::template::hcl::variables::add_sensitive;
+use crate::template::legacy::ast;
 use crate::template::legacy::early::{self, Early, VARIABLE};
-use crate::template::legacy::parse::{Operand, Part, Pipeline, parse};
-use crate::template::options::Content;
+use crate::template::legacy::parse::parse;
+use crate::template::options::{Content, Entry};
 use crate::template::runtime::Runtime;
-use crate::template::source::did_you_mean;
+use crate::template::source::{SourceFile, did_you_mean};
 use crate::template::value::Value;
 use crate::template::{Request, VariableValue, var_files};
 
@@ -24,16 +27,18 @@ pub struct UserVariables {
 /// Evaluates a template's variables: default, then files, then the request.
 pub fn evaluate(
     template: &JsonTemplate,
+    source: &SourceFile,
     request: &Request<'_>,
     runtime: &Runtime<'_>,
     complaints: &mut Vec<Diagnostic>,
 ) -> UserVariables {
     let (raw, given) = raw_values(template, request, runtime, complaints);
-    let values = resolve(template, &raw, runtime, complaints);
+    let values = resolve(template, source, &raw, runtime, complaints);
     let mut result = UserVariables::default();
+    let secret: HashSet<&String> = template.sensitive.iter().collect();
     for name in template.variables.iter().map(|entry| &entry.key) {
         let Some(value) = values.get(name) else { continue };
-        let sensitive = template.sensitive.contains(name);
+        let sensitive = secret.contains(name);
         if sensitive {
             add_sensitive(&Value::string(value.as_str()), 1, &mut result.sensitive_values);
         }
@@ -55,20 +60,17 @@ fn raw_values(
     request: &Request<'_>,
     runtime: &Runtime<'_>,
     complaints: &mut Vec<Diagnostic>,
-) -> (IndexMap<String, String>, Vec<String>) {
-    let declared = |name: &str| template.variables.iter().any(|entry| entry.key == name);
+) -> (IndexMap<String, String>, HashSet<String>) {
+    let names: HashSet<&str> = template.variables.iter().map(|entry| entry.key.as_str()).collect();
+    let declared = |name: &str| names.contains(name);
     let mut raw = IndexMap::new();
-    let mut given = Vec::new();
+    let mut given = HashSet::new();
     for entry in &template.variables {
-        match (&entry.node.content, entry.node.scalar()) {
-            (Content::Null, _) => {}
-            (_, Some(text)) => drop(raw.insert(entry.key.clone(), text)),
-            _ => {
-                let summary =
-                    format!("the variable {:?} must be a string, this is {}", entry.key, entry.node.type_name());
-                complaints.push(Diagnostic::error(summary).at(Some(entry.node.at.clone())));
-                raw.insert(entry.key.clone(), String::new());
-            }
+        match &entry.node.content {
+            Content::Null => {}
+            Content::String(text) => drop(raw.insert(entry.key.clone(), text.clone())),
+            // Its fault was already reported.
+            _ => drop(raw.insert(entry.key.clone(), String::new())),
         }
     }
     let mut set = |name: &str, value: Option<String>, at, complaints: &mut Vec<Diagnostic>| {
@@ -77,7 +79,7 @@ fn raw_values(
             return;
         };
         if declared(name) {
-            given.push(name.to_owned());
+            given.insert(name.to_owned());
         } else {
             let names = template.variables.iter().map(|entry| entry.key.as_str());
             let warning = Diagnostic::warning(format!("the template declares no variable {name:?}"));
@@ -106,86 +108,123 @@ fn raw_values(
     (raw, given)
 }
 
-/// Renders variables until none is left, each once those it names are done.
+/// Renders variables, each once those it names are done.
 fn resolve(
     template: &JsonTemplate,
+    source: &SourceFile,
     raw: &IndexMap<String, String>,
     runtime: &Runtime<'_>,
     complaints: &mut Vec<Diagnostic>,
 ) -> IndexMap<String, String> {
+    let named: IndexMap<&str, Vec<String>> = raw.iter().map(|(name, text)| (name.as_str(), references(text))).collect();
+    // How many variables each waits for, and who waits for it.
+    let mut open: HashMap<&str, usize> = HashMap::new();
+    let mut waiting: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (name, others) in &named {
+        let others: HashSet<&str> =
+            others.iter().map(String::as_str).filter(|other| raw.contains_key(*other)).collect();
+        open.insert(name, others.len());
+        for other in others {
+            waiting.entry(other).or_default().push(name);
+        }
+    }
+    let mut ready: Vec<&str> = named.keys().copied().filter(|name| open.get(name) == Some(&0)).collect();
+    ready.reverse();
+    let entries: HashMap<&str, &Entry> = template.variables.iter().map(|entry| (entry.key.as_str(), entry)).collect();
     let mut done: IndexMap<String, String> = IndexMap::new();
-    let mut left: Vec<&String> = raw.keys().collect();
-    loop {
-        let (ready, waiting): (Vec<&String>, Vec<&String>) = left.iter().copied().partition(|name| {
-            references(&raw[*name]).iter().all(|other| done.contains_key(other) || !raw.contains_key(other))
-        });
-        if ready.is_empty() {
-            for name in waiting {
-                complain(
-                    template,
-                    name,
-                    "it refers to itself, directly or through other variables".to_owned(),
-                    complaints,
-                );
-                done.insert(name.clone(), String::new());
-            }
-            return done;
-        }
-        for name in ready {
-            let mut early = Early::new(runtime, "", "");
-            early.user = Some(&done);
-            early.in_variables = true;
-            let rendered = match references(&raw[name]).iter().find(|other| !raw.contains_key(*other)) {
-                Some(missing) => {
-                    let hint = did_you_mean(missing, raw.keys().map(String::as_str));
-                    Err(format!("it uses the variable {missing:?}, which is not declared; {}", hint.text)
-                        .trim_end_matches("; ")
-                        .to_owned())
+    while let Some(name) = ready.pop() {
+        let missing = named[name].iter().find(|other| !raw.contains_key(*other)).map(String::as_str);
+        let value = Rendering { source, raw, runtime, entry: entries.get(name).copied() }
+            .value(name, missing, &done, complaints);
+        done.insert(name.to_owned(), value);
+        for waiter in waiting.get(name).into_iter().flatten() {
+            if let Some(count) = open.get_mut(waiter) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.push(waiter);
                 }
-                None => early::render(&raw[name], &early, VARIABLE).map_err(|fault| fault.message),
-            };
-            let warnings = early.warnings.take();
-            let value = rendered.unwrap_or_else(|message| {
-                complain(template, name, message, complaints);
-                String::new()
-            });
-            let at = template.variables.iter().find(|entry| entry.key == *name).map(|entry| entry.node.at.clone());
-            complaints.extend(warnings.into_iter().map(|warning| Diagnostic::warning(warning).at(at.clone())));
-            done.insert(name.clone(), value);
+            }
         }
-        left = waiting;
-        if left.is_empty() {
-            return done;
+    }
+    for name in named.keys().copied().filter(|name| !done.contains_key(*name)).collect::<Vec<_>>() {
+        let message = "it refers to itself, directly or through other variables";
+        complaints.push(cannot(entries.get(name).copied(), name, message, chain(name, &named)));
+        done.insert(name.to_owned(), String::new());
+    }
+    done
+}
+
+/// What is needed to render one variable.
+struct Rendering<'a> {
+    source: &'a SourceFile,
+    raw: &'a IndexMap<String, String>,
+    runtime: &'a Runtime<'a>,
+    /// Where the template declares it.
+    entry: Option<&'a Entry>,
+}
+
+impl Rendering<'_> {
+    /// The value, which is empty when it can't be worked out. `missing` is a variable that it names and that there is not.
+    fn value(
+        &self,
+        name: &str,
+        missing: Option<&str>,
+        done: &IndexMap<String, String>,
+        complaints: &mut Vec<Diagnostic>,
+    ) -> String {
+        if let Some(missing) = missing {
+            let hint = did_you_mean(missing, self.raw.keys().map(String::as_str));
+            let message = format!("it uses the variable {missing:?}, which is not declared");
+            complaints.push(cannot(self.entry, name, &message, hint));
+            return String::new();
         }
+        let mut early = Early::new(self.runtime, "", "");
+        early.user = Some(done);
+        early.in_variables = true;
+        early.source = Some(self.source);
+        let rendered = early::render(&self.raw[name], &early, VARIABLE);
+        let at = self.entry.map(|entry| entry.node.at.clone());
+        let warnings = early.warnings.take().into_iter();
+        complaints.extend(warnings.map(|warning| Diagnostic::warning(warning).at(at.clone())));
+        rendered.unwrap_or_else(|fault| {
+            // A value from outside stands elsewhere.
+            let own = |entry: &&Entry| matches!(&entry.node.content, Content::String(text) if *text == self.raw[name]);
+            let place = self.entry.filter(own).map(|entry| early.place(&entry.node.at, &fault));
+            let mut diagnostic = cannot(self.entry, name, &fault.message, fault.hint);
+            if let Some((at, end)) = place {
+                diagnostic = diagnostic.at(Some(at)).until(end);
+            }
+            complaints.push(diagnostic);
+            String::new()
+        })
     }
 }
 
-fn complain(template: &JsonTemplate, name: &str, message: String, complaints: &mut Vec<Diagnostic>) {
-    let at = template.variables.iter().find(|entry| entry.key == name).map(|entry| entry.node.at.clone());
-    complaints.push(Diagnostic::error(format!("the variable {name:?} can't be evaluated")).with_detail(message).at(at));
+/// Names that a chain shows.
+const MAX_CHAIN: usize = 20;
+
+/// `a → b → a`, for a variable that waits for itself.
+fn chain(name: &str, named: &IndexMap<&str, Vec<String>>) -> String {
+    let mut chain = vec![name];
+    while let Some(next) = chain.last().and_then(|last| named.get(last)) {
+        let Some(next) = next.iter().find(|other| named.contains_key(other.as_str())) else { break };
+        let closed = chain.contains(&next.as_str()) || chain.len() >= MAX_CHAIN;
+        chain.push(next);
+        if closed {
+            break;
+        }
+    }
+    chain.join(" → ")
+}
+
+fn cannot(entry: Option<&Entry>, name: &str, message: &str, hint: impl Into<Hint>) -> Diagnostic {
+    let mut hint: Hint = hint.into();
+    hint.text = if hint.text.is_empty() { message.to_owned() } else { format!("{message}; {}", hint.text) };
+    let at = entry.map(|entry| entry.node.at.clone());
+    Diagnostic::error(format!("the variable {name:?} can't be evaluated")).with_detail(hint).at(at)
 }
 
 /// The variables that a text names with `{{ user }}`.
 fn references(text: &str) -> Vec<String> {
-    fn walk(pipeline: &Pipeline, into: &mut Vec<String>) {
-        for command in &pipeline.0 {
-            if let [Operand::Name(name), Operand::Text(variable)] = command.operands.as_slice()
-                && name == "user"
-            {
-                into.push(variable.clone());
-            }
-            for operand in &command.operands {
-                if let Operand::Group(inner) = operand {
-                    walk(inner, into);
-                }
-            }
-        }
-    }
-    let mut found = Vec::new();
-    for part in parse(text).unwrap_or_default() {
-        if let Part::Action { pipeline, .. } = part {
-            walk(&pipeline, &mut found);
-        }
-    }
-    found
+    parse(text).map(|nodes| ast::user_references(&nodes)).unwrap_or_default()
 }

@@ -1,14 +1,18 @@
-//! Rendering at the time a run is accepted: what is known is put in, what is not stays as it stands.
+//! Rendering at the time a run is accepted: what is known is put in, what is not stays for later.
 
 use std::cell::RefCell;
 
 use chrono::SecondsFormat;
 use indexmap::IndexMap;
 
-use super::parse::{Operand, Part, Pipeline};
-use super::{Names, Obstacle, evaluate, functions, layout, parse};
+use super::ast::{self, Node, Operand, Span};
+use super::execute::{self, Stop};
+use super::value::Value;
+use super::{Names, Obstacle, Trouble, builtins, fold, functions, layout, parse};
+use crate::domain::diagnostic::{Hint, Position, SourceLocation};
+use crate::template::json;
 use crate::template::runtime::{PACKER_VERSION, Runtime};
-use crate::template::source::did_you_mean;
+use crate::template::source::{SourceFile, did_you_mean};
 
 /// What an option may leave for later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +21,8 @@ pub struct Late {
     pub fields: &'static [&'static str],
     /// ``build `X` ``.
     pub build: bool,
-    /// The text is rendered again, so `{{` in a value must be kept from being taken for an action.
+    /// The text is rendered again. Then a `{{` that an action gives is kept from being taken for an action, unless it
+    /// comes from a user variable: those may hold late actions.
     pub again: bool,
 }
 
@@ -44,8 +49,11 @@ pub const MACHINE: Late = Late { fields: &[], build: true, again: true };
 /// The shell provisioner's `execute_command`.
 pub const COMMAND: Late = Late { fields: &["Vars", "Path", "EnvVarFile"], build: true, again: true };
 
-/// A fault in a text, with its offset in bytes.
-pub type Fault = super::parse::ParseError;
+/// How often the value of a user variable may hold actions that name another one.
+const MAX_PASSES: u32 = 8;
+
+/// A fault in a text, with its range in bytes.
+pub type Fault = parse::Fault;
 
 /// The names known early.
 #[derive(Debug)]
@@ -57,6 +65,8 @@ pub struct Early<'a> {
     pub build_type: &'a str,
     /// In the `variables` of a JSON template a missing variable means "not yet", elsewhere it is empty.
     pub in_variables: bool,
+    /// The JSON template that texts come from: then a fault inside a string can be placed exactly.
+    pub source: Option<&'a SourceFile>,
     /// What was noticed on the way.
     pub warnings: RefCell<Vec<String>>,
 }
@@ -64,12 +74,27 @@ pub struct Early<'a> {
 impl<'a> Early<'a> {
     #[must_use]
     pub fn new(runtime: &'a Runtime<'a>, build_name: &'a str, build_type: &'a str) -> Self {
-        Self { runtime, user: None, build_name, build_type, in_variables: false, warnings: RefCell::default() }
+        Self {
+            runtime,
+            user: None,
+            build_name,
+            build_type,
+            in_variables: false,
+            source: None,
+            warnings: RefCell::default(),
+        }
+    }
+
+    /// Where a fault in the text that begins at `at` stands, and where it ends: exact in JSON, the text's beginning
+    /// in HCL2.
+    #[must_use]
+    pub fn place(&self, at: &SourceLocation, fault: &Fault) -> (SourceLocation, Option<Position>) {
+        let exact = self.source.and_then(|source| json::ranges::inside(source, at, fault.offset, fault.end));
+        exact.map_or_else(|| (at.clone(), None), |(at, end)| (at, Some(end)))
     }
 }
 
-/// Renders a text. Actions that `late` allows stay verbatim; anything else that can't be rendered is a fault. Where late
-/// actions are allowed, `{{` in a rendered value is written so that the later rendering does not take it for an action.
+/// Renders a text. Actions that `late` allows stay; anything else that can't be rendered is a fault.
 ///
 /// # Errors
 /// With the first fault.
@@ -77,52 +102,151 @@ pub fn render(text: &str, early: &Early<'_>, late: Late) -> Result<String, Fault
     if !text.contains("{{") {
         return Ok(text.to_owned());
     }
+    render_pass(text, early, late, 0)
+}
+
+fn render_pass(text: &str, early: &Early<'_>, late: Late, pass: u32) -> Result<String, Fault> {
+    let whole = Span { start: 0, end: text.len() };
+    let work = 1 + u64::try_from(text.len() / 64).unwrap_or(u64::MAX);
+    early.runtime.spend(work).map_err(|message| Fault::new(whole, message))?;
+    let nodes = parse::parse(text)?;
+    // A variable of the text ties its actions together: then all of it is rendered now, or all of it later.
+    let declares = |node: &Node| matches!(node, Node::Action { pipeline, .. } if !pipeline.variables.is_empty());
+    let groups: Vec<&[Node]> = if nodes.iter().any(declares) { vec![&nodes] } else { nodes.chunks(1).collect() };
     let mut result = String::new();
-    for part in parse::parse(text)? {
-        let (raw, offset, pipeline) = match part {
-            Part::Text(text) => {
-                result.push_str(&text);
-                continue;
-            }
-            Part::Action { raw, offset, pipeline } => (raw, offset, pipeline),
+    for (at, group) in groups.iter().enumerate() {
+        let (rendered, steps) = execute::render_counted(group, &Scope { early, late });
+        early.runtime.spend(u64::from(steps / 4)).map_err(|message| Fault::new(whole, message))?;
+        let piece = match rendered {
+            Ok(value) if matches!(group, [Node::Text(_)]) => Piece::Known(value),
+            Ok(value) => known(value, group, early, late, pass)?,
+            Err(Stop::Fault(fault)) => return Err(fault),
+            Err(Stop::Late) => Piece::Open(remaining(text, group, early, late)?),
         };
-        match evaluate(&pipeline, early) {
-            Ok(value) if late.again => result.push_str(&value.replace("{{", "{{`{{`}}")),
-            Ok(value) => result.push_str(&value),
-            Err(Obstacle::Fault(message)) => return Err(Fault { offset, message }),
-            Err(Obstacle::Late) => {
-                allowed_late(&pipeline, late).map_err(|message| Fault { offset, message })?;
-                result.push_str(&raw);
+        match piece {
+            Piece::Open(text) => result.push_str(&text),
+            Piece::Known(value) if late.again => {
+                result.push_str(&fold::literal_text(&value, at + 1 < groups.len()));
             }
+            Piece::Known(value) => result.push_str(&value),
         }
+    }
+    if result.len() > execute::MAX_OUTPUT {
+        return Err(Fault::new(whole, "the text becomes too long: more than 4 MiB"));
     }
     Ok(result)
 }
 
-/// Checks that an action that stays can be rendered later.
-fn allowed_late(pipeline: &Pipeline, late: Late) -> Result<(), String> {
-    for operand in pipeline.0.iter().flat_map(|command| &command.operands) {
-        match operand {
-            Operand::Text(_) => {}
-            Operand::Group(inner) => allowed_late(inner, late)?,
-            Operand::Field(path) if late.fields == ["*"] || late.fields.contains(&path[0].as_str()) => {}
-            Operand::Field(path) => {
-                let hint = did_you_mean(&path[0], late.fields.iter().copied());
-                let hint = if hint.text.is_empty() { String::new() } else { format!("; {}", hint.text) };
-                return Err(format!("{{{{ .{} }}}} has no value in this option{hint}", path.join(".")));
+enum Piece {
+    /// Final text.
+    Known(String),
+    /// Text with actions for later.
+    Open(String),
+}
+
+/// A rendered value. One of a user variable that holds actions itself is rendered too, where Packer does that: in texts
+/// that it renders again while the build runs.
+fn known(value: String, group: &[Node], early: &Early<'_>, late: Late, pass: u32) -> Result<Piece, Fault> {
+    if !late.again || !value.contains("{{") || ast::user_references(group).is_empty() {
+        return Ok(Piece::Known(value));
+    }
+    let span = match group {
+        [Node::Action { span, .. }] => *span,
+        [Node::Block(block)] => block.span,
+        _ => Span::default(),
+    };
+    if pass >= MAX_PASSES {
+        return Err(Fault::new(span, "the value of the variable names variables without end"));
+    }
+    match render_pass(&value, early, late, pass + 1) {
+        Ok(text) => Ok(Piece::Open(text)),
+        Err(fault) => {
+            let message = format!("in the variable's value: {}", fault.message);
+            Err(Fault::new(span, message).with_hint(fault.hint))
+        }
+    }
+}
+
+/// The text of nodes that can't be rendered yet.
+fn remaining(text: &str, nodes: &[Node], early: &Early<'_>, late: Late) -> Result<String, Fault> {
+    let folded = fold::nodes(nodes, &Scope { early, late })?;
+    allowed(&folded, true, late)?;
+    let raw = match nodes {
+        [Node::Action { span, .. }] => &text[span.start..span.end],
+        [Node::Block(block)] => &text[block.span.start..block.span.end],
+        _ => "",
+    };
+    // As it stands, where that is the same: the texts beside it are trimmed already, and must not be once more.
+    if folded.as_slice() == nodes && !raw.is_empty() && !raw.contains("{{-") && !raw.contains("-}}") {
+        return Ok(raw.to_owned());
+    }
+    Ok(fold::write(&folded))
+}
+
+/// Checks that what stays can be rendered later. `root` says whether `.` is all data.
+fn allowed(nodes: &[Node], root: bool, late: Late) -> Result<(), Fault> {
+    for node in nodes {
+        match node {
+            Node::Action { pipeline, .. } => allowed_pipeline(pipeline, root, late)?,
+            Node::Block(block) => {
+                allowed_pipeline(&block.pipeline, root, late)?;
+                allowed(&block.body, root && block.kind == ast::BlockKind::If, late)?;
+                allowed(&block.otherwise, root, late)?;
             }
-            Operand::Name(name) if name == "build" => {
-                if !late.build {
-                    return Err("{{ build … }} has no value in this option".to_owned());
+            Node::Text(_) | Node::Break(_) | Node::Continue(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn allowed_pipeline(pipeline: &ast::Pipeline, root: bool, late: Late) -> Result<(), Fault> {
+    for command in &pipeline.commands {
+        for operand in &command.operands {
+            let fault = |message: String| Fault::new(command.span, message);
+            match operand {
+                Operand::Constant(_) => {}
+                Operand::Group(inner, _) => allowed_pipeline(inner, root, late)?,
+                Operand::Field(_) | Operand::Variable(..) | Operand::Dot => {
+                    let path = data_path(operand, root);
+                    path.map_or(Ok(()), |path| field(path, late)).map_err(|t| fault(t.message).with_hint(t.hint))?;
                 }
-            }
-            Operand::Name(name) if functions::PURE.contains(&name.as_str()) => {}
-            Operand::Name(name) => {
-                return Err(format!("{name} can't be combined with a value that is only known while the build runs"));
+                Operand::Function(name) if name == "build" => {
+                    if !late.build {
+                        return Err(fault("{{ build … }} has no value in this option".to_owned()));
+                    }
+                }
+                Operand::Function(name) if fold::runs_late(name) || late == VARIABLE => {}
+                Operand::Function(name) => {
+                    let message =
+                        format!("{name} can't be combined with a value that is only known while the build runs");
+                    return Err(fault(message));
+                }
             }
         }
     }
     Ok(())
+}
+
+/// The path of an operand that looks at the data; `root` says whether `.` is all of it.
+fn data_path(operand: &Operand, root: bool) -> Option<&[String]> {
+    match operand {
+        Operand::Field(path) if root => Some(path),
+        Operand::Variable(name, path) if name.is_empty() && !path.is_empty() => Some(path),
+        _ => None,
+    }
+}
+
+fn field(path: &[String], late: Late) -> Result<(), Trouble> {
+    let name = path[0].as_str();
+    if late.fields == ["*"] || late.fields.contains(&name) {
+        return Ok(());
+    }
+    let hint = match name {
+        // What Packer's `fix` made of the field that there was before.
+        "CreateTime" => Hint { text: "write {{ timestamp }}".to_owned(), suggestion: Some("timestamp".to_owned()) },
+        _ => did_you_mean(name, late.fields.iter().copied()),
+    };
+    Err(Trouble::new(format!("{{{{ .{} }}}} has no value in this option", path.join("."))).with_hint(hint))
 }
 
 const IMPURE: &[&str] = &[
@@ -140,68 +264,131 @@ const IMPURE: &[&str] = &[
     "build",
 ];
 
-impl Names for Early<'_> {
-    fn field(&self, _: &[String]) -> Result<String, Obstacle> {
+/// Functions that reach out of the template, or are gone; with what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("sed", "Packer dropped it; use replace or replace_all"),
+    ("consul_key", "the server reads no Consul; give the value as a variable of the run"),
+    ("vault", "the server reads no Vault; give the value as a sensitive variable of the run"),
+    ("aws_secretsmanager", SECRET),
+    ("aws_secretsmanager_raw", SECRET),
+];
+const SECRET: &str = "use the data source amazon-secretsmanager of HCL2, or give the value as a sensitive variable";
+
+/// What a text of an option may name.
+struct Scope<'e> {
+    early: &'e Early<'e>,
+    late: Late,
+}
+
+impl Names for Scope<'_> {
+    fn root(&self) -> Result<Value, Obstacle> {
         Err(Obstacle::Late)
     }
 
-    fn call(&self, name: &str, args: &[String]) -> Result<String, Obstacle> {
-        if let Some(result) = functions::pure(name, args) {
-            return result;
+    fn field(&self, _: &[String]) -> Result<Value, Obstacle> {
+        Err(Obstacle::Late)
+    }
+
+    fn call(&self, name: &str, arguments: &[Value]) -> Result<Value, Obstacle> {
+        if let Some(result) = functions::pure(name, arguments) {
+            return result.map_err(Obstacle::Fault);
         }
-        let now = self.runtime.now;
-        match (name, args) {
-            ("timestamp", []) => Ok(now.timestamp().to_string()),
-            ("isotime", []) => Ok(now.to_rfc3339_opts(SecondsFormat::Secs, true)),
-            ("isotime", [layout]) => Ok(layout::format(now, layout)),
-            ("strftime", [pattern]) => layout::strftime(now, pattern).map_err(Obstacle::Fault),
-            ("uuid", []) => Ok(self.runtime.next_uuid().to_string()),
-            ("build_name", []) => Ok(self.build_name.to_owned()),
-            ("build_type", []) => Ok(self.build_type.to_owned()),
-            ("template_dir" | "pwd", []) => Ok(".".to_owned()),
-            ("packer_version", []) => Ok(PACKER_VERSION.to_owned()),
-            ("build", [_]) => Err(Obstacle::Late),
-            ("env", [name]) => Ok(self.environment(name)),
-            ("user", [name]) => self.user_variable(name),
-            ("sed" | "consul_key" | "vault" | "aws_secretsmanager" | "aws_secretsmanager_raw", _) => {
-                Err(Obstacle::Fault(format!("{{{{ {name} … }}}} is not supported yet; give the value as a variable")))
-            }
-            _ if IMPURE.contains(&name) => {
-                Err(Obstacle::Fault(format!("{name} does not take {} arguments", args.len())))
-            }
-            _ => {
-                let hint = did_you_mean(name, functions::PURE.iter().chain(IMPURE).copied());
-                let hint = if hint.text.is_empty() { String::new() } else { format!("; {}", hint.text) };
-                Err(Obstacle::Fault(format!("there is no function {name:?} for {{{{ }}}}{hint}")))
-            }
+        if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+            let trouble = Trouble::new(format!("{{{{ {name} … }}}} can't be used here"));
+            return Err(Obstacle::Fault(trouble.with_hint(*instead)));
         }
+        let early = self.early;
+        let now = early.runtime.now;
+        match name {
+            "isotime" if !arguments.is_empty() => {
+                let layout = one_text(name, arguments)?;
+                return Ok(Value::Text(layout::format(now, layout)));
+            }
+            "strftime" => {
+                let pattern = one_text(name, arguments)?;
+                return layout::strftime(now, pattern).map(Value::Text).map_err(Obstacle::fault);
+            }
+            "env" => return self.environment(one_text(name, arguments)?),
+            "user" => return early.user_variable(one_text(name, arguments)?),
+            "build" => {
+                one_text(name, arguments)?;
+                return Err(Obstacle::Late);
+            }
+            _ => {}
+        }
+        let value = match name {
+            "timestamp" => now.timestamp().to_string(),
+            "isotime" => now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            "uuid" => early.runtime.next_uuid().to_string(),
+            "build_name" => early.build_name.to_owned(),
+            "build_type" => early.build_type.to_owned(),
+            "template_dir" | "pwd" => ".".to_owned(),
+            "packer_version" => PACKER_VERSION.to_owned(),
+            _ => return Err(Obstacle::Fault(unknown(name))),
+        };
+        if arguments.is_empty() {
+            return Ok(Value::Text(value));
+        }
+        Err(Obstacle::fault(format!("{name} takes no arguments, not {}", arguments.len())))
+    }
+}
+
+/// The only argument, a string.
+fn one_text<'a>(name: &str, arguments: &'a [Value]) -> Result<&'a str, Obstacle> {
+    functions::texts::<1>(name, arguments).map(|[text]| text).map_err(Obstacle::Fault)
+}
+
+fn unknown(name: &str) -> Trouble {
+    let hint = match name {
+        // What Packer's `fix` calls them now.
+        "clean_ami_name" | "clean_image_name" => Hint {
+            text: "it is clean_resource_name now".to_owned(),
+            suggestion: Some("clean_resource_name".to_owned()),
+        },
+        _ => did_you_mean(name, functions::PURE.iter().chain(IMPURE).chain(builtins::NAMES).copied()),
+    };
+    Trouble::new(format!("there is no function {name:?} for {{{{ }}}}")).with_hint(hint)
+}
+
+impl Scope<'_> {
+    /// The run's own environment. Packer has it in a JSON template's variables only, and complains about it elsewhere,
+    /// save in the options that it looks at only once the build runs: there it can as well be given.
+    fn environment(&self, name: &str) -> Result<Value, Obstacle> {
+        let early = self.early;
+        let looked_at_late = self.late.again && !self.late.fields.is_empty();
+        if !early.in_variables && !looked_at_late {
+            let instead = if early.user.is_some() {
+                format!("declare a variable with the default \"{{{{ env `{name}` }}}}\", and use {{{{ user }}}} here")
+            } else {
+                format!("declare a variable with default = env({name:?}), and use it here")
+            };
+            let trouble = Trouble::new(format!("{{{{ env `{name}` }}}} has no value in this option"));
+            return Err(Obstacle::Fault(trouble.with_hint(instead)));
+        }
+        let value = early.runtime.env(name);
+        if value.is_none() {
+            let message = format!("{{{{ env `{name}` }}}} is empty: the run's env has no {name}");
+            early.warnings.borrow_mut().push(message);
+        }
+        Ok(Value::text(value.unwrap_or_default()))
     }
 }
 
 impl Early<'_> {
-    fn environment(&self, name: &str) -> String {
-        let value = self.runtime.env(name);
-        if value.is_none() {
-            let message = format!("{{{{ env `{name}` }}}} is empty: the run's env has no {name}");
-            self.warnings.borrow_mut().push(message);
-        }
-        value.unwrap_or_default().to_owned()
-    }
-
-    fn user_variable(&self, name: &str) -> Result<String, Obstacle> {
+    fn user_variable(&self, name: &str) -> Result<Value, Obstacle> {
         let Some(user) = self.user else {
-            let message = format!("{{{{ user `{name}` }}}} is for JSON templates; in HCL2 write ${{var.{name}}}");
-            return Err(Obstacle::Fault(message));
+            let message = format!("{{{{ user `{name}` }}}} is for JSON templates");
+            return Err(Obstacle::Fault(Trouble::new(message).with_hint(format!("in HCL2 write ${{var.{name}}}"))));
         };
         match user.get(name) {
-            Some(value) => Ok(value.clone()),
+            Some(value) => Ok(Value::text(value.as_str())),
             None if self.in_variables => Err(Obstacle::Late),
             None => {
                 let hint = did_you_mean(name, user.keys().map(String::as_str));
                 let hint = if hint.text.is_empty() { String::new() } else { format!("; {}", hint.text) };
                 let message = format!("{{{{ user `{name}` }}}} is empty: the template declares no such variable{hint}");
                 self.warnings.borrow_mut().push(message);
-                Ok(String::new())
+                Ok(Value::text(""))
             }
         }
     }

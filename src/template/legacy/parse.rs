@@ -1,272 +1,303 @@
-//! Reads text with `{{ … }}` actions.
+//! Reads text with `{{ … }}` actions into its tree.
 
-/// A piece of a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    Text(String),
-    /// `raw` is the action as it stands, delimiters included; `offset` is where it begins, in bytes.
-    Action {
-        raw: String,
-        offset: usize,
-        pipeline: Pipeline,
-    },
-}
+use super::ast::{Block, BlockKind, Node, Pipeline, Span};
+use super::operands::Reader;
+use crate::domain::diagnostic::Hint;
+use crate::template::source::did_you_mean;
 
-/// `command | command | …`.
+/// A fault in an action; the range counts bytes from the start of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pipeline(pub Vec<Command>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    pub operands: Vec<Operand>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operand {
-    /// A string, or a number's or bool's text.
-    Text(String),
-    /// `.A.B`.
-    Field(Vec<String>),
-    /// A function.
-    Name(String),
-    Group(Pipeline),
-}
-
-/// A fault in an action; the offset counts bytes from the start of the text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseError {
+pub struct Fault {
     pub offset: usize,
+    /// Exclusive.
+    pub end: usize,
     pub message: String,
+    /// What to do about it.
+    pub hint: Hint,
 }
 
-const MAX_NESTING: usize = 32;
+impl Fault {
+    /// A fault of a range.
+    pub fn new(span: Span, message: impl Into<String>) -> Self {
+        Self { offset: span.start, end: span.end, message: message.into(), hint: Hint::default() }
+    }
 
-/// Splits a text into what is literal and its parsed actions. Comments vanish, and `{{-` and `-}}` take the white space
-/// beside them away.
+    /// Says what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<Hint>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// The message and the hint as one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        if self.hint.text.is_empty() { self.message.clone() } else { format!("{}: {}", self.message, self.hint.text) }
+    }
+}
+
+/// How deep parentheses and blocks may nest.
+pub const MAX_NESTING: usize = 32;
+
+/// Words with a meaning of their own.
+pub const KEYWORDS: &[&str] = &["if", "else", "end", "range", "with", "break", "continue"];
+const REFUSED: &[&str] = &["define", "template", "block"];
+
+/// Reads a text. Comments vanish, and `{{-` and `-}}` take the white space beside them away.
 ///
 /// # Errors
 /// With the first fault.
-pub fn parse(text: &str) -> Result<Vec<Part>, ParseError> {
-    let mut parts = Vec::new();
-    let mut rest = 0;
-    let mut trim_next = false;
-    while let Some(found) = text[rest..].find("{{") {
-        let start = rest + found;
-        let mut literal = &text[rest..start];
-        if trim_next {
-            literal = literal.trim_start();
-        }
-        let body_start = start + 2;
-        let trims_before = text[body_start..].starts_with("- ") || text[body_start..].starts_with("-\n");
-        if trims_before {
-            literal = literal.trim_end();
-        }
-        if !literal.is_empty() {
-            parts.push(Part::Text(literal.to_owned()));
-        }
-        let inner_start = if trims_before { body_start + 1 } else { body_start };
-        let (pipeline, end, trims_after) = action(text, inner_start, start)?;
-        if let Some(pipeline) = pipeline {
-            parts.push(Part::Action { raw: text[start..end].to_owned(), offset: start, pipeline });
-        }
-        trim_next = trims_after;
-        rest = end;
+pub fn parse(text: &str) -> Result<Vec<Node>, Fault> {
+    let mut parser = Parser { text, at: 0, trims: false, variables: Vec::new(), ranges: 0 };
+    let (nodes, end) = parser.list(0)?;
+    match end {
+        End::Text => Ok(nodes),
+        End::Close(span) => Err(Fault::new(span, "{{ end }} closes nothing").with_hint("take it out")),
+        End::Else(span, _) => Err(Fault::new(span, "{{ else }} belongs to no {{ if }}, {{ with }} or {{ range }}")),
     }
-    let literal = if trim_next { text[rest..].trim_start() } else { &text[rest..] };
-    if !literal.is_empty() {
-        parts.push(Part::Text(literal.to_owned()));
-    }
-    Ok(parts)
 }
 
-/// Reads an action from after `{{` to after `}}`.
-fn action(text: &str, from: usize, start: usize) -> Result<(Option<Pipeline>, usize, bool), ParseError> {
-    let comment = text[from..].trim_start();
-    if comment.starts_with("/*") {
-        let comment_start = text.len() - comment.len();
-        let close = text[comment_start..].find("*/").map(|at| comment_start + at + 2);
-        let end = close.and_then(|close| {
-            let after = text[close..].trim_start();
-            let trims = after.starts_with('-');
-            let after = after.strip_prefix('-').unwrap_or(after);
-            after.starts_with("}}").then(|| (text.len() - after.len() + 2, trims))
-        });
-        return match end {
-            Some((end, trims)) => Ok((None, end, trims)),
-            None => Err(ParseError { offset: start, message: "the comment in {{ }} does not end".to_owned() }),
-        };
-    }
-    let mut reader = Reader { text, at: from, start };
-    let pipeline = reader.pipeline(0)?;
-    reader.space();
-    let trims = reader.rest().starts_with("-}}");
-    if trims {
-        reader.at += 1;
-    }
-    if !reader.rest().starts_with("}}") {
-        let found = reader.rest().chars().next();
-        return Err(reader.error(match found {
-            None => "{{ is not closed by }}".to_owned(),
-            Some(other) => format!("{other:?} can't stand here in {{{{ }}}}"),
-        }));
-    }
-    Ok((Some(pipeline), reader.at + 2, trims))
+/// What ended a list of nodes.
+enum End {
+    Text,
+    Close(Span),
+    /// With the block that `{{else if}}` opens, up to its own end.
+    Else(Span, Option<(BlockKind, Pipeline)>),
 }
 
-struct Reader<'t> {
+/// What one action is.
+enum Action {
+    Nothing,
+    Pipeline(Pipeline),
+    Open(BlockKind, Pipeline),
+    Break,
+    Continue,
+    End,
+    Else(Option<(BlockKind, Pipeline)>),
+}
+
+struct Parser<'t> {
     text: &'t str,
     at: usize,
-    start: usize,
+    /// The last action ended with `-}}`.
+    trims: bool,
+    /// Variables that can be named here.
+    variables: Vec<String>,
+    /// How many `{{range}}` are open.
+    ranges: usize,
 }
 
-impl<'t> Reader<'t> {
-    fn rest(&self) -> &'t str {
-        &self.text[self.at..]
-    }
-
-    fn error(&self, message: String) -> ParseError {
-        ParseError { offset: self.start, message }
-    }
-
-    fn space(&mut self) {
-        self.at = self.text.len() - self.rest().trim_start().len();
-    }
-
-    fn pipeline(&mut self, depth: usize) -> Result<Pipeline, ParseError> {
-        if depth > MAX_NESTING {
-            return Err(self.error("the action nests too deep".to_owned()));
-        }
-        let mut commands = vec![self.command(depth)?];
+impl Parser<'_> {
+    fn list(&mut self, depth: usize) -> Result<(Vec<Node>, End), Fault> {
+        let mut nodes = Vec::new();
         loop {
-            self.space();
-            if !self.rest().starts_with('|') {
-                return Ok(Pipeline(commands));
-            }
-            self.at += 1;
-            commands.push(self.command(depth)?);
-        }
-    }
-
-    fn command(&mut self, depth: usize) -> Result<Command, ParseError> {
-        let mut operands = Vec::new();
-        loop {
-            self.space();
-            let rest = self.rest();
-            let Some(first) = rest.chars().next() else {
-                return Err(self.error("{{ is not closed by }}".to_owned()));
+            let start = match self.text[self.at..].find("{{") {
+                Some(found) => self.at + found,
+                None => self.text.len(),
             };
-            if first == '|' || first == ')' || first == '}' || rest.starts_with("-}}") {
-                if operands.is_empty() {
-                    return Err(self.error("a value is missing in {{ }}".to_owned()));
-                }
-                return Ok(Command { operands });
+            let mut literal = &self.text[self.at..start];
+            if self.trims {
+                literal = literal.trim_start();
             }
-            operands.push(self.operand(first, depth)?);
+            let body = &self.text[start..];
+            let trims_before = body.starts_with("{{-") && body[3..].starts_with(is_space);
+            if trims_before {
+                literal = literal.trim_end();
+            }
+            if !literal.is_empty() {
+                nodes.push(Node::Text(literal.to_owned()));
+            }
+            self.trims = false;
+            if start == self.text.len() {
+                self.at = start;
+                return Ok((nodes, End::Text));
+            }
+            self.at = start + if trims_before { 3 } else { 2 };
+            let action = self.action(start)?;
+            let span = Span { start, end: self.at };
+            match action {
+                Action::Nothing => {}
+                Action::Pipeline(pipeline) => nodes.push(Node::Action { span, pipeline }),
+                Action::Open(kind, pipeline) => nodes.push(self.block(kind, pipeline, start, depth)?),
+                Action::Break | Action::Continue if self.ranges == 0 => {
+                    return Err(Fault::new(span, "there is no {{ range }} around this"));
+                }
+                Action::Break => nodes.push(Node::Break(span)),
+                Action::Continue => nodes.push(Node::Continue(span)),
+                Action::End => return Ok((nodes, End::Close(span))),
+                Action::Else(block) => return Ok((nodes, End::Else(span, block))),
+            }
         }
     }
 
-    fn operand(&mut self, first: char, depth: usize) -> Result<Operand, ParseError> {
-        match first {
-            '(' => {
-                self.at += 1;
-                let inner = self.pipeline(depth + 1)?;
-                self.space();
-                if !self.rest().starts_with(')') {
-                    return Err(self.error("a ) is missing in {{ }}".to_owned()));
-                }
-                self.at += 1;
-                Ok(Operand::Group(inner))
+    /// Reads a block from after its opening action to after its `{{end}}`.
+    fn block(&mut self, kind: BlockKind, pipeline: Pipeline, start: usize, depth: usize) -> Result<Node, Fault> {
+        let opening = Span { start, end: self.at };
+        if depth >= MAX_NESTING {
+            return Err(Fault::new(opening, "the blocks nest too deep: more than 32 levels"));
+        }
+        let missing = || {
+            let message = format!("{{{{ {} }}}} is not closed", kind.word());
+            Err(Fault::new(opening, message).with_hint("write {{ end }} where it ends"))
+        };
+        // The pipeline's own variables live as long as the block.
+        let outer = self.variables.len() - if pipeline.assigns { 0 } else { pipeline.variables.len() };
+        let inner = self.variables.len();
+        self.ranges += usize::from(kind == BlockKind::Range);
+        let (body, end) = self.list(depth + 1)?;
+        self.ranges -= usize::from(kind == BlockKind::Range);
+        self.variables.truncate(inner);
+        let mut otherwise = Vec::new();
+        match end {
+            End::Text => return missing(),
+            End::Close(_) => {}
+            // `{{else if}}` shares its `{{end}}` with what it belongs to.
+            End::Else(span, Some((kind, pipeline))) => {
+                otherwise.push(self.block(kind, pipeline, span.start, depth + 1)?);
             }
-            '"' => self.quoted(),
-            '`' => {
-                let body = &self.rest()[1..];
-                let Some(end) = body.find('`') else {
-                    return Err(self.error("a ` is missing in {{ }}".to_owned()));
+            End::Else(_, None) => {
+                let (nodes, end) = self.list(depth + 1)?;
+                otherwise = nodes;
+                match end {
+                    End::Text => return missing(),
+                    End::Close(_) => {}
+                    End::Else(span, _) => return Err(Fault::new(span, "there is an {{ else }} already")),
+                }
+            }
+        }
+        self.variables.truncate(outer);
+        let span = Span { start, end: self.at };
+        Ok(Node::Block(Box::new(Block { kind, span, pipeline, body, otherwise })))
+    }
+
+    /// Reads an action from after `{{` to after `}}`.
+    fn action(&mut self, start: usize) -> Result<Action, Fault> {
+        let inner = self.text[self.at..].trim_start();
+        if inner.starts_with("/*") {
+            self.at = self.text.len() - inner.len();
+            return self.comment(start);
+        }
+        let mut reader = Reader::new(self.text, self.at, start, &mut self.variables);
+        reader.space();
+        let word = reader.peek_word();
+        let known = KEYWORDS.contains(&word) || REFUSED.contains(&word) || word == "call";
+        if known {
+            reader.at += word.len();
+        }
+        let action = match word {
+            "if" => Action::Open(BlockKind::If, reader.pipeline(false)?),
+            "with" => Action::Open(BlockKind::With, reader.pipeline(false)?),
+            "range" => Action::Open(BlockKind::Range, reader.pipeline(true)?),
+            "break" => Action::Break,
+            "continue" => Action::Continue,
+            "end" => Action::End,
+            "else" => {
+                reader.space();
+                let kind = match reader.peek_word() {
+                    "if" => Some(BlockKind::If),
+                    "with" => Some(BlockKind::With),
+                    _ => None,
                 };
-                self.at += end + 2;
-                Ok(Operand::Text(body[..end].to_owned()))
+                Action::Else(match kind {
+                    Some(kind) => {
+                        reader.at += kind.word().len();
+                        Some((kind, reader.pipeline(false)?))
+                    }
+                    None => None,
+                })
             }
-            '.' => {
-                let word = self.word();
-                let path: Vec<String> = word[1..].split('.').map(str::to_owned).collect();
-                if path.iter().any(String::is_empty) {
-                    return Err(self.error(format!("{word:?} is no field; a field is .Name")));
-                }
-                Ok(Operand::Field(path))
+            word if REFUSED.contains(&word) || word == "call" => {
+                return Err(reader.fault(format!("{{{{ {word} }}}} is not supported")).with_hint(
+                    "write the text where it is needed; an HCL2 template can use locals and templatefile()",
+                ));
             }
-            '$' => Err(self.error("variables ($x) in {{ }} are not supported yet".to_owned())),
-            '0'..='9' | '-' | '+' => Ok(Operand::Text(self.word().to_owned())),
-            c if c.is_alphabetic() || c == '_' => {
-                let word = self.word();
-                match word {
-                    "if" | "else" | "end" | "range" | "with" | "define" | "template" | "block" | "break"
-                    | "continue" => Err(self.error(format!("{{{{ {word} }}}} is not supported yet"))),
-                    "true" | "false" => Ok(Operand::Text(word.to_owned())),
-                    _ => Ok(Operand::Name(word.to_owned())),
-                }
-            }
-            other => Err(self.error(format!("{other:?} can't stand here in {{{{ }}}}"))),
-        }
+            _ => Action::Pipeline(reader.pipeline(false)?),
+        };
+        let closed = reader.close();
+        let (at, trims) = match closed {
+            Ok(closed) => closed,
+            Err(fault) => return Err(misspelled(fault, word, &action)),
+        };
+        self.at = at;
+        self.trims = trims;
+        Ok(action)
     }
 
-    /// Reads on to the next white space or delimiter.
-    fn word(&mut self) -> &'t str {
-        let rest = self.rest();
-        let end = rest
-            .char_indices()
-            .skip(1)
-            .find(|(_, c)| !(c.is_alphanumeric() || matches!(c, '_' | '.')))
-            .map_or(rest.len(), |(at, _)| at);
-        self.at += end;
-        &rest[..end]
+    fn comment(&mut self, start: usize) -> Result<Action, Fault> {
+        let end = self.text[self.at..].find("*/").map(|found| self.at + found + 2).and_then(|close| {
+            let after = self.text[close..].trim_start();
+            let trims = after.starts_with('-');
+            let after = after.strip_prefix('-').unwrap_or(after);
+            after.starts_with("}}").then(|| (self.text.len() - after.len() + 2, trims))
+        });
+        let span = Span { start, end: self.text.len().min(start + 2) };
+        let (at, trims) = end.ok_or_else(|| Fault::new(span, "the comment in {{ }} does not end"))?;
+        self.at = at;
+        self.trims = trims;
+        Ok(Action::Nothing)
     }
+}
 
-    fn quoted(&mut self) -> Result<Operand, ParseError> {
-        let body = &self.rest()[1..];
-        let mut value = String::new();
-        let mut characters = body.char_indices();
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '"' => {
-                    self.at += at + 2;
-                    return Ok(Operand::Text(value));
-                }
-                '\\' => match characters.next().map(|(_, escaped)| escaped) {
-                    Some('n') => value.push('\n'),
-                    Some('t') => value.push('\t'),
-                    Some(escaped @ ('"' | '\\')) => value.push(escaped),
-                    _ => return Err(self.error("an escape in {{ }} is not known".to_owned())),
-                },
-                other => value.push(other),
-            }
-        }
-        Err(self.error("a \" is missing in {{ }}".to_owned()))
+/// A fault after a word that is nearly a keyword says so.
+fn misspelled(fault: Fault, word: &str, action: &Action) -> Fault {
+    if matches!(action, Action::Pipeline(_)) && fault.hint.text.is_empty() && word.len() > 2 {
+        let hint = did_you_mean(word, KEYWORDS.iter().copied());
+        return if hint.suggestion.is_some() { fault.with_hint(hint) } else { fault };
     }
+    fault
+}
+
+fn is_space(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r' | '\n')
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ast::{Node, user_references};
     use super::*;
 
     #[test]
     fn faults_are_explained() {
-        let fault = |text: &str| parse(text).unwrap_err().message;
+        let fault = |text: &str| parse(text).unwrap_err().line();
         insta::assert_snapshot!(fault("a {{ timestamp"), @"{{ is not closed by }}");
-        insta::assert_snapshot!(fault("{{ if .X }}{{ end }}"), @"{{ if }} is not supported yet");
+        insta::assert_snapshot!(fault("{{ if .X }}"), @"{{ if }} is not closed: write {{ end }} where it ends");
+        insta::assert_snapshot!(fault("{{ if .X }}{{ else }}{{ else }}{{ end }}"), @"there is an {{ else }} already");
+        insta::assert_snapshot!(fault("{{ end }}"), @"{{ end }} closes nothing: take it out");
+        insta::assert_snapshot!(fault("{{ break }}"), @"there is no {{ range }} around this");
         insta::assert_snapshot!(fault("{{ }}"), @"a value is missing in {{ }}");
         insta::assert_snapshot!(fault("{{ env `X }}"), @"a ` is missing in {{ }}");
-        insta::assert_snapshot!(fault("{{ $x }}"), @"variables ($x) in {{ }} are not supported yet");
+        insta::assert_snapshot!(fault("{{ $x }}"), @"there is no variable $x: declare it with {{ $x := … }}");
+        insta::assert_snapshot!(fault("{{ if .X }}{{ $x := 1 }}{{ end }}{{ $x }}"), @"there is no variable $x: declare it with {{ $x := … }}");
+        insta::assert_snapshot!(fault("{{ template `x` }}"), @"{{ template }} is not supported: write the text where it is needed; an HCL2 template can use locals and templatefile()");
+        insta::assert_snapshot!(fault("{{ user \\\"x\\\" }}"), @r#"'\\' can't stand here in {{ }}: write the name in backquotes: `name`"#);
         assert_eq!(parse("${{ secrets }").unwrap_err().offset, 1);
+        let span = parse("ab{{ user (.X }}").unwrap_err();
+        assert_eq!((span.offset, span.message.as_str()), (2, "a ) is missing in {{ }}"));
     }
 
     #[test]
     fn comments_vanish() {
-        assert_eq!(parse("a{{/* x */}}b").unwrap(), [Part::Text("a".to_owned()), Part::Text("b".to_owned())]);
+        assert_eq!(parse("a{{/* x */}}b").unwrap(), [Node::Text("a".to_owned()), Node::Text("b".to_owned())]);
+        assert_eq!(parse("a {{- /* x */ -}} b").unwrap(), [Node::Text("a".to_owned()), Node::Text("b".to_owned())]);
+    }
+
+    #[test]
+    fn user_variables_are_found_wherever_they_stand() {
+        let text =
+            "{{ user `a` }}{{ if eq (user `b`) `x` }}{{ `c` | user | upper }}{{ else }}{{ user \"d\" }}{{ end }}";
+        assert_eq!(user_references(&parse(text).unwrap()), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert!(parse(&"{{if 1}}".repeat(100_000)).is_err());
+        assert!(parse(&format!("{{{{ {} }}}}", "(".repeat(100_000))).is_err());
+        assert!(parse(&format!("{{{{if 1}}}}{}{{{{end}}}}", "{{else if 1}}".repeat(100_000))).is_err());
     }
 
     proptest::proptest! {
         #[test]
-        fn parsing_never_panics(text in "(\\{\\{|\\}\\}|[-a. `\"|()$ä\\\\/*]){0,30}") {
+        fn parsing_never_panics(text in "(\\{\\{|\\}\\}|if |else |end|range |\\$x|:=|[-a. `'\"|()$ä\\\\/*0-9]){0,30}") {
             let _ = parse(&text);
         }
     }

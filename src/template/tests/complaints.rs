@@ -20,7 +20,7 @@ fn options() {
     t.pkr.hcl:7:34: the tag "aws:x" can't be set: keys that begin with aws: are reserved
     "#);
     insta::assert_snapshot!(with_options("  tags = { a = \"{{ .SourceAMIx }}\" }\n  vpc_id = \"{{ .SourceAMI }}\"").bad(), @r#"
-    t.pkr.hcl:7:16: {{ .SourceAMIx }} has no value in this option; did you mean "SourceAMI"?
+    t.pkr.hcl:7:16: {{ .SourceAMIx }} has no value in this option: did you mean "SourceAMI"?
     t.pkr.hcl:8:12: {{ .SourceAMI }} has no value in this option
     "#);
     insta::assert_snapshot!(with_options("  tags {\n    a = 1\n  }\n  metadata_options = { http_tokens = \"required\" }").bad(), @"
@@ -116,14 +116,13 @@ build {
     t.pkr.hcl:3:13: "strin" is no type; there are string, number, bool, any, list(…), set(…), map(…), object({…}) and tuple([…])
     t.pkr.hcl:6:1: the value of variable "n" does not fit its type number: a number is needed, "five" is none
     t.pkr.hcl:11:3: the value of variable "checked" is not valid: It must be longer.
-    t.pkr.hcl:17:3: the local "a" depends on itself: local.a → local.b → local.a
+    t.pkr.hcl:17:3: local.a depends on itself: local.a → local.b → local.a
     t.pkr.hcl:19:11: there is no variable "regoin": did you mean "region"?
     t.pkr.hcl:21:11: division by zero
     t.pkr.hcl:22:7: there is no function "tostring": that is Terraform's; in Packer write convert(x, string)
-    t.pkr.hcl:23:7: the function md5 is not supported yet: use sha256(…)
     t.pkr.hcl:24:7: there is no function "lenght": did you mean "length"?
     t.pkr.hcl:25:7: "ubuntu" is not defined: text goes in quotes; variables are var.NAME, locals are local.NAME
-    t.pkr.hcl:26:7: substr: it takes 3 arguments, 2 are given
+    t.pkr.hcl:26:7: substr: it takes 3 arguments, length is missing
     t.pkr.hcl:28:1: region is missing: name the region to build in, such as us-east-1
     t.pkr.hcl:28:1: source_ami or source_ami_filter is missing: name the image to start from
     t.pkr.hcl:28:1: instance_type is missing: name the machine to build on, such as t3.micro
@@ -155,7 +154,7 @@ fn provisioners() {
     t.pkr.hcl:12:14: source: "../x" leaves the template's folder: only files that are sent with the template can be used
     "#);
     insta::assert_snapshot!(text("  provisioner \"shell\" {\n    inline = [\"{{ if .X }}\"]\n    pause_before = \"soon\"\n  }\n").bad(), @r#"
-    t.pkr.hcl:12:15: {{ if }} is not supported yet
+    t.pkr.hcl:12:15: {{ if }} is not closed: write {{ end }} where it ends
     t.pkr.hcl:13:20: pause_before must be a duration, "soon" is none: write a number with its unit: 30s, 5m, 1h30m
     "#);
 }
@@ -219,8 +218,8 @@ fn secrets_stay_out_of_complaints() {
 fn which_file() {
     let json = "{\"builders\": []}";
     insta::assert_snapshot!(Given::default().file("a.json", json).file("b.json", json).bad(), @"the bundle has several templates: a.json, b.json: send one JSON template in a bundle");
-    insta::assert_snapshot!(Given::default().file("README.md", "x").file("x/t.pkr.hcl", "").file("y", "").bad(), @"no file of the bundle is a template: a template is *.pkr.hcl, or one JSON file with builders, at the root of the bundle; at the root there are README.md, y");
-    insta::assert_snapshot!(Given::default().file("t.pkr.json", "{}").bad(), @"t.pkr.json:1:1: HCL2 in JSON syntax (*.pkr.json) is not supported yet: write it as *.pkr.hcl; a legacy JSON template has a name that ends in .json only");
+    insta::assert_snapshot!(Given::default().file("README.md", "x").file("x/t.pkr.hcl", "").file("y", "").bad(), @"no file of the bundle is a template: a template is *.pkr.hcl, *.pkr.json, or one JSON file with builders, at the root of the bundle; at the root there are README.md, y");
+    insta::assert_snapshot!(Given::default().file("t.pkr.json", "{}").bad(), @"t.pkr.json:1:1: the template has no build block: add a source block and a build block that names it");
     insta::assert_snapshot!(Given::default().file("t.json", json).bad(), @r#"t.json:1:1: the template has no builders: add "builders": [{ "type": "amazon-ebs", … }]"#);
     insta::assert_snapshot!(Given::hcl("").bad(), @"t.pkr.hcl:1:1: the template has no build block: add a source block and a build block that names it");
 }
@@ -234,8 +233,8 @@ fn json() {
   "postprocessors": []
 }"#;
     insta::assert_snapshot!(Given::default().file("t.json", text).bad(), @r#"
-    t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables
-    t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables
+    t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables; a → b → a
+    t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables; b → a → b
     t.json:2:60: the variable "c" has no value: give it in the request's variables, or give it a default other than null
     t.json:3:16: region is missing: name the region to build in, such as us-east-1
     t.json:3:16: source_ami or source_ami_filter is missing: name the image to start from

@@ -163,7 +163,7 @@ build {
     };
     assert_eq!(ebs(&evaluated.builds[0]).ami_name, "web-small");
     assert_eq!(inline(0), "small");
-    assert_eq!(inline(1), "echo amazon-ebs a {{build `ID`}}");
+    assert_eq!(inline(1), "echo amazon-ebs web {{build `ID`}}");
     assert_eq!(evaluated.builds[1].post_processors[0].len(), 1);
 }
 

@@ -2,17 +2,24 @@
 
 mod amazon_ebs;
 mod amazon_ebs_rules;
+mod blocks;
 mod complaints;
 mod corpus;
 mod functions;
+mod inspect;
+mod json;
 mod language;
+mod limits;
+mod packer;
 mod templates;
+mod upgrade;
 
 use indexmap::IndexMap;
 use uuid::Uuid;
 
-use super::{Evaluated, Request, evaluate};
+use super::{DataMode, Evaluated, Request, evaluate};
 use crate::domain::bundle::Bundle;
+use crate::domain::config::data_source::DataResults;
 use crate::domain::config::{AmazonEbs, BuildConfig};
 use crate::domain::diagnostic::Diagnostic;
 
@@ -26,6 +33,7 @@ struct Given {
     only: Vec<String>,
     except: Vec<String>,
     git_sha: Option<String>,
+    data: Option<DataResults>,
 }
 
 impl Given {
@@ -67,7 +75,12 @@ impl Given {
     }
 
     fn run(&self) -> Result<Evaluated, Vec<Diagnostic>> {
-        evaluate(&Request {
+        self.with(evaluate)
+    }
+
+    /// Does something with the request.
+    fn with<T>(&self, work: impl FnOnce(&Request<'_>) -> T) -> T {
+        work(&Request {
             bundle: &self.bundle(),
             variables: &self.variables,
             var_files: &self.var_files,
@@ -78,6 +91,7 @@ impl Given {
             now: "2024-03-05T14:07:09Z".parse().expect("a time"),
             run_id: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
             clean_image: true,
+            data: self.data.as_ref().map_or(DataMode::Unknown, DataMode::Given),
         })
     }
 

@@ -67,6 +67,7 @@ fn what_is_selected_and_missing_is_named() {
     golden.pkr.hcl:45:19: source: the bundle has no file or folder "files/cloud-init-defaults.yaml": send the file with the template; paths count from the template's folder
     golden.pkr.hcl:49:3: provisioner "ansible" is not supported yet: shell, file and breakpoint are
     golden.pkr.hcl:61:3: post-processor "docker-tag" is not supported yet: manifest is
+    golden.pkr.hcl:63:33: there is no variable "build_tag": declare it: variable "build_tag" { … }
     "#);
 }
 

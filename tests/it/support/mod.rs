@@ -1,5 +1,6 @@
 //! What the tests of the whole program share.
 
+pub mod command;
 pub mod ec2;
 pub mod promise;
 pub mod proxy;

@@ -8,14 +8,21 @@ async fn what_does_not_hold_can_not_be_answered() {
     let api = TestApi::new().await;
     let token = api.token(Role::Builder, None).await;
     let viewer = api.token(Role::Viewer, None).await;
-    let run =
-        api.post(&token, "/v1/runs?name=web&var.base=one&on_error=ask&priority=7", "application/hcl", TEMPLATE).await;
+    let run = api
+        .post(
+            &token,
+            "/v1/runs?name=web&var.base=one&on_error=ask&priority=7&parallel_builds=1&force=true",
+            "application/hcl",
+            TEMPLATE,
+        )
+        .await;
     assert_eq!(run.status, 201, "{}", run.text());
     let run = run.json();
     assert_eq!(
         (&run["on_error"], &run["priority"], &run["hold_limit_seconds"]),
         (&json!("ask"), &json!(7), &json!(3600))
     );
+    assert_eq!(run["parallel_builds"], 1);
     let build = run["builds"][0]["id"].as_str().unwrap().to_owned();
     assert!(run["builds"][0]["hold"].is_null());
     let path = format!("/v1/builds/{build}/resume");

@@ -60,12 +60,17 @@ pub struct RunRequest {
     pub hold_limit: Option<String>,
     /// Time limit of each step, such as `30m`.
     pub step_timeout: Option<String>,
+    /// How many of the run's builds are at work at once; 0, or left out: as many as the servers take.
+    pub parallel_builds: Option<u32>,
     /// -100 to 100, 0 when left out; higher is built first.
     pub priority: Option<i32>,
     #[schema(value_type = Object)]
     pub labels: IndexMap<String, String>,
     /// Take keys, history and machine identity out of the image; true when left out.
     pub clean_image: Option<bool>,
+    /// Packer's `-force`: images of the account that have a new image's name, and that no stage points to, go before it is
+    /// made, as with `force_deregister = true`.
+    pub force: Option<bool>,
     /// Whether a run that makes the same will do: `never` (when left out), `join` (one in progress) or `reuse` (that, or one
     /// that has succeeded not long ago).
     pub dedupe: Option<String>,
@@ -110,9 +115,11 @@ impl RunRequest {
             debug: query.parsed("debug")?,
             hold_limit: query.one("hold_limit")?,
             step_timeout: query.one("step_timeout")?,
+            parallel_builds: query.parsed("parallel_builds")?,
             priority: query.parsed("priority")?,
             var_files: query.list("var_file"),
             clean_image: query.parsed("clean_image")?,
+            force: query.parsed("force")?,
             dedupe: query.one("dedupe")?,
             max_age: query.one("max_age")?,
             variables: query.prefixed("var.").into_iter().map(|(name, value)| (name, Value::String(value))).collect(),
@@ -155,12 +162,13 @@ impl RunRequest {
     }
 
     fn build(self, template: TemplateSource) -> Result<AcceptRequest> {
-        let options = read_options(
+        let mut options = read_options(
             self.on_error.as_deref(),
             self.debug,
             self.hold_limit.as_deref(),
             self.step_timeout.as_deref(),
         )?;
+        options.parallel_builds = self.parallel_builds.filter(|builds| *builds > 0);
         let dedupe = dedupe::read(self.dedupe.as_deref(), self.max_age.as_deref())?;
         if dedupe.is_some() && (options.debug || options.on_error == OnError::Ask) {
             return Err(Error::unprocessable(
@@ -183,6 +191,7 @@ impl RunRequest {
             priority: read_priority(self.priority)?,
             labels: self.labels,
             clean_image: self.clean_image.unwrap_or(true),
+            force: self.force.unwrap_or(false),
             dedupe,
         })
     }

@@ -290,16 +290,6 @@ async fn values_of_the_environment_are_kept_out_of_sight() {
 }
 
 #[tokio::test]
-async fn validating_writes_nothing() {
-    let (api, token) = builder().await;
-    let answer = api.post(&token, "/v1/templates/validate?var.base=x", HCL, TEMPLATE).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!((&answer.json()["valid"], &answer.json()["builds"][0]["steps"][0][0]), (&json!(true), &json!("check")));
-    assert_eq!(api.post(&token, "/v1/templates/validate", HCL, TEMPLATE).await.problem(422), "template-invalid");
-    assert_eq!(api.get(&token, "/v1/templates").await.json()["items"], json!([]));
-}
-
-#[tokio::test]
 async fn a_log_is_read_whole_and_resumed_where_a_listener_stopped() {
     let (api, token) = builder().await;
     let run = api.run(&token).await;

@@ -47,6 +47,9 @@ pub struct Run {
     /// Time limit of each step.
     #[schema(required)]
     pub step_timeout_seconds: Option<u64>,
+    /// How many of its builds are at work at once; null: as many as the servers take.
+    #[schema(required)]
+    pub parallel_builds: Option<u32>,
     /// `cleanup`, `abort`, `ask` or `run-cleanup-provisioner`.
     pub on_error: &'static str,
     /// The builds hold before each wave of steps.
@@ -240,6 +243,7 @@ impl Run {
             except: run.except,
             timeout_seconds: run.timeout_seconds,
             step_timeout_seconds: run.options.step_timeout_seconds,
+            parallel_builds: run.options.parallel_builds,
             on_error: run.options.on_error.as_str(),
             debug: run.options.debug,
             hold_limit_seconds: run.options.hold_limit_seconds,

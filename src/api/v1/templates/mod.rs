@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod create;
+mod diagnostic;
 pub mod get;
 pub mod list;
 pub mod validate;

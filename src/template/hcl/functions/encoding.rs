@@ -1,51 +1,49 @@
-//! Encodings, hashes and ids.
+//! Encodings of text.
+
+use std::io::Write;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use indexmap::IndexMap;
-use sha2::{Digest, Sha256, Sha512};
-use uuid::Uuid;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use encoding_rs::{Encoding, UTF_8};
+use flate2::{Compression, GzBuilder};
 
-use super::{Call, Function, FunctionError, FunctionResult, function};
+use super::{Call, Function, FunctionError, FunctionResult, any, csv, function, json, text, yaml_decode, yaml_encode};
 use crate::template::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    function("base64decode", 1, 1, |call| {
-        let Ok(bytes) = STANDARD.decode(call.text(0)?.trim()) else { return Call::fail(0, "this is no base64") };
-        match String::from_utf8(bytes) {
-            Ok(text) => Ok(Value::string(text)),
-            Err(_) => Call::fail(0, "the decoded bytes are no UTF-8 text"),
-        }
+    function("base64decode", &[text("str")], |call| match String::from_utf8(base64(call, 0)?) {
+        Ok(text) => Ok(Value::string(text)),
+        Err(_) => Call::fail(0, "the decoded bytes are no UTF-8 text; textdecodebase64(…) knows other encodings"),
     }),
-    function("base64encode", 1, 1, |call| Ok(Value::string(STANDARD.encode(call.text(0)?.as_bytes())))),
-    function("csvdecode", 1, 1, csv_decode),
-    function("jsondecode", 1, 1, |call| match serde_json::from_str(&call.text(0)?) {
-        Ok(json) => Value::from_json(&json).ok_or_else(|| "a number has too many digits".into()),
-        Err(error) => Call::fail(0, format!("this is no JSON: line {}, column {}", error.line(), error.column())),
+    function("base64encode", &[text("str")], |call| Ok(Value::string(STANDARD.encode(call.text(0)?.as_bytes())))),
+    function("base64gzip", &[text("str")], |call| {
+        let text = call.text(0)?;
+        call.runtime.spend(text.len() as u64)?;
+        // The same header as Go's: no name, no time, an unknown system.
+        let mut writer = GzBuilder::new().operating_system(255).write(Vec::new(), Compression::default());
+        let written = writer.write_all(text.as_bytes()).and_then(|()| writer.finish());
+        written.map(|bytes| Value::string(STANDARD.encode(bytes))).map_err(|error| error.to_string().into())
     }),
-    function("jsonencode", 1, 1, |call| Ok(Value::string(go_json(&call.args[0].to_json())))),
-    function("sha256", 1, 1, |call| Ok(Value::string(hex::encode(Sha256::digest(call.text(0)?.as_bytes()))))),
-    function("sha512", 1, 1, |call| Ok(Value::string(hex::encode(Sha512::digest(call.text(0)?.as_bytes()))))),
-    function("urlencode", 1, 1, |call| Ok(Value::string(url_encode(&call.text(0)?)))),
-    function("uuidv4", 0, 0, |call| Ok(Value::string(call.runtime.next_uuid().to_string()))),
-    function("uuidv5", 2, 2, uuid_v5),
+    function("csvdecode", &[text("str")], csv::decode),
+    function("jsondecode", &[text("str")], json::decode),
+    function("jsonencode", &[any("val")], json::encode),
+    function("textdecodebase64", &[text("source"), text("encoding")], text_decode),
+    function("textencodebase64", &[text("string"), text("encoding")], text_encode),
+    function("urlencode", &[text("str")], |call| Ok(Value::string(url_encode(&call.text(0)?)))),
+    function("yamldecode", &[text("src")], yaml_decode::decode),
+    function("yamlencode", &[super::any_or_null("value")], yaml_encode::encode),
 ];
 
-/// JSON as Go writes it: `<`, `>`, `&` and the two line separators are escaped.
-fn go_json(json: &serde_json::Value) -> String {
-    let mut text = String::new();
-    for character in json.to_string().chars() {
-        match character {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                text.extend(['\\', 'u']);
-                text.push_str(&hex::encode(u16::try_from(u32::from(character)).unwrap_or(0).to_be_bytes()));
-            }
-            _ => text.push(character),
-        }
-    }
-    text
+/// Base64 as Go's standard decoder takes it: with padding, line breaks anywhere, and spare bits of the last letter free.
+pub(super) fn base64(call: &Call<'_>, at: usize) -> Result<Vec<u8>, FunctionError> {
+    let decoder =
+        GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+    let text: String = call.text(at)?.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+    decoder.decode(text).map_err(|_| FunctionError::at(at, "this is no base64"))
 }
 
+/// Go's `url.QueryEscape`.
 fn url_encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
@@ -61,69 +59,78 @@ fn url_encode(text: &str) -> String {
     encoded
 }
 
-fn uuid_v5(call: &Call<'_>) -> FunctionResult {
-    let namespace = match &*call.text(0)? {
-        "dns" => Uuid::NAMESPACE_DNS,
-        "url" => Uuid::NAMESPACE_URL,
-        "oid" => Uuid::NAMESPACE_OID,
-        "x500" => Uuid::NAMESPACE_X500,
-        other => match Uuid::parse_str(other) {
-            Ok(namespace) => namespace,
-            Err(_) => return Call::fail(0, "this is neither dns, url, oid, x500 nor a UUID"),
-        },
+/// Encodings by their IANA names. Three of them are not what the web takes these names for.
+enum Charset {
+    Web(&'static Encoding),
+    Utf16 { big_endian: bool, mark: bool },
+    Latin1,
+}
+
+fn charset(call: &Call<'_>, at: usize) -> Result<Charset, FunctionError> {
+    let name = call.text(at)?;
+    match name.to_ascii_lowercase().as_str() {
+        "utf-16" => return Ok(Charset::Utf16 { big_endian: true, mark: true }),
+        "utf-16be" => return Ok(Charset::Utf16 { big_endian: true, mark: false }),
+        "utf-16le" => return Ok(Charset::Utf16 { big_endian: false, mark: false }),
+        "iso-8859-1" | "iso_8859-1" | "latin1" | "l1" | "ibm819" | "cp819" => return Ok(Charset::Latin1),
+        _ => {}
+    }
+    let ascii = ["us-ascii", "ascii", "us", "ansi_x3.4-1968"].contains(&name.to_ascii_lowercase().as_str());
+    match Encoding::for_label(name.as_bytes()).filter(|_| !ascii) {
+        Some(encoding) => Ok(Charset::Web(encoding)),
+        None => Call::fail(at, format!("there is no encoding {name:?}; use a name of IANA's list such as UTF-16LE")),
+    }
+}
+
+fn text_encode(call: &Call<'_>) -> FunctionResult {
+    let text = call.text(0)?;
+    let unmappable =
+        |name: &str| FunctionError::at(0, format!("the text holds characters that {name} can't represent"));
+    let bytes: Vec<u8> = match charset(call, 1)? {
+        Charset::Utf16 { big_endian, mark } => {
+            let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+            units.flat_map(|unit: u16| if big_endian { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+        }
+        Charset::Latin1 => {
+            let bytes: Result<_, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
+            bytes.map_err(|_| unmappable("ISO-8859-1"))?
+        }
+        Charset::Web(encoding) if encoding == UTF_8 => text.as_bytes().to_vec(),
+        Charset::Web(encoding) => {
+            let (bytes, _, lossy) = encoding.encode(&text);
+            if lossy {
+                return Err(unmappable(encoding.name()));
+            }
+            bytes.into_owned()
+        }
     };
-    Ok(Value::string(Uuid::new_v5(&namespace, call.text(1)?.as_bytes()).to_string()))
+    Call::reserve(bytes.len().saturating_mul(2))?;
+    Ok(Value::string(STANDARD.encode(bytes)))
 }
 
-fn csv_decode(call: &Call<'_>) -> FunctionResult {
-    let mut rows = csv_rows(&call.text(0)?)?.into_iter();
-    let header = rows.next().unwrap_or_default();
-    let mut result = Vec::new();
-    for row in rows {
-        if row.len() != header.len() {
-            return Err(
-                format!("row {} has {} fields, the header has {}", result.len() + 2, row.len(), header.len()).into()
-            );
+fn text_decode(call: &Call<'_>) -> FunctionResult {
+    let bytes = base64(call, 0)?;
+    let decoded = match charset(call, 1)? {
+        Charset::Utf16 { big_endian, mark } => match bytes.as_slice() {
+            [0xff, 0xfe, rest @ ..] if mark => utf16(rest, false),
+            [0xfe, 0xff, rest @ ..] if mark => utf16(rest, true),
+            bytes => utf16(bytes, big_endian),
+        },
+        Charset::Latin1 => Some(bytes.iter().map(|byte| char::from(*byte)).collect()),
+        Charset::Web(encoding) => {
+            encoding.decode_without_bom_handling_and_without_replacement(&bytes).map(std::borrow::Cow::into_owned)
         }
-        let entries: IndexMap<String, Value> = header.iter().cloned().zip(row.into_iter().map(Value::string)).collect();
-        result.push(Value::object(entries));
+    };
+    match decoded {
+        Some(text) => Ok(Value::string(text)),
+        None => Call::fail(0, "the decoded bytes are no text in this encoding"),
     }
-    Ok(Value::list(result))
 }
 
-/// Rows of RFC 4180 CSV; empty lines are skipped.
-fn csv_rows(text: &str) -> Result<Vec<Vec<String>>, FunctionError> {
-    let mut rows = Vec::new();
-    let mut row = Vec::new();
-    let mut field = String::new();
-    let mut quoted = false;
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                field.push('"');
-            }
-            '"' if quoted => quoted = false,
-            '"' if field.is_empty() => quoted = true,
-            _ if quoted => field.push(character),
-            ',' => row.push(std::mem::take(&mut field)),
-            '\r' if characters.peek() == Some(&'\n') => {}
-            '\n' => {
-                if !(row.is_empty() && field.is_empty()) {
-                    row.push(std::mem::take(&mut field));
-                    rows.push(std::mem::take(&mut row));
-                }
-            }
-            _ => field.push(character),
-        }
-    }
-    if quoted {
-        return Err("a quoted field does not end".into());
-    }
-    if !(row.is_empty() && field.is_empty()) {
-        row.push(field);
-        rows.push(row);
-    }
-    Ok(rows)
+fn utf16(bytes: &[u8], big_endian: bool) -> Option<String> {
+    let units = bytes.chunks_exact(2).map(|pair| {
+        let pair = [pair[0], pair[1]];
+        if big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+    });
+    bytes.len().is_multiple_of(2).then(|| String::from_utf16(&units.collect::<Vec<u16>>()).ok()).flatten()
 }

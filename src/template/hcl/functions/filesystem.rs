@@ -6,30 +6,43 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use globset::GlobBuilder;
 
-use super::{Call, Function, FunctionError, FunctionResult, function};
-use crate::domain::bundle::{BundleFile, normalise};
+use super::{Call, Function, FunctionError, FunctionResult, function, text};
+use crate::domain::bundle::{BundleFile, BundlePathError, normalise};
+use crate::template::runtime::Runtime;
 use crate::template::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    function("abspath", 1, 1, |call| Ok(Value::string(clean(&call.text(0)?)))),
-    function("basename", 1, 1, |call| {
+    // The template's folder is the only one there is: a path in it stays relative to it, and no path of the server shows.
+    function("abspath", &[text("path")], |call| Ok(Value::string(clean(&call.text(0)?)))),
+    function("basename", &[text("path")], |call| {
         let path = call.text(0)?;
         let trimmed = path.trim_end_matches('/');
-        Ok(Value::string(trimmed.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(".")))
+        Ok(Value::string(match trimmed.rsplit('/').next() {
+            Some(name) if !name.is_empty() => name,
+            _ if path.is_empty() => ".",
+            _ => "/",
+        }))
     }),
-    function("dirname", 1, 1, |call| {
+    function("dirname", &[text("path")], |call| {
         let path = call.text(0)?;
         Ok(Value::string(match path.rsplit_once('/') {
             Some(("", _)) => "/".to_owned(),
-            Some((folder, _)) => clean(folder),
+            Some((folder, _)) => lexical(folder),
             None => ".".to_owned(),
         }))
     }),
-    function("file", 1, 1, |call| Ok(Value::string(read_text(call, 0)?.1))),
-    function("filebase64", 1, 1, |call| Ok(Value::string(STANDARD.encode(&read(call, 0)?.1.bytes)))),
-    function("fileexists", 1, 1, |call| Ok(Value::bool(find(call, 0)?.is_some()))),
-    function("fileset", 2, 2, file_set),
-    function("pathexpand", 1, 1, |call| {
+    function("file", &[text("path")], |call| {
+        let path = call.text(0)?;
+        read_text(call.runtime, &path).map(|(_, text)| Value::string(text)).map_err(blame)
+    }),
+    function("filebase64", &[text("path")], |call| {
+        let file = read(call.runtime, &call.text(0)?).map_err(blame)?.1;
+        Call::reserve(file.bytes.len().saturating_mul(2))?;
+        Ok(Value::string(STANDARD.encode(&file.bytes)))
+    }),
+    function("fileexists", &[text("path")], exists),
+    function("fileset", &[text("path"), text("pattern")], file_set),
+    function("pathexpand", &[text("path")], |call| {
         let path = call.text(0)?;
         if path.starts_with('~') {
             return Call::fail(0, "there is no home folder here: paths stay inside the template's bundle");
@@ -38,49 +51,88 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
+fn blame(message: String) -> FunctionError {
+    FunctionError::at(0, message)
+}
+
+/// Go's `filepath.Clean`.
+fn lexical(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    let absolute = path.starts_with('/');
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if absolute => {}
+            other => parts.push(other),
+        }
+    }
+    match (absolute, parts.is_empty()) {
+        (true, _) => format!("/{}", parts.join("/")),
+        (false, true) => ".".to_owned(),
+        (false, false) => parts.join("/"),
+    }
+}
+
+fn exists(call: &Call<'_>) -> FunctionResult {
+    let path = call.text(0)?;
+    if find(call.runtime, &path).map_err(blame)?.is_some() {
+        return Ok(Value::bool(true));
+    }
+    let folder = normalise(&path).unwrap_or_default();
+    if call.runtime.bundle.under(&folder).next().is_some() {
+        return Call::fail(0, format!("{path:?} is a folder"));
+    }
+    Ok(Value::bool(false))
+}
+
 /// A path without `.`, `..` and doubled slashes, as far as it stays inside the bundle.
 fn clean(path: &str) -> String {
     normalise(path).unwrap_or_else(|_| if path.starts_with('/') { path.to_owned() } else { ".".to_owned() })
 }
 
-type Found<'c> = Option<(&'c str, &'c BundleFile)>;
+type Found<'b> = Option<(&'b str, &'b BundleFile)>;
 
-fn find<'c>(call: &'c Call<'_>, at: usize) -> Result<Found<'c>, FunctionError> {
-    let path = call.text(at)?;
-    call.runtime
-        .bundle
-        .resolve("", &path)
-        .map_err(|error| FunctionError { argument: Some(at), message: error.to_string() })
+fn find<'b>(runtime: &Runtime<'b>, path: &str) -> Result<Found<'b>, String> {
+    runtime.spend(10)?;
+    runtime.bundle.resolve("", path).map_err(|error| error.to_string())
 }
 
-fn read<'c>(call: &'c Call<'_>, at: usize) -> Result<(&'c str, &'c BundleFile), FunctionError> {
-    match find(call, at)? {
-        Some(found) => Ok(found),
-        None => Call::fail(at, format!("the bundle has no file {:?}", call.text(at)?)),
-    }
+fn read<'b>(runtime: &Runtime<'b>, path: &str) -> Result<(&'b str, &'b BundleFile), String> {
+    let found = find(runtime, path)?.ok_or_else(|| format!("the bundle has no file {path:?}"))?;
+    runtime.spend(found.1.bytes.len() as u64 / 256)?;
+    Ok(found)
 }
 
 /// A file's path in the bundle and its text.
-pub(super) fn read_text(call: &Call<'_>, at: usize) -> Result<(String, Arc<str>), FunctionError> {
-    let (path, file) = read(call, at)?;
-    Call::reserve(file.bytes.len())?;
+///
+/// # Errors
+/// When the path leaves the bundle, and when there is no such file, or one that is no text or too large.
+pub(crate) fn read_text(runtime: &Runtime<'_>, path: &str) -> Result<(String, Arc<str>), String> {
+    let (path, file) = read(runtime, path)?;
+    Call::reserve(file.bytes.len()).map_err(|error| error.message)?;
     match std::str::from_utf8(&file.bytes) {
         Ok(text) => Ok((path.to_owned(), text.into())),
-        Err(_) => Call::fail(at, format!("{path:?} is not UTF-8 text; filebase64(…) reads any file")),
+        Err(_) => Err(format!("{path:?} is not UTF-8 text; filebase64(…) reads any file")),
     }
 }
 
 fn file_set(call: &Call<'_>) -> FunctionResult {
     let folder = match normalise(&call.text(0)?) {
         Ok(folder) => folder,
-        Err(crate::domain::bundle::BundlePathError::Empty) => String::new(),
+        Err(BundlePathError::Empty) => String::new(),
         Err(error) => return Call::fail(0, error.to_string()),
     };
     let glob = GlobBuilder::new(&call.text(1)?).literal_separator(true).build();
-    let Ok(glob) = glob else { return Call::fail(1, "this is no valid file pattern") };
+    let Ok(glob) = glob else {
+        return Call::fail(1, "this is no valid file pattern");
+    };
     let matcher = glob.compile_matcher();
     let prefix = if folder.is_empty() { 0 } else { folder.len() + 1 };
     let bundle = call.runtime.bundle;
+    call.runtime.spend(bundle.len() as u64)?;
     let names = bundle.under(&folder).map(|(path, _)| &path[prefix..]).filter(|name| matcher.is_match(name));
     Ok(Value::set(names.map(Value::string).collect()))
 }

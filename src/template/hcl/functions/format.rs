@@ -1,30 +1,54 @@
-//! `format` and `formatlist`: the verbs of Go's fmt that HCL has.
+//! `format` and `formatlist`: the verbs of Go's fmt that zclconf/go-cty has.
 
-use super::{ANY, Call, Function, FunctionError, FunctionResult, function};
-use crate::template::decimal::Decimal;
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::{Call, Function, FunctionError, FunctionResult, any_or_null, json, text, variadic};
+use crate::template::number::Number;
+use crate::template::number_text::{self, Digits};
 use crate::template::types::{Type, convert};
 use crate::template::value::{Kind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    function("format", 1, ANY, |call| Ok(Value::string(format(&call.text(0)?, &call.args[1..])?))),
-    function("formatlist", 1, ANY, format_list),
+    variadic("format", &[text("format")], any_or_null("args"), |call| {
+        Ok(Value::string(format(&call.text(0)?, &call.args[1..])?))
+    }),
+    variadic("formatlist", &[text("format")], any_or_null("args"), format_list),
 ];
 
+/// Lists are gone through together; what is no list is the same each time.
 fn format_list(call: &Call<'_>) -> FunctionResult {
     let pattern = call.text(0)?;
-    let lists = || call.args[1..].iter().filter_map(Value::as_items);
-    let length = lists().map(<[Value]>::len).max().unwrap_or(1);
-    if lists().any(|list| list.len() != length) {
-        return Err("the lists have different lengths".into());
+    let args = &call.args[1..];
+    let list = |value: &'_ Value| match value.kind() {
+        Kind::Sequence(sequence) => Some(sequence.items.len()),
+        _ => None,
+    };
+    let mut length = None;
+    for (at, arg) in args.iter().enumerate() {
+        let Some(count) = list(arg) else { continue };
+        match length {
+            None => length = Some(count),
+            Some(length) if length != count => {
+                let message = format!("this list has {count} elements, the one before has {length}");
+                return Call::fail(at + 1, message);
+            }
+            Some(_) => {}
+        }
     }
+    let length = length.unwrap_or(1);
     call.runtime.spend((length as u64).saturating_mul(call.len() as u64))?;
     let mut result = Vec::new();
+    let mut bytes = 0;
     for index in 0..length {
-        let args: Vec<Value> = call.args[1..]
-            .iter()
-            .map(|arg| arg.as_items().map_or_else(|| arg.clone(), |items| items[index].clone()))
-            .collect();
-        result.push(Value::string(format(&pattern, &args)?));
+        let one = |arg: &Value| match (list(arg), arg.as_items()) {
+            (Some(_), Some(items)) => items[index].clone(),
+            _ => arg.clone(),
+        };
+        let args: Vec<Value> = args.iter().map(one).collect();
+        let text = format(&pattern, &args)?;
+        bytes += text.len();
+        Call::reserve(bytes)?;
+        result.push(Value::string(text));
     }
     Ok(Value::list(result))
 }
@@ -42,6 +66,61 @@ struct Spec {
     precision: Option<usize>,
 }
 
+type Characters<'p> = std::iter::Peekable<std::str::Chars<'p>>;
+
+fn digits(characters: &mut Characters<'_>) -> Result<Option<usize>, FunctionError> {
+    let mut number: Option<usize> = None;
+    while let Some(digit) = characters.peek().and_then(|c| c.to_digit(10)) {
+        characters.next();
+        let next = number.unwrap_or(0).saturating_mul(10).saturating_add(digit as usize);
+        if next > 1024 {
+            return Err(FunctionError::at(0, "a width, precision or number above 1024"));
+        }
+        number = Some(next);
+    }
+    Ok(number)
+}
+
+impl Spec {
+    /// Reads flags, width, precision and `[n]`, and gives the verb.
+    fn read(characters: &mut Characters<'_>, next: &mut usize) -> Result<(Self, char), FunctionError> {
+        let mut spec = Self::default();
+        loop {
+            match characters.peek() {
+                Some('-') => spec.minus = true,
+                Some('+') => spec.plus = true,
+                Some(' ') => spec.space = true,
+                Some('#') => spec.sharp = true,
+                Some('0') => spec.zero = true,
+                _ => break,
+            }
+            characters.next();
+        }
+        if characters.peek() != Some(&'[') {
+            spec.width = digits(characters)?.unwrap_or(0);
+        }
+        if characters.peek() == Some(&'.') {
+            characters.next();
+            spec.precision = Some(digits(characters)?.unwrap_or(0));
+        }
+        if characters.peek() == Some(&'[') {
+            characters.next();
+            let index = digits(characters)?.and_then(|index| index.checked_sub(1));
+            match (index, characters.next()) {
+                (Some(index), Some(']')) => *next = index,
+                _ => return Err(FunctionError::at(0, "%[n] counts from 1")),
+            }
+            if spec.width == 0 {
+                spec.width = digits(characters)?.unwrap_or(0);
+            }
+        }
+        match characters.next() {
+            Some(verb) => Ok((spec, verb)),
+            None => Err(FunctionError::at(0, "the text ends within a % verb")),
+        }
+    }
+}
+
 fn format(pattern: &str, args: &[Value]) -> Result<String, FunctionError> {
     let mut result = String::new();
     let mut characters = pattern.chars().peekable();
@@ -52,68 +131,39 @@ fn format(pattern: &str, args: &[Value]) -> Result<String, FunctionError> {
             result.push(character);
             continue;
         }
-        let mut spec = Spec::default();
-        let mut number: Option<usize> = None;
-        let mut in_precision = false;
-        let verb = loop {
-            let Some(c) = characters.next() else { return Err("the text ends within a % verb".into()) };
-            match c {
-                '-' => spec.minus = true,
-                '+' => spec.plus = true,
-                ' ' => spec.space = true,
-                '#' => spec.sharp = true,
-                '0' if number.is_none() && !in_precision => spec.zero = true,
-                '0'..='9' => {
-                    let digit = c.to_digit(10).unwrap_or(0) as usize;
-                    number = Some(number.unwrap_or(0).saturating_mul(10).saturating_add(digit));
-                    if number.is_some_and(|n| n > 1024) {
-                        return Err("a width or precision above 1024".into());
-                    }
-                }
-                '.' => {
-                    spec.width = number.take().unwrap_or(0);
-                    in_precision = true;
-                }
-                '[' => {
-                    let index: String = characters.by_ref().take_while(|c| *c != ']').collect();
-                    let index = index.parse::<usize>().ok().and_then(|index| index.checked_sub(1));
-                    next = index.ok_or_else(|| FunctionError::from("%[n] counts from 1"))?;
-                }
-                verb => break verb,
-            }
-        };
-        if in_precision {
-            spec.precision = Some(number.unwrap_or(0));
-        } else {
-            spec.width = number.unwrap_or(0);
-        }
-        if verb == '%' {
+        if characters.peek() == Some(&'%') {
+            characters.next();
             result.push('%');
             continue;
         }
-        let Some(arg) = args.get(next) else { return Err(format!("there is no argument for %{verb}").into()) };
+        let (spec, verb) = Spec::read(&mut characters, &mut next)?;
+        let Some(arg) = args.get(next) else {
+            let message = format!("there is no argument {} for %{verb}", next + 1);
+            return Err(FunctionError::at(0, message));
+        };
         next += 1;
         used = used.max(next);
-        let text = render(verb, &spec, arg).map_err(|message| FunctionError { argument: Some(next), message })?;
+        let text = render(verb, &spec, arg).map_err(|message| FunctionError::at(next, message))?;
         result.push_str(&pad(text, &spec, verb));
         Call::reserve(result.len())?;
     }
     if used < args.len() {
-        return Err(format!("{} arguments are given, the text uses {used}", args.len()).into());
+        return Err(FunctionError::at(used + 1, "the text has no % verb for this argument"));
     }
     Ok(result)
 }
 
 fn pad(text: String, spec: &Spec, verb: char) -> String {
-    let missing = spec.width.saturating_sub(text.chars().count());
-    if missing == 0 {
+    let missing = spec.width.saturating_sub(text.graphemes(true).count());
+    // A bool is never padded.
+    if missing == 0 || verb == 't' {
         return text;
     }
-    let numeric = matches!(verb, 'd' | 'f' | 'e' | 'g' | 'b' | 'o' | 'x' | 'X' | 'G' | 'E');
+    let sign = usize::from(text.starts_with(['-', '+', ' ']) && !matches!(verb, 's' | 'q' | 'v' | 't'));
     if spec.minus {
         text + &" ".repeat(missing)
-    } else if spec.zero && numeric {
-        let (sign, digits) = text.split_at(usize::from(text.starts_with(['-', '+'])));
+    } else if spec.zero {
+        let (sign, digits) = text.split_at(sign);
         format!("{sign}{}{digits}", "0".repeat(missing))
     } else {
         " ".repeat(missing) + &text
@@ -121,68 +171,78 @@ fn pad(text: String, spec: &Spec, verb: char) -> String {
 }
 
 fn render(verb: char, spec: &Spec, arg: &Value) -> Result<String, String> {
-    let number = || match convert(arg, &Type::Number).map(|value| value.kind().clone()) {
-        Ok(Kind::Number(number)) => Ok(number),
-        _ => Err(format!("%{verb} needs a number, this is {}", arg.type_name())),
-    };
-    let whole = || number()?.floor().to_i64().ok_or_else(|| format!("%{verb}: the number is out of range"));
-    let signed = |text: String| {
-        if spec.plus && !text.starts_with('-') {
-            format!("+{text}")
-        } else if spec.space && !text.starts_with('-') {
-            format!(" {text}")
-        } else {
-            text
+    if !"vtbdoxXeEfgGsq".contains(verb) {
+        return Err(format!("%{verb} is no verb; there are %s %q %d %f %g %e %t %v %x %X %o %b"));
+    }
+    if arg.is_null() && verb != 'v' {
+        return Err(format!("%{verb} can't write null"));
+    }
+    let needs = |what: &str| format!("%{verb} needs {what}, this is {}", arg.type_name());
+    match verb {
+        'v' => {
+            if let (Kind::String(text), false) = (arg.kind(), spec.sharp) {
+                return Ok(text.to_string());
+            }
+            let mut text = String::new();
+            json::write(arg, &mut text);
+            Ok(text)
         }
-    };
-    Ok(match verb {
-        'v' if spec.sharp => arg.to_json().to_string(),
-        'v' => match arg.kind() {
-            Kind::Null => "null".to_owned(),
-            _ => arg.to_text().map_or_else(|| arg.to_json().to_string(), |text| text.to_string()),
-        },
         's' | 'q' => {
-            let text = arg.to_text().ok_or_else(|| format!("%{verb} needs a string, this is {}", arg.type_name()))?;
-            let cut: String = text.chars().take(spec.precision.unwrap_or(usize::MAX)).collect();
-            if verb == 'q' { serde_json::Value::String(cut).to_string() } else { cut }
+            let text = arg.to_text().ok_or_else(|| needs("a string"))?;
+            let cut: String = text.graphemes(true).take(spec.precision.unwrap_or(usize::MAX)).collect();
+            if verb == 's' {
+                return Ok(cut);
+            }
+            let mut quoted = String::new();
+            json::write(&Value::string(cut), &mut quoted);
+            Ok(quoted)
         }
         't' => match convert(arg, &Type::Bool).map(|value| value.kind().clone()) {
-            Ok(Kind::Bool(flag)) => flag.to_string(),
-            _ => return Err(format!("%t needs a bool, this is {}", arg.type_name())),
+            Ok(Kind::Bool(flag)) => Ok(flag.to_string()),
+            _ => Err(needs("a bool")),
         },
-        'd' => signed(truncated(number()?).to_string()),
-        'b' => signed(sign_and(whole()?, |n| format!("{n:b}"))),
-        'o' => signed(sign_and(whole()?, |n| format!("{n:o}"))),
-        'x' => signed(sign_and(whole()?, |n| format!("{n:x}"))),
-        'X' => signed(sign_and(whole()?, |n| format!("{n:X}"))),
-        'f' => signed(format!("{:.*}", spec.precision.unwrap_or(6), number()?.to_f64())),
-        'g' | 'G' => signed(match spec.precision {
-            None => number()?.to_string(),
-            Some(digits) => significant(number()?.to_f64(), digits),
-        }),
-        'e' | 'E' => signed(exponent(number()?.to_f64(), spec.precision.unwrap_or(6), verb)),
-        other => return Err(format!("%{other} is no verb; there are %s %d %f %g %e %t %v %q %x %X %o %b")),
-    })
+        _ => match convert(arg, &Type::Number).map(|value| value.kind().clone()) {
+            Ok(Kind::Number(number)) => numeric(verb, spec, number),
+            _ => Err(needs("a number")),
+        },
+    }
 }
 
-fn truncated(number: Decimal) -> Decimal {
-    if number.is_negative() { number.ceil() } else { number.floor() }
-}
-
-fn sign_and(number: i64, digits: fn(u64) -> String) -> String {
-    format!("{}{}", if number < 0 { "-" } else { "" }, digits(number.unsigned_abs()))
-}
-
-fn significant(number: f64, digits: usize) -> String {
-    let text = format!("{number:.*e}", digits.saturating_sub(1));
-    text.parse::<f64>().map_or(text, |rounded| rounded.to_string())
-}
-
-/// Go writes at least two digits of exponent, with its sign.
-fn exponent(number: f64, precision: usize, verb: char) -> String {
-    let text = format!("{number:.precision$e}");
-    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}{verb}{sign}{:02}", exponent.unsigned_abs())
+fn numeric(verb: char, spec: &Spec, number: Number) -> Result<String, String> {
+    let sign = match (number.is_negative(), spec.plus, spec.space) {
+        (true, _, _) => "-",
+        (false, true, _) => "+",
+        (false, false, true) => " ",
+        _ => "",
+    };
+    let all = |number: &Number| -> Digits { number_text::exact(number) };
+    let text = match verb {
+        'f' => number_text::fixed(all(&number), spec.precision.unwrap_or(6)),
+        'e' | 'E' => number_text::scientific(all(&number), Some(spec.precision.unwrap_or(6)), verb),
+        'g' | 'G' => {
+            let letter = if verb == 'g' { 'e' } else { 'E' };
+            match spec.precision {
+                Some(digits) => number_text::general(all(&number), Some(digits), letter),
+                None => number_text::general(number_text::shortest(&number), None, letter),
+            }
+        }
+        _ => {
+            let whole = number.whole().ok_or_else(|| format!("%{verb} needs a whole number"))?;
+            let (radix, prefix) = match verb {
+                'b' => (2, "0b"),
+                'o' => (8, "0"),
+                'x' => (16, "0x"),
+                'X' => (16, "0X"),
+                _ => (10, ""),
+            };
+            let mut digits = whole.to_str_radix(radix);
+            if verb == 'X' {
+                digits.make_ascii_uppercase();
+            }
+            let least = spec.precision.unwrap_or(0);
+            let prefix = if spec.sharp { prefix } else { "" };
+            format!("{prefix}{}{digits}", "0".repeat(least.saturating_sub(digits.len())))
+        }
+    };
+    Ok(format!("{sign}{text}"))
 }

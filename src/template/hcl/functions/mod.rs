@@ -1,38 +1,52 @@
-//! Packer's functions. The table is the one place that knows which exist; [`Evaluator::call`] looks them up, evaluates
-//! arguments (lazily for `try` and `can`) and puts the place to complaints. Each file holds the functions of one kind.
+//! Packer's functions, with the results and the conditions of Packer 1.16. The tables are the one place that knows which
+//! exist and what they take; [`call`] looks a function up, checks and converts arguments as zclconf/go-cty does, and runs
+//! it. Each file holds the functions of one kind. Functions that see expressions and not only values (`try`, `can`,
+//! `convert`, `templatefile`, `env`) are the evaluator's.
 
+mod cidr;
 mod collection;
-mod collection_sets;
+mod crypto;
+mod csv;
 mod date;
 mod encoding;
-mod filesystem;
+pub(crate) mod filesystem;
 mod format;
-mod network;
+mod json;
+mod list;
 mod numeric;
+mod pattern;
+mod set;
 mod text;
+mod yaml_decode;
+mod yaml_encode;
+mod yaml_scalar;
 
 use std::sync::Arc;
 
-use hcl_edit::expr::{Expression, FuncCall};
-
-use super::eval::{EvalResult, Evaluator, Scope};
-use crate::domain::diagnostic::Diagnostic;
-use crate::template::decimal::Decimal;
+use crate::domain::diagnostic::Hint;
+use crate::template::number::Number;
 use crate::template::runtime::{MAX_VALUE_WEIGHT, Runtime};
 use crate::template::source::did_you_mean;
 use crate::template::types::{Type, convert};
-use crate::template::value::{Kind, Mapping, Value};
+use crate::template::value::{Kind, Mapping, Sequence, SequenceShape, Value};
 
 /// Why a call failed, and which argument is to blame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionError {
     pub argument: Option<usize>,
     pub message: String,
+    pub hint: Hint,
+}
+
+impl FunctionError {
+    fn at(argument: usize, message: impl Into<String>) -> Self {
+        Self { argument: Some(argument), message: message.into(), hint: Hint::default() }
+    }
 }
 
 impl From<String> for FunctionError {
     fn from(message: String) -> Self {
-        Self { argument: None, message }
+        Self { argument: None, message, hint: Hint::default() }
     }
 }
 
@@ -42,41 +56,150 @@ impl From<&str> for FunctionError {
     }
 }
 
-pub(super) type FunctionResult = Result<Value, FunctionError>;
+type FunctionResult = Result<Value, FunctionError>;
 
-/// A call's arguments, none of them unknown.
-pub(super) struct Call<'c> {
+/// A call's arguments, converted to what the function takes.
+pub(crate) struct Call<'c> {
     args: &'c [Value],
     runtime: &'c Runtime<'c>,
 }
 
+/// What a parameter takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Text,
+    Number,
+    Bool,
+    Texts,
+    Bools,
+    /// A list of anything, whose elements get one type.
+    List,
+    /// A set of anything, whose elements get one type.
+    Set,
+    Anything,
+    /// Anything, null too.
+    AnythingOrNull,
+}
+
+struct Parameter {
+    name: &'static str,
+    takes: Takes,
+}
+
+const fn text(name: &'static str) -> Parameter {
+    Parameter { name, takes: Takes::Text }
+}
+
+const fn number(name: &'static str) -> Parameter {
+    Parameter { name, takes: Takes::Number }
+}
+
+const fn any(name: &'static str) -> Parameter {
+    Parameter { name, takes: Takes::Anything }
+}
+
+const fn any_or_null(name: &'static str) -> Parameter {
+    Parameter { name, takes: Takes::AnythingOrNull }
+}
+
+const fn takes(name: &'static str, takes: Takes) -> Parameter {
+    Parameter { name, takes }
+}
+
+/// One function: its name, its parameters, the one that the arguments after these are for, and what it does.
+struct Function {
+    name: &'static str,
+    parameters: &'static [Parameter],
+    rest: Option<Parameter>,
+    /// Whether it looks at the outside of collections only, so that unknown elements don't stop it.
+    shallow: bool,
+    run: fn(&Call<'_>) -> FunctionResult,
+}
+
+type Run = fn(&Call<'_>) -> FunctionResult;
+
+const fn function(name: &'static str, parameters: &'static [Parameter], run: Run) -> Function {
+    Function { name, parameters, rest: None, shallow: false, run }
+}
+
+const fn variadic(name: &'static str, parameters: &'static [Parameter], rest: Parameter, run: Run) -> Function {
+    Function { name, parameters, rest: Some(rest), shallow: false, run }
+}
+
+impl Function {
+    const fn shallow(mut self) -> Self {
+        self.shallow = true;
+        self
+    }
+
+    fn parameter(&self, at: usize) -> Option<&Parameter> {
+        self.parameters.get(at).or(self.rest.as_ref())
+    }
+
+    fn check_count(&self, count: usize) -> Result<(), FunctionError> {
+        let least = self.parameters.len();
+        if count < least {
+            let missing = self.parameters[count].name;
+            let takes = if self.rest.is_some() { "at least " } else { "" };
+            return Err(format!("it takes {takes}{}, {missing} is missing", arguments(least)).into());
+        }
+        if count > least && self.rest.is_none() {
+            return Err(FunctionError::at(least, format!("it takes {}, {count} are given", arguments(least))));
+        }
+        Ok(())
+    }
+}
+
+fn arguments(count: usize) -> String {
+    match count {
+        0 => "no arguments".to_owned(),
+        1 => "1 argument".to_owned(),
+        more => format!("{more} arguments"),
+    }
+}
+
+impl Parameter {
+    /// Converts an argument.
+    fn convert(&self, at: usize, value: &Value) -> FunctionResult {
+        if value.is_null() {
+            return match self.takes {
+                Takes::AnythingOrNull => Ok(value.clone()),
+                _ => Err(FunctionError::at(at, format!("{} must not be null", self.name))),
+            };
+        }
+        let to = match self.takes {
+            Takes::Anything | Takes::AnythingOrNull => return Ok(value.clone()),
+            Takes::Text => Type::String,
+            Takes::Number => Type::Number,
+            Takes::Bool => Type::Bool,
+            Takes::Texts => Type::List(Box::new(Type::String)),
+            Takes::Bools => Type::List(Box::new(Type::Bool)),
+            Takes::List => Type::List(Box::new(Type::Any)),
+            Takes::Set => Type::Set(Box::new(Type::Any)),
+        };
+        convert(value, &to).map_err(|message| FunctionError::at(at, format!("{}: {message}", self.name)))
+    }
+}
+
 impl Call<'_> {
     fn fail<T>(argument: usize, message: impl Into<String>) -> Result<T, FunctionError> {
-        Err(FunctionError { argument: Some(argument), message: message.into() })
+        Err(FunctionError::at(argument, message))
     }
 
     fn len(&self) -> usize {
         self.args.len()
     }
 
-    fn converted(&self, at: usize, to: &Type) -> Result<Value, FunctionError> {
-        let Some(value) = self.args.get(at) else { return Self::fail(at, "an argument is missing") };
-        if value.is_null() {
-            return Self::fail(at, "this argument must not be null");
-        }
-        convert(value, to).map_err(|message| FunctionError { argument: Some(at), message })
-    }
-
     fn text(&self, at: usize) -> Result<Arc<str>, FunctionError> {
-        match self.converted(at, &Type::String)?.kind() {
-            Kind::String(text) => Ok(Arc::clone(text)),
+        match self.args.get(at).map(Value::kind) {
+            Some(Kind::String(text)) => Ok(Arc::clone(text)),
             _ => Self::fail(at, "a string is needed"),
         }
     }
 
-    fn number(&self, at: usize) -> Result<Decimal, FunctionError> {
-        match self.converted(at, &Type::Number)?.kind() {
-            Kind::Number(number) => Ok(*number),
+    fn number(&self, at: usize) -> Result<Number, FunctionError> {
+        match self.args.get(at).map(Value::kind) {
+            Some(Kind::Number(number)) => Ok(*number),
             _ => Self::fail(at, "a number is needed"),
         }
     }
@@ -84,14 +207,7 @@ impl Call<'_> {
     fn integer(&self, at: usize) -> Result<i64, FunctionError> {
         match self.number(at)?.to_i64() {
             Some(number) => Ok(number),
-            None => Self::fail(at, "a whole number is needed"),
-        }
-    }
-
-    fn boolean(&self, at: usize) -> Result<bool, FunctionError> {
-        match self.converted(at, &Type::Bool)?.kind() {
-            Kind::Bool(flag) => Ok(*flag),
-            _ => Self::fail(at, "a bool is needed"),
+            None => Self::fail(at, "a whole number is needed, of 64 bits at most"),
         }
     }
 
@@ -102,17 +218,19 @@ impl Call<'_> {
         }
     }
 
+    /// A list or a tuple, but no set.
+    fn ordered(&self, at: usize) -> Result<&Sequence, FunctionError> {
+        match self.args.get(at).map(Value::kind) {
+            Some(Kind::Sequence(sequence)) if sequence.shape != SequenceShape::Set => Ok(sequence),
+            _ => Self::fail(at, format!("a list or a tuple is needed, this is {}", self.type_name(at))),
+        }
+    }
+
     fn mapping(&self, at: usize) -> Result<&Mapping, FunctionError> {
         match self.args.get(at).and_then(Value::as_mapping) {
             Some(mapping) => Ok(mapping),
             None => Self::fail(at, format!("a map or an object is needed, this is {}", self.type_name(at))),
         }
-    }
-
-    /// A list's elements as text.
-    fn texts(&self, at: usize) -> Result<Vec<Arc<str>>, FunctionError> {
-        let texts: Option<Vec<_>> = self.items(at)?.iter().map(Value::to_text).collect();
-        texts.map_or_else(|| Self::fail(at, "a list of strings is needed"), Ok)
     }
 
     fn type_name(&self, at: usize) -> &'static str {
@@ -124,41 +242,6 @@ impl Call<'_> {
         if bytes as u64 > MAX_VALUE_WEIGHT { Err("the result is too large: more than 4 MiB".into()) } else { Ok(()) }
     }
 }
-
-/// One function: its name, how many arguments it takes, and what it does.
-struct Function {
-    name: &'static str,
-    min: usize,
-    max: usize,
-    run: fn(&Call<'_>) -> FunctionResult,
-}
-
-/// No limit to the number of arguments.
-const ANY: usize = usize::MAX;
-
-const fn function(name: &'static str, min: usize, max: usize, run: fn(&Call<'_>) -> FunctionResult) -> Function {
-    Function { name, min, max, run }
-}
-
-/// Packer's functions that this evaluator does not have yet.
-const NOT_YET: &[&str] = &[
-    "aws_secretsmanager",
-    "aws_secretsmanager_raw",
-    "base64gzip",
-    "bcrypt",
-    "consul_key",
-    "legacy_strftime",
-    "md5",
-    "rfc3339_parse",
-    "rsadecrypt",
-    "sha1",
-    "textdecodebase64",
-    "textencodebase64",
-    "unix_timestamp_parse",
-    "vault",
-    "yamldecode",
-    "yamlencode",
-];
 
 /// Functions that Terraform has and Packer has not, with what to write instead.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -173,230 +256,122 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("one", "x[0]"),
     ("setsubtract", "[for x in a : x if !contains(b, x)]"),
     ("plantimestamp", "timestamp()"),
+    ("filemd5", "md5(file(x))"),
+    ("filesha256", "sha256(file(x))"),
+    ("uuid", "uuidv4()"),
 ];
 
-/// Handled by the evaluator itself, because they see expressions and not only values.
-const SPECIAL: &[&str] = &["try", "can", "convert", "env", "templatefile"];
+/// Functions that would ask another system while the template is read.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "aws_secretsmanager",
+        "read the secret with data \"amazon-secretsmanager\" \"NAME\" { name = … }, or give it as a sensitive variable",
+    ),
+    (
+        "aws_secretsmanager_raw",
+        "read the secret with data \"amazon-secretsmanager\" \"NAME\" { name = … } and its attribute secret_string, or \
+         give it as a sensitive variable",
+    ),
+    (
+        "vault",
+        "give the value as a sensitive variable, or keep it in Secrets Manager and use data \"amazon-secretsmanager\"",
+    ),
+    ("consul_key", "give the value as a variable, or use data \"amazon-parameterstore\" or data \"http\""),
+];
+
+/// Handled by the evaluator itself.
+pub(super) const SPECIAL: &[&str] = &["try", "can", "convert", "env", "templatefile"];
 
 fn tables() -> impl Iterator<Item = &'static Function> {
     [
         text::FUNCTIONS,
+        pattern::FUNCTIONS,
         numeric::FUNCTIONS,
         collection::FUNCTIONS,
-        collection_sets::FUNCTIONS,
+        list::FUNCTIONS,
+        set::FUNCTIONS,
         date::FUNCTIONS,
         encoding::FUNCTIONS,
+        crypto::FUNCTIONS,
         filesystem::FUNCTIONS,
         format::FUNCTIONS,
-        network::FUNCTIONS,
+        cidr::FUNCTIONS,
     ]
     .into_iter()
     .flatten()
 }
 
-/// Functions that take a null argument.
-fn takes_null(name: &str) -> bool {
-    matches!(
-        name,
-        "coalesce"
-            | "jsonencode"
-            | "merge"
-            | "contains"
-            | "lookup"
-            | "format"
-            | "formatlist"
-            | "concat"
-            | "coalescelist"
-    )
+/// The names of all functions, for suggestions and for `console`.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    tables().map(|function| function.name).chain(SPECIAL.iter().copied())
 }
 
-impl Evaluator<'_> {
-    pub(super) fn call(&self, call: &FuncCall, scope: &Scope<'_>) -> EvalResult {
-        let name = call.name.name.as_str();
-        if call.name.is_namespaced() {
-            return Err(self.fault(call, format!("{name} is called with a namespace, which Packer does not have")));
-        }
-        match name {
-            "try" => return self.try_call(call, scope),
-            "can" => return self.can_call(call, scope),
-            "convert" => return self.convert_call(call, scope),
-            _ => {}
-        }
-        let args = self.arguments(call, scope)?;
-        if args.iter().any(Value::is_unknown) {
-            return Ok(Value::UNKNOWN);
-        }
-        let sensitive = args.iter().any(Value::is_sensitive);
-        let work = args.iter().map(|arg| arg.weight() / 16 + 1).sum();
-        self.runtime.spend(work).map_err(|message| self.fault(call, message))?;
-        let result = match name {
-            "env" => self.env_call(&args, call)?,
-            "templatefile" => self.template_file(&args, call)?,
-            _ => {
-                let Some(function) = tables().find(|function| function.name == name) else {
-                    return Err(self.missing_function(name, call));
-                };
-                self.check_count(function, &args, call)?;
-                let context = Call { args: &args, runtime: self.runtime };
-                let null = args.iter().position(Value::is_null).filter(|_| !takes_null(name));
-                let result = match null {
-                    Some(at) => Call::fail(at, "this argument must not be null"),
-                    None => (function.run)(&context),
-                };
-                result.map_err(|error| self.argument_fault(name, call, &error))?
-            }
-        };
-        Ok(result.marked(sensitive))
-    }
-
-    #[expect(clippy::unnecessary_box_returns, reason = "every result here has a boxed error, to keep it small")]
-    fn argument_fault(&self, name: &str, call: &FuncCall, error: &FunctionError) -> Box<Diagnostic> {
-        let summary = format!("{name}: {}", error.message);
-        match error.argument.and_then(|at| call.args.get(at)) {
-            Some(argument) => self.fault(argument, summary),
-            None => self.fault(call, summary),
-        }
-    }
-
-    fn arguments(&self, call: &FuncCall, scope: &Scope<'_>) -> Result<Vec<Value>, Box<Diagnostic>> {
-        let mut args: Vec<Value> = call.args.iter().map(|arg| self.eval(arg, scope)).collect::<Result<_, _>>()?;
-        if call.args.expand_final() {
-            let last = args.pop().unwrap_or(Value::NULL);
-            match last.kind() {
-                Kind::Unknown => args.push(Value::UNKNOWN),
-                Kind::Sequence(sequence) => {
-                    args.extend(sequence.items.iter().map(|item| item.clone().marked(last.is_marked())));
-                }
-                _ => return Err(self.fault(call, format!("… expands a list, this is {}", last.type_name()))),
-            }
-        }
-        Ok(args)
-    }
-
-    fn check_count(&self, function: &Function, args: &[Value], call: &FuncCall) -> Result<(), Box<Diagnostic>> {
-        let count = args.len();
-        if count >= function.min && count <= function.max {
-            return Ok(());
-        }
-        let takes = match (function.min, function.max) {
-            (min, ANY) => format!("at least {min}"),
-            (min, max) if min == max => min.to_string(),
-            (min, max) => format!("{min} to {max}"),
-        };
-        Err(self.fault(call, format!("{}: it takes {takes} arguments, {count} are given", function.name)))
-    }
-
-    #[expect(clippy::unnecessary_box_returns, reason = "every result here has a boxed error, to keep it small")]
-    fn missing_function(&self, name: &str, call: &FuncCall) -> Box<Diagnostic> {
-        if NOT_YET.contains(&name) {
-            let mut fault = self.fault(call, format!("the function {name} is not supported yet"));
-            let instead = match name {
-                "md5" | "sha1" => "use sha256(…)",
-                "yamldecode" | "yamlencode" => "use jsondecode(…) or jsonencode(…)",
-                "legacy_strftime" => "use formatdate(…, timestamp())",
-                _ => "give the value as a variable",
-            };
-            instead.clone_into(&mut fault.detail);
-            return fault;
-        }
-        let mut fault = self.fault(call, format!("there is no function {name:?}"));
-        fault.set_hint(match ELSEWHERE.iter().find(|(other, _)| *other == name) {
-            Some((_, instead)) => format!("that is Terraform's; in Packer write {instead}").into(),
-            None => did_you_mean(name, tables().map(|function| function.name).chain(SPECIAL.iter().copied())),
+/// Calls a function with evaluated arguments. The result is unknown where an argument is, and sensitive where one is.
+///
+/// # Errors
+/// With what is wrong, and with which argument.
+pub fn call(name: &str, args: &[Value], runtime: &Runtime<'_>) -> FunctionResult {
+    let Some(function) = tables().find(|function| function.name == name) else {
+        return Err(missing(name));
+    };
+    function.check_count(args.len())?;
+    let work = args.iter().map(|arg| arg.weight() / 8 + 1).sum();
+    runtime.spend(work)?;
+    let mut converted = Vec::with_capacity(args.len());
+    for (at, arg) in args.iter().enumerate() {
+        converted.push(match function.parameter(at) {
+            Some(parameter) => parameter.convert(at, arg)?,
+            None => arg.clone(),
         });
-        fault
     }
+    let sensitive = args.iter().any(Value::is_sensitive);
+    let unknown = |value: &Value| {
+        if function.shallow { matches!(value.kind(), Kind::Unknown) } else { value.is_unknown() }
+    };
+    if converted.iter().any(unknown) {
+        return Ok(Value::UNKNOWN.marked(sensitive));
+    }
+    (function.run)(&Call { args: &converted, runtime }).map(|value| value.marked(sensitive))
+}
 
-    fn try_call(&self, call: &FuncCall, scope: &Scope<'_>) -> EvalResult {
-        let mut last = None;
-        for argument in &call.args {
-            match self.eval(argument, scope) {
-                Ok(value) => return Ok(value),
-                // Work that is used up is no ordinary failure: going on would only use more.
-                Err(error) => {
-                    self.runtime.spend(0).map_err(|message| self.fault(call, message))?;
-                    last = Some(error);
-                }
-            }
+fn missing(name: &str) -> FunctionError {
+    if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+        let mut error = FunctionError::from("it can't be used: templates are read without a network");
+        error.hint = (*instead).into();
+        return error;
+    }
+    let mut error = FunctionError::from(format!("there is no function {name:?}"));
+    error.hint = match ELSEWHERE.iter().find(|(other, _)| *other == name) {
+        Some((_, instead)) => format!("that is Terraform's; in Packer write {instead}").into(),
+        None => did_you_mean(name, names()),
+    };
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_functions_of_packer_are_here() {
+        // hcl2template/functions.go of Packer 1.16.
+        let packer = "abs abspath alltrue anytrue aws_secretsmanager aws_secretsmanager_raw basename base64decode \
+            base64encode base64gzip bcrypt can ceil chomp chunklist cidrhost cidrnetmask cidrsubnet cidrsubnets coalesce \
+            coalescelist compact concat consul_key contains convert csvdecode dirname distinct element endswith file \
+            filebase64 fileexists fileset flatten floor format formatdate formatlist indent index join jsondecode \
+            jsonencode keys legacy_isotime legacy_strftime length log lookup lower max md5 merge min parseint pathexpand \
+            pow range reverse replace regex regexall regex_replace rfc3339_parse rsadecrypt setintersection setproduct \
+            setunion sha1 sha256 sha512 signum slice sort split startswith strcontains strrev substr sum templatefile \
+            textdecodebase64 textencodebase64 timestamp timeadd title trim trimprefix trimspace trimsuffix try \
+            unix_timestamp_parse upper urlencode uuidv4 uuidv5 values vault yamldecode yamlencode zipmap env";
+        let ours: Vec<&str> = names().chain(REFUSED.iter().map(|(name, _)| *name)).collect();
+        let mut all: Vec<&str> = packer.split_whitespace().collect();
+        for name in &all {
+            assert!(ours.contains(name), "{name}");
         }
-        let Some(last) = last else { return Err(self.fault(call, "try: it takes at least one argument")) };
-        let mut fault = self.fault(call, "try: none of the expressions could be evaluated");
-        fault.detail = format!("the last one said: {}", last.summary);
-        Err(fault)
-    }
-
-    fn can_call(&self, call: &FuncCall, scope: &Scope<'_>) -> EvalResult {
-        let (Some(argument), 1) = (call.args.get(0), call.args.len()) else {
-            return Err(self.fault(call, "can: it takes one argument"));
-        };
-        let result = self.eval(argument, scope);
-        self.runtime.spend(0).map_err(|message| self.fault(call, message))?;
-        Ok(match result {
-            Ok(value) if value.is_unknown() => Value::UNKNOWN,
-            result => Value::bool(result.is_ok()),
-        })
-    }
-
-    fn convert_call(&self, call: &FuncCall, scope: &Scope<'_>) -> EvalResult {
-        let (Some(argument), Some(to), 2) = (call.args.get(0), call.args.get(1), call.args.len()) else {
-            return Err(self.fault(call, "convert: it takes a value and a type"));
-        };
-        let value = self.eval(argument, scope)?;
-        let to = self.type_constraint(to)?;
-        convert(&value, &to).map_err(|message| self.fault(argument, format!("convert: {message}")))
-    }
-
-    /// Reads a type expression of this file.
-    ///
-    /// # Errors
-    /// With the complaint, located.
-    pub fn type_constraint(&self, expr: &Expression) -> Result<Type, Box<Diagnostic>> {
-        Type::parse(expr, &|default| self.value(default).map_err(|fault| fault.summary))
-            .map_err(|error| self.fault_at(error.offset, error.message))
-    }
-
-    #[expect(clippy::unnecessary_box_returns, reason = "every result here has a boxed error, to keep it small")]
-    fn fault_at(&self, offset: usize, summary: String) -> Box<Diagnostic> {
-        Box::new(Diagnostic::error(summary).at(Some(self.file.location(offset))))
-    }
-
-    fn env_call(&self, args: &[Value], call: &FuncCall) -> EvalResult {
-        if !self.env_allowed {
-            let mut fault = self.fault(call, "env(…) can only be used in the default of a variable");
-            "declare a variable with this default and use var.NAME".clone_into(&mut fault.detail);
-            return Err(fault);
-        }
-        match args {
-            [name] => match name.as_str() {
-                Some(name) => Ok(Value::string(self.runtime.env(name).unwrap_or_default())),
-                None => Err(self.fault(call, "env: a string is needed")),
-            },
-            _ => Err(self.fault(call, "env: it takes one argument")),
-        }
-    }
-
-    fn template_file(&self, args: &[Value], call: &FuncCall) -> EvalResult {
-        if self.in_template_file {
-            return Err(self.fault(call, "templatefile: it can't be used inside a file that templatefile renders"));
-        }
-        let context = Call { args, runtime: self.runtime };
-        let located = |error: FunctionError| self.argument_fault("templatefile", call, &error);
-        if args.is_empty() || args.len() > 2 {
-            return Err(located("it takes a path and the values for it".into()));
-        }
-        let (path, text) = filesystem::read_text(&context, 0).map_err(located)?;
-        let names = if args.len() == 2 {
-            let values = &context.mapping(1).map_err(located)?.entries;
-            values.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
-        } else {
-            Vec::new()
-        };
-        let file = crate::template::source::SourceFile::new(&path, &text);
-        let template = hcl_edit::parser::parse_template(&file.text)
-            .map_err(|error| Box::new(super::parse::explain(&file, &error)))?;
-        let globals = super::eval::Globals::new();
-        let mut inner = Evaluator::new(&file, self.runtime, &globals);
-        inner.in_template_file = true;
-        inner.template(&template, &Scope::child(&Scope::default(), names), true)
+        assert_eq!(ours.len(), all.len());
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 104, "102 functions, templatefile and env");
     }
 }

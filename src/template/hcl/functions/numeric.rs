@@ -1,43 +1,44 @@
-//! Number functions.
+//! Number functions. `log` and `pow` compute with floats of 64 bits, as Packer's do.
 
-use super::{ANY, Call, Function, FunctionError, FunctionResult, function};
-use crate::template::decimal::Decimal;
-use crate::template::value::Value;
+use num_bigint::BigUint;
+
+use super::{Call, Function, FunctionError, FunctionResult, Takes, any, function, number, takes, variadic};
+use crate::template::number::Number;
+use crate::template::types::{Type, convert};
+use crate::template::value::{Kind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    function("abs", 1, 1, |call| {
+    function("abs", &[number("num")], |call| {
         let number = call.number(0)?;
-        if number.is_negative() { range(number.checked_neg()) } else { Ok(Value::number(number)) }
+        Ok(Value::number(if number.is_negative() { -number } else { number }))
     }),
-    function("ceil", 1, 1, |call| Ok(Value::number(call.number(0)?.ceil()))),
-    function("floor", 1, 1, |call| Ok(Value::number(call.number(0)?.floor()))),
-    function("log", 2, 2, |call| {
-        range(Decimal::from_f64(call.number(0)?.to_f64().ln() / call.number(1)?.to_f64().ln()))
+    function("ceil", &[number("num")], |call| Ok(Value::number(call.number(0)?.ceil()))),
+    function("floor", &[number("num")], |call| Ok(Value::number(call.number(0)?.floor()))),
+    function("log", &[number("num"), number("base")], |call| {
+        range(Number::from_f64(call.number(0)?.to_f64().ln() / call.number(1)?.to_f64().ln()))
     }),
-    function("max", 1, ANY, |call| extreme(call, Decimal::max)),
-    function("min", 1, ANY, |call| extreme(call, Decimal::min)),
-    function("parseint", 2, 2, parse_int),
-    function("pow", 2, 2, power),
-    function("signum", 1, 1, |call| Ok(Value::number(i64::from(call.number(0)?.cmp(&Decimal::ZERO) as i8)))),
-    function("sum", 1, 1, |call| {
-        let mut sum = Decimal::ZERO;
-        for item in call.items(0)? {
-            let item = Call { args: std::slice::from_ref(item), runtime: call.runtime }.number(0)?;
-            sum = sum.checked_add(item).ok_or_else(out_of_range)?;
-        }
-        Ok(Value::number(sum))
+    variadic("max", &[], takes("numbers", Takes::Number), |call| extreme(call, Number::max)),
+    variadic("min", &[], takes("numbers", Takes::Number), |call| extreme(call, Number::min)),
+    function("parseint", &[any("number"), number("base")], parse_int),
+    function("pow", &[number("num"), number("power")], |call| {
+        range(Number::from_f64(call.number(0)?.to_f64().powf(call.number(1)?.to_f64())))
     }),
+    function("signum", &[number("num")], |call| Ok(Value::number(call.integer(0)?.signum()))),
+    function("sum", &[any("list")], sum),
 ];
 
 fn out_of_range() -> FunctionError {
-    "the result is out of range".into()
+    "the result is no number, or too large a one".into()
 }
 
-fn range(number: Option<Decimal>) -> FunctionResult {
+fn range(number: Option<Number>) -> FunctionResult {
     number.map(Value::number).ok_or_else(out_of_range)
 }
 
-fn extreme(call: &Call<'_>, choose: fn(Decimal, Decimal) -> Decimal) -> FunctionResult {
+fn extreme(call: &Call<'_>, choose: fn(Number, Number) -> Number) -> FunctionResult {
+    if call.len() == 0 {
+        return Err("at least one number is needed".into());
+    }
     let mut result = call.number(0)?;
     for at in 1..call.len() {
         result = choose(result, call.number(at)?);
@@ -45,23 +46,52 @@ fn extreme(call: &Call<'_>, choose: fn(Decimal, Decimal) -> Decimal) -> Function
     Ok(Value::number(result))
 }
 
-fn parse_int(call: &Call<'_>) -> FunctionResult {
-    let base = u32::try_from(call.integer(1)?).ok().filter(|base| (2..=36).contains(base));
-    let Some(base) = base else { return Call::fail(1, "the base must be from 2 to 36") };
-    match i64::from_str_radix(&call.text(0)?, base) {
-        Ok(number) => Ok(Value::number(number)),
-        Err(_) => Call::fail(0, format!("this is no whole number in base {base}")),
+fn sum(call: &Call<'_>) -> FunctionResult {
+    let items = call.items(0)?;
+    if items.is_empty() {
+        return Call::fail(0, "an empty list has no sum");
     }
+    let mut sum: Option<Number> = None;
+    for (index, item) in items.iter().enumerate() {
+        let Ok(Kind::Number(number)) = convert(item, &Type::Number).map(|value| value.kind().clone()) else {
+            return Call::fail(0, format!("element {index} is no number"));
+        };
+        let next = sum.map_or(Some(number), |sum| sum.checked_add(number));
+        sum = Some(next.ok_or_else(out_of_range)?);
+    }
+    range(sum)
 }
 
-fn power(call: &Call<'_>) -> FunctionResult {
-    let (base, exponent) = (call.number(0)?, call.number(1)?);
-    if let Some(exponent @ 0..=1024) = exponent.to_i64() {
-        let mut result = Decimal::ONE;
-        for _ in 0..exponent {
-            result = result.checked_mul(base).ok_or_else(out_of_range)?;
-        }
-        return Ok(Value::number(result));
+fn parse_int(call: &Call<'_>) -> FunctionResult {
+    let Some(text) = call.args[0].as_str() else {
+        return Call::fail(0, format!("a string is needed, this is {}", call.type_name(0)));
+    };
+    let base = u32::try_from(call.integer(1)?).ok().filter(|base| (2..=62).contains(base));
+    let Some(base) = base else {
+        return Call::fail(1, "the base must be from 2 to 62");
+    };
+    let bad = || FunctionError::at(0, format!("this is no whole number in base {base}"));
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if digits.is_empty() || digits.len() > 600 {
+        return Err(bad());
     }
-    range(Decimal::from_f64(base.to_f64().powf(exponent.to_f64())))
+    let mut magnitude = BigUint::default();
+    for byte in digits.bytes() {
+        let digit = match byte {
+            b'0'..=b'9' => u32::from(byte - b'0'),
+            b'a'..=b'z' => u32::from(byte - b'a') + 10,
+            // Above base 36 upper and lower case are different digits.
+            b'A'..=b'Z' if base <= 36 => u32::from(byte - b'A') + 10,
+            b'A'..=b'Z' => u32::from(byte - b'A') + 36,
+            _ => return Err(bad()),
+        };
+        if digit >= base {
+            return Err(bad());
+        }
+        magnitude = magnitude * base + digit;
+    }
+    range(Number::from_integer(negative, &magnitude))
 }

@@ -16,6 +16,12 @@ impl Span {
     pub fn to(self, end: Self) -> Self {
         Self { start: self.start, end: end.end }
     }
+
+    /// The range's text in its file, empty where the file has no such range.
+    #[must_use]
+    pub fn text(self, file: &str) -> &str {
+        file.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
 }
 
 /// What has a place in its file.
@@ -85,7 +91,8 @@ pub enum ExprKind {
     Bool(bool),
     /// As it is written, for the evaluator to read exactly.
     Number(Arc<str>),
-    /// A quoted string or a heredoc. Strip markers and `<<-` are already applied: the literals are final text.
+    /// A quoted string, a heredoc or a bare template. Strip markers and `<<-` are already applied: the literals are final
+    /// text.
     Template(Template),
     Parenthesis(Box<Expr>),
     Variable(Ident),
@@ -112,7 +119,7 @@ pub enum ExprKind {
     Invalid,
 }
 
-/// `name(a, b...)`.
+/// `name(a, b...)`. A name with namespaces is one name: `a::b`.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub name: Ident,
@@ -167,9 +174,10 @@ pub struct ObjectItem {
 
 #[derive(Debug, Clone)]
 pub enum ObjectKey {
-    /// A bare name, which is taken as text.
+    /// A bare name, which is taken as text; `true`, `false` and `null` are names here.
     Name(Ident),
-    /// Anything else, such as `"text"` or `(expression)`.
+    /// Anything else, such as `"text"` or `(expression)`. A path without parentheses (`a.b`, `a[0]`) parses, and is
+    /// refused by the evaluator: nobody can tell whether it is text or a reference.
     Expr(Expr),
 }
 
@@ -188,12 +196,13 @@ pub struct For {
     pub condition: Option<Expr>,
 }
 
-/// The parts of a string.
+/// The parts of a string. A string that is one `${…}` and nothing else, so has one part only, keeps its value's type. White
+/// space that a strip marker has eaten leaves an empty literal, so that such a string stays text. Literals are never next
+/// to each other.
 #[derive(Debug, Clone, Default)]
 pub struct Template {
     pub parts: Vec<Part>,
-    /// Whether it is a heredoc: one whose only part is `${…}` is text and never keeps the value's type, since its line
-    /// break belongs to it.
+    /// Whether it is written as a heredoc.
     pub heredoc: bool,
 }
 

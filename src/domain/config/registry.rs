@@ -1,0 +1,28 @@
+//! `hcp_packer_registry`: how a template names what it makes in a registry of images. Here that is Ingot's own.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::super::diagnostic::SourceLocation;
+
+/// A registry block's values, checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryConfig {
+    /// The family that images go to; `None`: the template's own. 3–36 letters, digits and hyphens.
+    #[serde(default)]
+    pub bucket_name: Option<String>,
+    /// 255 characters at most.
+    #[serde(default)]
+    pub description: String,
+    /// Labels of the family.
+    #[serde(default)]
+    pub bucket_labels: IndexMap<String, String>,
+    /// Labels of each image.
+    #[serde(default)]
+    pub build_labels: IndexMap<String, String>,
+    /// Stages that are to point to the image when it is built.
+    #[serde(default)]
+    pub channels: Vec<String>,
+    /// Where the block stands.
+    pub at: SourceLocation,
+}

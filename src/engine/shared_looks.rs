@@ -1,0 +1,249 @@
+//! Looks at the cloud that each build makes once, at its beginning and at its end, made for all builds together: at most
+//! [`PAUSE`] apart for each account, region and kind, so that their number does not grow with the number of builds. The
+//! first one is made at once, so a build alone waits for nothing.
+//!
+//! No answer is old: each comes of a look that began after it was asked for (`gathering`). So what decides whether
+//! something is removed may be asked here, too. What waits for something to change is the `watcher`'s.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::cloud::{
+    Accounts, Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, InstanceType,
+    NetworkInterface, SecurityGroup, Snapshot, Subnet, Volume,
+};
+use crate::domain::tags::{self, Ownership};
+use crate::gathering::Gathering;
+
+/// Values in one filter. EC2 takes 200 in all filters of a call; some are left for those beside it.
+const CHUNK: usize = 190;
+/// From so many different questions on, those that nobody asks any more are forgotten.
+const MANY: usize = 200;
+/// From one look of a kind to the next. Half of the watcher's, because builds get nothing done while they wait for it.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// See the module's documentation. Clones share the looks.
+#[derive(Clone)]
+pub struct SharedLooks {
+    accounts: Arc<dyn Accounts>,
+    kinds: Arc<Kinds>,
+}
+
+/// The account's configured name, and the region.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub account: String,
+    pub region: String,
+}
+
+#[derive(Default)]
+struct Kinds {
+    // The same question, asked by several.
+    images: Looks<(Place, ImageQuery), Vec<Image>>,
+    subnets: Looks<(Place, Vec<Filter>), Vec<Subnet>>,
+    security_groups: Looks<(Place, Vec<Filter>), Vec<SecurityGroup>>,
+    instance_types: Looks<(Place, String), Option<InstanceType>>,
+    regions: Looks<Place, Vec<String>>,
+    // Questions that one filter puts together.
+    own_images_by_name: Looks<Place, Vec<Image>>,
+    snapshots: Looks<Place, Vec<Snapshot>>,
+    volumes: Looks<(Place, String), Vec<Volume>>,
+    interfaces: Looks<(Place, String), Vec<NetworkInterface>>,
+}
+
+/// Looks of which each asks for some values of a filter; none, where all ask the very same.
+type Together<A> = Gathering<Vec<String>, CloudResult<Arc<A>>>;
+
+/// By what their questions have in common.
+struct Looks<K, A>(Mutex<HashMap<K, Arc<Together<A>>>>);
+
+impl<K, A> Default for Looks<K, A> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, A: Send + Sync + 'static> Looks<K, A> {
+    /// Asks for `values` together with all who ask the same of theirs.
+    async fn ask<F>(
+        &self,
+        key: K,
+        values: Vec<String>,
+        look: impl FnOnce(Vec<String>) -> F + Send + 'static,
+    ) -> CloudResult<Arc<A>>
+    where
+        F: Future<Output = CloudResult<A>> + Send + 'static,
+    {
+        let gathering = {
+            // The map stays consistent at every instant, so a panic elsewhere does not spoil it.
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Queries differ from template to template.
+            if all.len() >= MANY && !all.contains_key(&key) {
+                all.retain(|_, gathering| Arc::strong_count(gathering) > 1 || !gathering.is_idle());
+            }
+            all.entry(key).or_insert_with(|| Gathering::new(PAUSE)).clone()
+        };
+        let together = |values: Vec<Vec<String>>| async move {
+            let values: BTreeSet<String> = values.into_iter().flatten().collect();
+            look(values.into_iter().collect()).await.map(Arc::new)
+        };
+        gathering.ask(values, together).await
+    }
+}
+
+impl SharedLooks {
+    #[must_use]
+    pub fn new(accounts: Arc<dyn Accounts>) -> Self {
+        Self { accounts, kinds: Arc::default() }
+    }
+
+    /// Images by any query.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn images(&self, place: &Place, query: &ImageQuery) -> CloudResult<Vec<Image>> {
+        let (cloud, region) = self.at(place)?;
+        let query = query.clone();
+        let key = (place.clone(), query.clone());
+        let look = |_| async move { cloud.find_images(&region, &query).await };
+        self.kinds.images.ask(key, Vec::new(), look).await.map(|found| (*found).clone())
+    }
+
+    /// Subnets by any filters.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn subnets(&self, place: &Place, filters: &[Filter]) -> CloudResult<Vec<Subnet>> {
+        let (cloud, region) = self.at(place)?;
+        let filters = filters.to_vec();
+        let key = (place.clone(), filters.clone());
+        let look = |_| async move { cloud.find_subnets(&region, &filters).await };
+        self.kinds.subnets.ask(key, Vec::new(), look).await.map(|found| (*found).clone())
+    }
+
+    /// Security groups by any filters.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn security_groups(&self, place: &Place, filters: &[Filter]) -> CloudResult<Vec<SecurityGroup>> {
+        let (cloud, region) = self.at(place)?;
+        let filters = filters.to_vec();
+        let key = (place.clone(), filters.clone());
+        let look = |_| async move { cloud.find_security_groups(&region, &filters).await };
+        self.kinds.security_groups.ask(key, Vec::new(), look).await.map(|found| (*found).clone())
+    }
+
+    /// What is known of an instance type.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn instance_type(&self, place: &Place, name: &str) -> CloudResult<Option<InstanceType>> {
+        let (cloud, region) = self.at(place)?;
+        let wanted = name.to_owned();
+        let look = |_| async move { cloud.instance_type(&region, &wanted).await };
+        let key = (place.clone(), name.to_owned());
+        self.kinds.instance_types.ask(key, Vec::new(), look).await.map(|found| (*found).clone())
+    }
+
+    /// Regions that are enabled for the account.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn regions(&self, place: &Place) -> CloudResult<Vec<String>> {
+        let (cloud, region) = self.at(place)?;
+        let look = |_| async move { cloud.regions(&region).await };
+        self.kinds.regions.ask(place.clone(), Vec::new(), look).await.map(|found| (*found).clone())
+    }
+
+    /// The account's own images of exactly this name. The filter reads `*` and `?` as wildcards, the answer does not.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn own_images_of_name(&self, place: &Place, name: &str) -> CloudResult<Vec<Image>> {
+        let (cloud, region) = self.at(place)?;
+        let look = |names: Vec<String>| async move {
+            let mut found = Vec::new();
+            for names in names.chunks(CHUNK) {
+                let filters = vec![Filter::new("name", names)];
+                let query = ImageQuery { owners: vec!["self".into()], filters, include_deprecated: true };
+                found.extend(cloud.find_images(&region, &query).await?);
+            }
+            Ok(found)
+        };
+        let found = self.kinds.own_images_by_name.ask(place.clone(), vec![name.to_owned()], look).await?;
+        Ok(found.iter().filter(|image| image.name == name).cloned().collect())
+    }
+
+    /// Snapshots by their ids; those that are not there are left out.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn snapshots(&self, place: &Place, ids: &[String]) -> CloudResult<Vec<Snapshot>> {
+        let (cloud, region) = self.at(place)?;
+        let look = |ids: Vec<String>| async move {
+            let mut found = Vec::new();
+            for ids in ids.chunks(CHUNK) {
+                found.extend(cloud.find_snapshots(&region, &[Filter::new("snapshot-id", ids)]).await?);
+            }
+            Ok(found)
+        };
+        let found = self.kinds.snapshots.ask(place.clone(), ids.to_vec(), look).await?;
+        Ok(found.iter().filter(|snapshot| ids.contains(&snapshot.id)).cloned().collect())
+    }
+
+    /// An attempt's volumes.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn volumes(&self, place: &Place, owner: &Ownership) -> CloudResult<Vec<Volume>> {
+        let (cloud, region) = self.at(place)?;
+        let deployment = owner.deployment.to_string();
+        let key = (place.clone(), deployment.clone());
+        let look = |builds: Vec<String>| async move {
+            let mut found = Vec::new();
+            for builds in builds.chunks(CHUNK) {
+                found.extend(cloud.find_volumes(&region, &of_builds(&deployment, builds)).await?);
+            }
+            Ok(found)
+        };
+        let found = self.kinds.volumes.ask(key, vec![owner.build.to_string()], look).await?;
+        Ok(found.iter().filter(|volume| owner.owns(&volume.tags)).cloned().collect())
+    }
+
+    /// An attempt's network interfaces.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn network_interfaces(&self, place: &Place, owner: &Ownership) -> CloudResult<Vec<NetworkInterface>> {
+        let (cloud, region) = self.at(place)?;
+        let deployment = owner.deployment.to_string();
+        let key = (place.clone(), deployment.clone());
+        let look = |builds: Vec<String>| async move {
+            let mut found = Vec::new();
+            for builds in builds.chunks(CHUNK) {
+                found.extend(cloud.find_network_interfaces(&region, &of_builds(&deployment, builds)).await?);
+            }
+            Ok(found)
+        };
+        let found = self.kinds.interfaces.ask(key, vec![owner.build.to_string()], look).await?;
+        Ok(found.iter().filter(|interface| owner.owns(&interface.tags)).cloned().collect())
+    }
+
+    /// The account's cloud, and the region.
+    fn at(&self, place: &Place) -> CloudResult<(Arc<dyn Cloud>, String)> {
+        let cloud = self.accounts.account(&place.account).ok_or_else(|| CloudError {
+            class: CloudErrorClass::Unauthorized,
+            operation: "look",
+            code: "unknown-account".into(),
+            message: format!("account {:?} is no longer configured", place.account),
+            request_id: None,
+        })?;
+        Ok((cloud, place.region.clone()))
+    }
+}
+
+fn of_builds(deployment: &str, builds: &[String]) -> [Filter; 2] {
+    [Filter::tag(tags::DEPLOYMENT, deployment), Filter::new(format!("tag:{}", tags::BUILD_ID), builds)]
+}
