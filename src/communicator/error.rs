@@ -26,6 +26,10 @@ pub enum ConnectFailure {
     HostKeyChanged { expected: String, actual: String },
     #[error("no common algorithm with the server ({0})")]
     NoCommonAlgorithm(String),
+    #[error("the bastion host: {0}")]
+    Bastion(Box<ConnectFailure>),
+    #[error("the bastion host does not get through to the machine ({0})")]
+    BehindBastion(String),
 }
 
 fn banner_suffix(banner: Option<&str>) -> String {
@@ -36,7 +40,12 @@ impl ConnectFailure {
     /// Whether waiting can't help.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::HostKeyChanged { .. } | Self::NoCommonAlgorithm(_))
+        match self {
+            Self::HostKeyChanged { .. } | Self::NoCommonAlgorithm(_) => true,
+            // A bastion does not boot with the machine: its login does not come to be right by waiting.
+            Self::Bastion(failure) => failure.is_final() || matches!(**failure, Self::Authentication { .. }),
+            _ => false,
+        }
     }
 
     /// A short stable name for counting.
@@ -51,6 +60,8 @@ impl ConnectFailure {
             Self::Authentication { .. } => "authentication",
             Self::HostKeyChanged { .. } => "host key changed",
             Self::NoCommonAlgorithm(_) => "no common algorithm",
+            Self::Bastion(_) => "bastion",
+            Self::BehindBastion(_) => "behind the bastion",
         }
     }
 }
@@ -76,6 +87,8 @@ pub enum CommunicatorError {
     ConnectTimedOut { after: Duration, last: ConnectFailure, counts: FailureCounts },
     #[error("SSH can't be used: {0}")]
     ConnectRefused(ConnectFailure),
+    #[error("the SSH library has no algorithm {0:?}")]
+    UnknownAlgorithm(String),
     #[error("the SSH private key can't be read: {0}")]
     InvalidKey(String),
     #[error("the SSH connection was lost ({0})")]

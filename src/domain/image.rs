@@ -73,15 +73,16 @@ pub struct SourceImage {
 /// What the commit of one build writes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommitRecord {
-    /// Empty with `skip_create_ami`.
+    /// Empty with `skip_create_ami`, and of builders that make no AMI.
     pub copies: Vec<ImageCopy>,
-    pub source: SourceImage,
-    /// Operating system as the machine itself says, else as the source AMI's name suggests.
+    /// `None` of builders that start from no AMI.
+    pub source: Option<SourceImage>,
+    /// Operating system as the machine itself says, else as the source AMI's name suggests; empty when there is none.
     pub os: String,
     /// Tags of the AMI, `ingot:` ones included.
     pub tags: TagList,
     pub files: Vec<RunFile>,
-    /// Packer's artifact id: `region:ami,region:ami`, sorted.
+    /// Packer's artifact id: `region:ami,region:ami`, sorted; `Null`, `File`.
     pub artifact_id: String,
     /// Manifest entries to append, one per `manifest` post-processor.
     pub manifest: Vec<ManifestEntry>,

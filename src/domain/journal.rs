@@ -348,6 +348,14 @@ pub enum Ending {
     },
 }
 
+/// An AMI whose image a stage holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedAmi {
+    pub ami_id: String,
+    pub family: String,
+    pub stage: String,
+}
+
 /// Where the owner of one build writes. Every write is fenced by the owner's epoch and fails with
 /// [`JournalError::LeaseLost`] when another owner has taken over; writing the same entry twice is success.
 #[async_trait]
@@ -371,6 +379,12 @@ pub trait Journal: Send + Sync {
     /// The last log line's number, 0 for none.
     async fn last_log_seq(&self) -> Result<i64, JournalError>;
     async fn append_log(&self, lines: &[LogLine]) -> Result<(), JournalError>;
+
+    /// Those of these AMIs whose image a stage holds.
+    async fn staged(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError>;
+    /// Notes that these AMIs are about to be deregistered, so that no stage takes their images from then on. When one of them
+    /// is in a stage, nothing is noted and the answer says which.
+    async fn give_up(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError>;
 
     /// Keeps a file that the build made or fetched (a download, a manifest).
     async fn store_file(&self, file: &RunFile) -> Result<(), JournalError>;

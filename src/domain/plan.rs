@@ -1,16 +1,21 @@
 //! The plan of a build: its steps in ordered waves, frozen when the run is accepted. Steps of a wave go in parallel; a
 //! wave starts when the one before it is done. A plan holds no secrets: it is shown by the API as it is.
 
+mod amazon;
+
 use serde::{Deserialize, Serialize};
 
 use super::config::communicator::CommunicatorKind;
-use super::config::{AmazonEbs, BuildConfig, ProvisionerBlock, ProvisionerConfig};
+use super::config::{BuildConfig, BuilderConfig, Null, ProvisionerBlock, ProvisionerConfig};
 use super::hold::RunOptions;
 use super::ids::StepName;
 
 /// The newest form of plans; a server that meets a newer form leaves the build to a newer server. Form 2 may hold
-/// breakpoints, an `error-cleanup-provisioner` and options of the run ([`RunOptions`]) that form 1 does not know.
-pub const PLAN_FORMAT: u32 = 2;
+/// breakpoints, an `error-cleanup-provisioner` and options of the run ([`RunOptions`]) that form 1 does not know. Form 3 may
+/// be of any builder and have any of its options.
+pub const PLAN_FORMAT: u32 = 3;
+/// A plan that servers before the third form can carry out too.
+const SECOND_FORMAT: u32 = 2;
 /// A plan that servers before the second form can carry out too.
 const FIRST_FORMAT: u32 = 1;
 
@@ -37,7 +42,13 @@ pub enum StepKind {
     Check,
     KeyPair,
     SecurityGroup,
+    /// A role for this build alone, and the profile that hands it to the machine.
+    InstanceProfile,
+    /// What a spot instance is launched of.
+    LaunchTemplate,
     Launch,
+    /// Instead of `Launch`.
+    LaunchSpot,
     WaitRunning,
     /// Connects over SSH and reads `/etc/os-release`.
     Connect,
@@ -56,6 +67,14 @@ pub enum StepKind {
     WaitStopped,
     /// Changes attributes that an AMI inherits from its instance (ENA).
     ModifyInstance,
+    /// Looks up the volumes that outlive the build.
+    KeepVolumes,
+    /// Lists the images whose name the new one takes.
+    FindReplaced,
+    /// Removes those of one region. It can't be undone.
+    Deregister {
+        region: String,
+    },
     CreateImage,
     WaitImage,
     Copy {
@@ -64,7 +83,15 @@ pub enum StepKind {
     WaitCopy {
         region: String,
     },
-    /// Launch permissions and IMDS of the AMI in one region.
+    /// Removes the image that the copies were made of.
+    DropInterim,
+    /// Has EC2 keep instances of the AMI in one region half started.
+    FastLaunch {
+        region: String,
+    },
+    /// The `file` builder's file.
+    MakeFile,
+    /// Who may use the AMI in one region, whether it needs `IMDSv2`, until when it is not deprecated.
     Share {
         region: String,
     },
@@ -94,8 +121,13 @@ impl StepKind {
     #[must_use]
     pub fn effect(&self) -> Effect {
         match self {
-            Self::KeyPair | Self::SecurityGroup | Self::Launch => Effect::Temporary,
-            Self::CreateImage | Self::Copy { .. } => Effect::Artifact,
+            Self::KeyPair
+            | Self::SecurityGroup
+            | Self::InstanceProfile
+            | Self::LaunchTemplate
+            | Self::Launch
+            | Self::LaunchSpot => Effect::Temporary,
+            Self::CreateImage | Self::Copy { .. } | Self::FastLaunch { .. } => Effect::Artifact,
             _ => Effect::Nothing,
         }
     }
@@ -113,68 +145,29 @@ impl Plan {
     /// The plan for one build.
     #[must_use]
     pub fn for_build(config: &BuildConfig, options: &RunOptions) -> Self {
-        let mut plan = match config.builder.ebs() {
-            Some(ebs) => Self::amazon_ebs(ebs, &config.provisioners),
-            None => Self { format: FIRST_FORMAT, waves: Vec::new(), on_failure: None },
+        let (with_first_form, waves) = match &config.builder {
+            BuilderConfig::AmazonEbs(ebs) => (ebs.is_of_first_form(), amazon::ebs(ebs, &config.provisioners)),
+            BuilderConfig::Null(null) => (false, on_host(null, &config.provisioners)),
+            BuilderConfig::File(_) => (false, vec![vec![StepKind::MakeFile]]),
+            // Refused when the template is read.
+            BuilderConfig::AmazonEbsVolume(_) | BuilderConfig::AmazonEbsSurrogate(_) => (false, Vec::new()),
         };
-        if config.error_cleanup.is_some() {
-            let kind = StepKind::ErrorCleanup;
-            plan.on_failure = Some(PlannedStep { name: kind.step_name(), kind });
+        let mut plan = Self { format: FIRST_FORMAT, waves: Vec::new(), on_failure: None };
+        for wave in waves {
+            plan.waves.push(wave.into_iter().map(PlannedStep::of).collect());
         }
-        let new = plan.on_failure.is_some()
+        if config.error_cleanup.is_some() && config.builder.communicator().is_some() {
+            plan.on_failure = Some(PlannedStep::of(StepKind::ErrorCleanup));
+        }
+        let second = plan.on_failure.is_some()
             || plan.steps().any(|step| matches!(step.kind, StepKind::Breakpoint { .. }))
             || !options.is_plain();
-        plan.format = if new { PLAN_FORMAT } else { FIRST_FORMAT };
+        plan.format = match (with_first_form, second) {
+            (false, _) => PLAN_FORMAT,
+            (true, true) => SECOND_FORMAT,
+            (true, false) => FIRST_FORMAT,
+        };
         plan
-    }
-
-    fn amazon_ebs(ebs: &AmazonEbs, provisioners: &[ProvisionerBlock]) -> Self {
-        let with_ssh = ebs.communicator.communicator == CommunicatorKind::Ssh;
-        let mut waves: Vec<Vec<StepKind>> = vec![vec![StepKind::Check]];
-        let mut prepare = Vec::new();
-        if with_ssh {
-            prepare.push(StepKind::KeyPair);
-        }
-        if ebs.security_group_ids.is_empty() {
-            prepare.push(StepKind::SecurityGroup);
-        }
-        if !prepare.is_empty() {
-            waves.push(prepare);
-        }
-        waves.push(vec![StepKind::Launch]);
-        waves.push(vec![StepKind::WaitRunning]);
-        if with_ssh {
-            waves.push(vec![StepKind::Connect]);
-            waves.extend(provisioners.iter().enumerate().map(|(index, block)| vec![provisioning(index, block)]));
-            if ebs.clean_image && !ebs.skip_create_ami {
-                waves.push(vec![StepKind::Clean]);
-            }
-        }
-        if !ebs.skip_create_ami {
-            if !ebs.disable_stop_instance {
-                waves.push(vec![StepKind::Stop]);
-            }
-            waves.push(vec![StepKind::WaitStopped]);
-            if ebs.ena_support.is_some() {
-                waves.push(vec![StepKind::ModifyInstance]);
-            }
-            waves.push(vec![StepKind::CreateImage]);
-            waves.push(vec![StepKind::WaitImage]);
-            if !ebs.ami_regions.is_empty() {
-                waves.push(ebs.ami_regions.iter().map(|region| StepKind::Copy { region: region.clone() }).collect());
-                waves
-                    .push(ebs.ami_regions.iter().map(|region| StepKind::WaitCopy { region: region.clone() }).collect());
-            }
-            if !ebs.ami_users.is_empty() || ebs.imds_support.is_some() {
-                let regions = std::iter::once(&ebs.region).chain(&ebs.ami_regions).cloned();
-                waves.push(regions.map(|region| StepKind::Share { region }).collect());
-            }
-        }
-        let waves = waves
-            .into_iter()
-            .map(|wave| wave.into_iter().map(|kind| PlannedStep { name: kind.step_name(), kind }).collect())
-            .collect();
-        Self { format: FIRST_FORMAT, waves, on_failure: None }
     }
 
     /// All steps, in order; what is done after a failure last.
@@ -189,7 +182,24 @@ impl Plan {
     }
 }
 
-fn provisioning(index: usize, block: &ProvisionerBlock) -> StepKind {
+impl PlannedStep {
+    fn of(kind: StepKind) -> Self {
+        Self { name: kind.step_name(), kind }
+    }
+}
+
+/// The `null` builder's: provisioners on a host that is there already.
+fn on_host(null: &Null, provisioners: &[ProvisionerBlock]) -> Vec<Vec<StepKind>> {
+    let mut waves = Vec::new();
+    if null.communicator.communicator == CommunicatorKind::Ssh {
+        waves.push(vec![StepKind::Connect]);
+    }
+    waves.extend(provisioners.iter().enumerate().map(|(index, block)| vec![provisioning(index, block)]));
+    waves
+}
+
+/// A provisioner's step.
+pub(crate) fn provisioning(index: usize, block: &ProvisionerBlock) -> StepKind {
     match &block.config {
         ProvisionerConfig::Breakpoint(breakpoint) if !breakpoint.disable => StepKind::Breakpoint { index },
         _ => StepKind::Provision { index },
@@ -204,7 +214,10 @@ impl StepKind {
             Self::Check => "check".into(),
             Self::KeyPair => "key_pair".into(),
             Self::SecurityGroup => "security_group".into(),
-            Self::Launch => "launch".into(),
+            Self::InstanceProfile => "instance_profile".into(),
+            Self::LaunchTemplate => "launch_template".into(),
+            // Later steps ask for what it made by this name.
+            Self::Launch | Self::LaunchSpot => "launch".into(),
             Self::WaitRunning => "wait_running".into(),
             Self::Connect => "connect".into(),
             Self::Provision { index } => format!("provision:{}", index + 1),
@@ -214,10 +227,16 @@ impl StepKind {
             Self::Stop => "stop".into(),
             Self::WaitStopped => "wait_stopped".into(),
             Self::ModifyInstance => "modify_instance".into(),
+            Self::KeepVolumes => "keep_volumes".into(),
+            Self::FindReplaced => "find_replaced".into(),
+            Self::Deregister { region } => format!("deregister:{region}"),
+            Self::MakeFile => "make_file".into(),
             Self::CreateImage => "create_image".into(),
             Self::WaitImage => "wait_image".into(),
             Self::Copy { region } => format!("copy:{region}"),
             Self::WaitCopy { region } => format!("wait_copy:{region}"),
+            Self::FastLaunch { region } => format!("fast_launch:{region}"),
+            Self::DropInterim => "drop_interim".into(),
             Self::Share { region } => format!("share:{region}"),
         })
     }

@@ -17,7 +17,7 @@ use crate::domain::hold::{Hold, Resume};
 use crate::domain::ids::{Attempt, StepName};
 use crate::domain::image::{CommitRecord, RunFile};
 use crate::domain::journal::{
-    ANSWER_LIMIT, Control, Ending, Fold, Journal, JournalEntry, JournalError, JournalEvent, UnwindReason,
+    ANSWER_LIMIT, Control, Ending, Fold, Journal, JournalEntry, JournalError, JournalEvent, StagedAmi, UnwindReason,
 };
 use crate::domain::state::CleanupState;
 
@@ -170,6 +170,14 @@ impl StepRecords for BuildJournal {
 
     async fn store_file(&self, file: &RunFile) -> Result<(), JournalError> {
         persist(&self.lease, || self.journal.store_file(file)).await
+    }
+
+    async fn staged(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError> {
+        persist(&self.lease, || self.journal.staged(ami_ids)).await
+    }
+
+    async fn give_up(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError> {
+        persist(&self.lease, || self.journal.give_up(ami_ids)).await
     }
 
     async fn found(&self, step: &StepName, ids: &[String]) -> Result<(), JournalError> {

@@ -135,7 +135,13 @@ impl<'s> Owner<'s> {
             BuildJournal::open(work.journal.clone(), lease.clone(), surroundings.clock.clone(), work.facts.attempt)
                 .await?;
         let log = BuildLog::start(work.journal.clone(), journal.time(), redactor);
-        let cloud = surroundings.accounts.account(&work.facts.account);
+        let builder = work.config.as_ref().map(|config| &config.builder);
+        let role = builder.and_then(|builder| builder.ebs()).and_then(|ebs| ebs.assume_role.as_ref());
+        let cloud = match role {
+            // What is left to remove without a configuration, the account's own role removes.
+            None => surroundings.accounts.account(&work.facts.account),
+            Some(role) => surroundings.accounts.account_with_role(&work.facts.account, role),
+        };
         Ok(Self {
             surroundings,
             raw_journal: work.journal,
@@ -317,6 +323,7 @@ impl<'s> Owner<'s> {
             log: self.log.for_step(&step.0),
             clock: self.journal.time(),
             started_at: fold.steps.get(step).and_then(|record| record.started_at),
+            committed: fold.committed,
             retries: fold.retries.get(step).copied().unwrap_or_default(),
             network: self.surroundings.network.clone(),
             lease: self.lease.clone(),

@@ -21,12 +21,12 @@ use super::watcher::Watcher;
 use crate::cloud::{Cloud, CloudError};
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::config::{AmazonEbs, BuildConfig};
+use crate::domain::config::{AmazonEbs, BuildConfig, SshConfig};
 use crate::domain::failure::Failure;
 use crate::domain::hold::HeldMachine;
 use crate::domain::ids::{Attempt, StepName};
 use crate::domain::image::{CommitRecord, RunFile};
-use crate::domain::journal::JournalError;
+use crate::domain::journal::{JournalError, StagedAmi};
 use crate::domain::plan::{Plan, StepKind};
 use crate::domain::run::BuildFacts;
 use crate::domain::tags::Ownership;
@@ -212,6 +212,10 @@ pub trait StepRecords: Send + Sync {
     async fn store_private_key(&self, attempt: Attempt, pem: &SecretString) -> Result<(), JournalError>;
     async fn private_key(&self, attempt: Attempt) -> Result<Option<SecretString>, JournalError>;
     async fn store_file(&self, file: &RunFile) -> Result<(), JournalError>;
+    /// Those of these AMIs whose image a stage holds.
+    async fn staged(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError>;
+    /// Keeps stages from taking the images of these AMIs; answers those that are in one, and then nothing was done.
+    async fn give_up(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError>;
     /// Journals ids that the undo of `step` is about to remove.
     async fn found(&self, step: &StepName, ids: &[String]) -> Result<(), JournalError>;
 }
@@ -239,6 +243,8 @@ pub struct StepContext {
     pub clock: Arc<dyn Clock>,
     /// When this step was begun, by this server or another, in the database's time.
     pub started_at: Option<DateTime<Utc>>,
+    /// The build has succeeded: what is undone now is only what was temporary.
+    pub committed: bool,
     /// How often a person has asked for this step to be done again in this attempt.
     pub retries: u32,
     pub network: Arc<Network>,
@@ -270,6 +276,20 @@ impl StepContext {
             Failure::ours(
                 "plan-order",
                 format!("step {} is for amazon builders, this is {}", self.step, builder.builder_type()),
+            )
+        })
+    }
+
+    /// How the build's machine is reached.
+    ///
+    /// # Errors
+    /// As [`StepContext::config`], and when the build has none.
+    pub fn communicator(&self) -> Result<&SshConfig, Failure> {
+        let builder = &self.config()?.builder;
+        builder.communicator().ok_or_else(|| {
+            Failure::ours(
+                "plan-order",
+                format!("step {} needs a machine, {} has none", self.step, builder.builder_type()),
             )
         })
     }

@@ -1,7 +1,7 @@
 //! The `manifest` post-processor: Packer's JSON, key for key
 //! (developer.hashicorp.com/packer/docs/post-processors/manifest).
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::domain::config::postprocessor::Manifest;
 use crate::domain::ids::RunId;
@@ -14,6 +14,8 @@ pub struct BuildOutcome {
     /// Unix seconds.
     pub build_time: i64,
     pub artifact_id: String,
+    /// Names and sizes in bytes of what a builder of files made; empty of an AMI.
+    pub files: Vec<(String, usize)>,
     pub run_id: RunId,
     pub custom_data: Vec<(String, String)>,
 }
@@ -28,7 +30,7 @@ pub fn entry(options: &Manifest, outcome: &BuildOutcome) -> Value {
     if !options.strip_time {
         entry.insert("build_time".into(), outcome.build_time.into());
     }
-    entry.insert("files".into(), Value::Null);
+    entry.insert("files".into(), files(options, &outcome.files));
     entry.insert("artifact_id".into(), outcome.artifact_id.clone().into());
     entry.insert("packer_run_uuid".into(), outcome.run_id.to_string().into());
     let custom = if outcome.custom_data.is_empty() {
@@ -41,6 +43,15 @@ pub fn entry(options: &Manifest, outcome: &BuildOutcome) -> Value {
     };
     entry.insert("custom_data".into(), custom);
     Value::Object(entry)
+}
+
+fn files(options: &Manifest, files: &[(String, usize)]) -> Value {
+    if files.is_empty() {
+        return Value::Null;
+    }
+    let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+    let shown = |name: &str| if options.strip_path { base(name) } else { name.to_owned() };
+    files.iter().map(|(name, size)| json!({"name": shown(name), "size": size})).collect()
 }
 
 #[cfg(test)]
@@ -61,6 +72,7 @@ mod tests {
             builder_type: "amazon-ebs".into(),
             build_time: 1_753_000_000,
             artifact_id: "us-east-1:ami-1".into(),
+            files: Vec::new(),
             run_id: RunId(uuid::Uuid::nil()),
             custom_data: vec![("b".into(), "2".into()), ("a".into(), "1".into())],
         };

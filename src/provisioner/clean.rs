@@ -6,11 +6,11 @@ use crate::communicator::shell_quote;
 
 /// Prints a line for each thing done (`clean: …`) and for each that failed (`clean: warning: …`), and ends with 0 either
 /// way: an image with a leftover is still what was asked for, the caller decides. `$1` a folder to work below (tests), `$2`
-/// the user, `$3` our public key's Base64.
+/// the user, `$3` our public key's Base64 (empty: there is none), `$4` not empty: nothing but the key is removed.
 ///
 /// POSIX sh. Files are emptied or rewritten in place so that owner, mode and labels stay.
 const SCRIPT: &str = r#"
-root=$1; user=$2; blob=$3; tab=$(printf '\t'); seen=' '
+root=$1; user=$2; blob=$3; only=$4; tab=$(printf '\t'); seen=' '
 say() { printf 'clean: %s\n' "$*"; }
 warn() { printf 'clean: warning: %s\n' "$*"; }
 
@@ -22,6 +22,7 @@ homes() {
 
 remove_key() {
   file=$1
+  [ -n "$blob" ] || return 0
   grep -qF -- "$blob" "$file" 2>/dev/null || return 0
   kept=$(while IFS= read -r line || [ -n "$line" ]; do
     case "$line " in
@@ -62,9 +63,11 @@ homes | while IFS= read -r home; do
   seen="$seen$home "
   remove_key "$home/.ssh/authorized_keys"
   remove_key "$home/.ssh/authorized_keys2"
+  [ -z "$only" ] || continue
   remove_files "shell history file(s) of $home" "$home/.bash_history" "$home/.zsh_history" "$home/.sh_history" \
     "$home/.ash_history" "$home/.ksh_history" "$home/.local/share/fish/fish_history"
 done
+if [ -n "$only" ]; then say done; exit 0; fi
 
 if [ -e "$root/etc/machine-id" ]; then
   if printf '' 2>/dev/null >"$root/etc/machine-id"; then say "emptied $root/etc/machine-id"
@@ -97,21 +100,33 @@ exit 0
 /// keys, cloud-init's state, shell histories, and what is in `/tmp` and `/var/tmp`. It works by `sudo -n` unless the user
 /// is root. The present connection goes on; a new one may be impossible afterwards, so this comes last.
 ///
-/// `public_key` is an OpenSSH line; only its key, not its comment, is compared. Its output is for [`report`].
+/// `public_key` is an OpenSSH line; only its key, not its comment, is compared. `None`: the build made none. Its output is
+/// for [`report`].
 #[must_use]
-pub fn clean_commands(username: &str, public_key: &str) -> String {
-    let (script, arguments) = (shell_quote(SCRIPT), arguments("", username, public_key));
+pub fn clean_commands(username: &str, public_key: Option<&str>) -> String {
+    as_root(&arguments("", username, public_key, false))
+}
+
+/// As [`clean_commands`], but removes nothing besides our public key.
+#[must_use]
+pub fn remove_key_commands(username: &str, public_key: Option<&str>) -> String {
+    as_root(&arguments("", username, public_key, true))
+}
+
+fn as_root(arguments: &str) -> String {
+    let script = shell_quote(SCRIPT);
     format!(
         "if [ \"$(id -u)\" = 0 ]; then sh -c {script} clean {arguments}; else sudo -n sh -c {script} clean {arguments}; fi"
     )
 }
 
-fn arguments(root: &str, username: &str, public_key: &str) -> String {
+fn arguments(root: &str, username: &str, public_key: Option<&str>, only_key: bool) -> String {
     // The second word, or the only one when the Base64 alone is given.
-    let mut words = public_key.split_whitespace();
+    let mut words = public_key.unwrap_or_default().split_whitespace();
     let first = words.next().unwrap_or_default();
     let blob = words.next().unwrap_or(first);
-    format!("{} {} {}", shell_quote(root), shell_quote(username), shell_quote(blob))
+    let only = if only_key { "key" } else { "" };
+    format!("{} {} {} {}", shell_quote(root), shell_quote(username), shell_quote(blob), shell_quote(only))
 }
 
 /// What the cleaning said it did.
@@ -156,13 +171,34 @@ mod tests {
 
     /// Runs the script below a folder with a shell of this machine.
     fn run(root: &std::path::Path) -> CleanReport {
-        let line = arguments(root.to_str().unwrap(), "ubuntu", OURS);
+        run_with(root, Some(OURS), false)
+    }
+
+    fn run_with(root: &std::path::Path, key: Option<&str>, only_key: bool) -> CleanReport {
+        let line = arguments(root.to_str().unwrap(), "ubuntu", key, only_key);
         let output =
             Command::new("sh").arg("-c").arg(format!("sh -c {} clean {line}", shell_quote(SCRIPT))).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         let root = root.to_str().unwrap();
         report(&String::from_utf8(output.stdout).unwrap().replace(root, ""))
+    }
+
+    #[test]
+    fn the_key_alone_can_be_removed_and_without_one_none_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        write(root, "home/ubuntu/.ssh/authorized_keys", &format!("{THEIRS}\n{OURS}\na  b\n"));
+        write(root, "home/ubuntu/.bash_history", "x");
+        write(root, "etc/machine-id", "0123\n");
+        let keys = || fs::read_to_string(root.join("home/ubuntu/.ssh/authorized_keys")).unwrap();
+        let without = run_with(root, None, true);
+        assert!(without.done.is_empty() && without.complete && keys().contains("a  b"), "{without:?}");
+        let only = run_with(root, Some(OURS), true);
+        assert_eq!(only.done, ["removed the temporary public key from /home/ubuntu/.ssh/authorized_keys"]);
+        assert!(keys().contains(THEIRS) && !keys().contains(OURS));
+        assert!(root.join("home/ubuntu/.bash_history").exists());
+        assert_eq!(fs::read_to_string(root.join("etc/machine-id")).unwrap(), "0123\n");
     }
 
     #[test]
@@ -240,9 +276,9 @@ mod tests {
 
     #[test]
     fn the_command_quotes_its_arguments() {
-        let command = clean_commands("it's", OURS);
+        let command = clean_commands("it's", Some(OURS));
         assert!(
-            command.ends_with(r"clean '' 'it'\''s' 'AAAAC3NzaC1lZDI1NTE5AAAAIOurTemporaryKeyBlob'; fi"),
+            command.ends_with(r"clean '' 'it'\''s' 'AAAAC3NzaC1lZDI1NTE5AAAAIOurTemporaryKeyBlob' ''; fi"),
             "{command}"
         );
         assert!(Command::new("sh").args(["-n", "-c", &command]).status().unwrap().success());

@@ -2,9 +2,10 @@
 //! is there and of the named owner, instance type, subnet, groups and regions exist.
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{Filter, Image, Subnet};
+use crate::cloud::{CloudErrorClass, Image};
 use crate::domain::config::AmazonEbs;
 use crate::domain::failure::Failure;
 use crate::domain::image::SourceImage;
@@ -12,7 +13,10 @@ use crate::domain::tags::TagList;
 use crate::engine::source_ami;
 use crate::engine::step::{Step, StepContext, StepResult};
 
-use super::retry;
+use super::{check_network, deregister, retry};
+
+/// `docs.aws.amazon.com/AWSEC2/latest/APIReference/API_EnableImageDeprecation.html`
+const LONGEST_DEPRECATION: TimeDelta = TimeDelta::days(3650);
 
 pub struct Check;
 
@@ -34,6 +38,9 @@ pub struct Checked {
     pub vpc_id: Option<String>,
     /// Where the instance may be launched, in order of preference; empty: EC2 chooses.
     pub subnet_ids: Vec<String>,
+    /// What `security_group_ids` or `security_group_filter` names; empty: a temporary one is made.
+    #[serde(default)]
+    pub security_group_ids: Vec<String>,
 }
 
 #[async_trait]
@@ -50,20 +57,19 @@ impl Step for Check {
         if !ebs.skip_create_ami {
             context.log.say(&format!("Prevalidating AMI name: {}", ebs.ami_name)).await;
         }
-        let (account_id, image, subnets, ..) = tokio::try_join!(
+        let (account_id, image, subnets, security_group_ids, ..) = tokio::try_join!(
             retry::call(context, || context.cloud.account_id()),
             source_image(context, ebs),
-            subnets(context, ebs),
+            check_network::subnets(context, ebs),
+            check_network::groups(context, ebs),
             name_is_free(context, ebs),
             regions_exist(context, ebs),
-            groups_exist(context, ebs),
+            deprecation_lies_ahead(context, ebs),
+            profile_exists(context, ebs),
         )?;
-        instance_type_fits(context, ebs, &image).await?;
-        let vpc_id = match (&ebs.vpc_id, subnets.first()) {
-            (_, Some(subnet)) => Some(subnet.vpc_id.clone()),
-            (Some(vpc), None) => Some(vpc.clone()),
-            (None, None) => None,
-        };
+        image_fits(ebs, &image)?;
+        instance_types_fit(context, ebs, &image).await?;
+        let vpc_id = subnets.first().map(|subnet| subnet.vpc_id.clone()).or_else(|| ebs.vpc_id.clone());
         context.log.say(&format!("Found image {} ({})", image.id, image.name)).await;
         Ok(Checked {
             account_id,
@@ -81,15 +87,55 @@ impl Step for Check {
             root_device_name: image.root_device_name,
             vpc_id,
             subnet_ids: subnets.into_iter().map(|subnet| subnet.id).collect(),
+            security_group_ids,
         })
     }
 }
 
+async fn profile_exists(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> {
+    let Some(profile) = ebs.iam_instance_profile.as_ref().filter(|_| !ebs.skip_profile_validation) else {
+        return Ok(());
+    };
+    // Given by its name or its ARN, which ends in the name.
+    let name = profile.rsplit('/').next().unwrap_or(profile);
+    let found = retry::passing(context, |_| false, || context.cloud.instance_profile(&ebs.region, name)).await?;
+    match found {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => {
+            let message = format!("The account has no instance profile {profile:?} (iam_instance_profile).");
+            Err(Failure::user("instance-profile-not-found", message)
+                .with_advice("Check the name, or set skip_profile_validation = true.")
+                .into())
+        }
+        // Who may launch with it need not be allowed to look at it.
+        Err(error) if error.class == CloudErrorClass::Unauthorized => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// EC2 would say so only when the image is there.
+async fn deprecation_lies_ahead(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> {
+    let now = context.clock.now();
+    let Some(at) = ebs.keeping.deprecate_at.filter(|_| !ebs.skip_create_ami) else { return Ok(()) };
+    if at > now && at < now + LONGEST_DEPRECATION {
+        return Ok(());
+    }
+    let message = format!("deprecate_at is {at}, which is not within the next ten years.");
+    Err(Failure::user("deprecate-at", message).with_advice("Give a time that lies ahead, in UTC.").into())
+}
+
 async fn name_is_free(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> {
+    // With `force_deregister` the name is made free later; what keeps it from that is told now.
     if ebs.skip_create_ami {
         return Ok(());
     }
-    for region in std::iter::once(&ebs.region).chain(&ebs.ami_regions) {
+    if ebs.replace.is_some() {
+        for region in image_regions(ebs) {
+            deregister::replaced(context, region, &ebs.ami_name).await?;
+        }
+        return Ok(());
+    }
+    for region in image_regions(ebs) {
         let place = context.place(region);
         let found = retry::call(context, || context.looks.own_images_of_name(&place, &ebs.ami_name)).await?;
         if let Some(image) = found.first() {
@@ -112,47 +158,8 @@ async fn source_image(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Imag
     Ok(source_ami::choose(ebs, found)?)
 }
 
-async fn subnets(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<Subnet>> {
-    let mut filters = Vec::new();
-    if let Some(subnet) = &ebs.subnet_id {
-        filters.push(Filter::new("subnet-id", [subnet]));
-    } else if let Some(vpc) = &ebs.vpc_id {
-        filters.push(Filter::new("vpc-id", [vpc]));
-    } else {
-        filters.push(Filter::new("default-for-az", ["true"]));
-    }
-    if let Some(zone) = &ebs.availability_zone {
-        filters.push(Filter::new("availability-zone", [zone]));
-    }
-    let place = context.place(&ebs.region);
-    let mut found = retry::call(context, || context.looks.subnets(&place, &filters)).await?;
-    if found.is_empty() {
-        let what = match (&ebs.subnet_id, &ebs.vpc_id) {
-            (Some(subnet), _) => format!("subnet {subnet}"),
-            (None, Some(vpc)) => format!("a subnet of VPC {vpc}"),
-            (None, None) => "a default subnet".into(),
-        };
-        let zone = ebs.availability_zone.as_ref().map(|zone| format!(" in zone {zone}")).unwrap_or_default();
-        return Err(Failure::user("subnet-not-found", format!("No such network in {}: {what}{zone}.", ebs.region))
-            .with_advice("Name a subnet of this account and region with `subnet_id`.")
-            .into());
-    }
-    if let (Some(subnet), Some(vpc)) = (&ebs.subnet_id, &ebs.vpc_id)
-        && found[0].vpc_id != *vpc
-    {
-        return Err(Failure::user(
-            "subnet-vpc-mismatch",
-            format!("subnet {subnet} is in {}, not in vpc_id {vpc}.", found[0].vpc_id),
-        )
-        .into());
-    }
-    // The one with most free addresses first; the rest are tried when that zone has no room.
-    found.sort_by(|a, b| b.available_addresses.cmp(&a.available_addresses).then_with(|| a.id.cmp(&b.id)));
-    Ok(found)
-}
-
 async fn regions_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> {
-    if ebs.ami_regions.is_empty() {
+    if ebs.ami_regions.is_empty() || ebs.skip_region_validation {
         return Ok(());
     }
     let place = context.place(&ebs.region);
@@ -170,52 +177,61 @@ async fn regions_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()>
     .into())
 }
 
-async fn groups_exist(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> {
-    if ebs.security_group_ids.is_empty() {
-        return Ok(());
-    }
-    let filters = [Filter::new("group-id", &ebs.security_group_ids)];
-    let place = context.place(&ebs.region);
-    let found = retry::call(context, || context.looks.security_groups(&place, &filters)).await?;
-    let missing: Vec<&str> = ebs
-        .security_group_ids
-        .iter()
-        .filter(|id| !found.iter().any(|group| group.id == **id))
-        .map(String::as_str)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::user(
-        "security-group-not-found",
-        format!("No such security group in {}: {}.", ebs.region, missing.join(", ")),
-    )
-    .into())
+/// The regions in which an image of the name will be.
+fn image_regions(ebs: &AmazonEbs) -> impl Iterator<Item = &String> {
+    let own = std::iter::once(&ebs.region).filter(|_| !ebs.copying.skip_save_build_region);
+    own.chain(&ebs.ami_regions)
 }
 
-async fn instance_type_fits(context: &StepContext, ebs: &AmazonEbs, image: &Image) -> StepResult<()> {
-    let place = context.place(&ebs.region);
-    let known = retry::call(context, || context.looks.instance_type(&place, &ebs.instance_type)).await?;
-    let known = known.ok_or_else(|| {
-        Failure::user(
-            "instance-type-not-found",
-            format!("Instance type {:?} does not exist in {}.", ebs.instance_type, ebs.region),
-        )
-    })?;
-    if known.architectures.is_empty() || known.architectures.contains(&image.architecture) {
-        return Ok(());
+/// What the template asks of the image that it starts from.
+fn image_fits(ebs: &AmazonEbs, image: &Image) -> Result<(), Failure> {
+    if let Some(wanted) = &ebs.ami_virtualization_type
+        && *wanted != image.virtualization_type
+    {
+        let message = format!(
+            "The source image {} is {}, ami_virtualization_type is {wanted}.",
+            image.id, image.virtualization_type
+        );
+        return Err(Failure::user("virtualization-mismatch", message)
+            .with_advice("The image has the virtualization of the one that it is made from."));
     }
-    Err(Failure::user(
-        "architecture-mismatch",
-        format!(
-            "Instance type {} runs {}, the source image {} is {}.",
-            ebs.instance_type,
-            known.architectures.join(", "),
-            image.id,
-            image.architecture
-        ),
-    )
-    .into())
+    if (ebs.ena_support == Some(true) || ebs.sriov_support) && image.virtualization_type != "hvm" {
+        let message = format!("The source image {} is {}.", image.id, image.virtualization_type);
+        return Err(Failure::user("virtualization-mismatch", message)
+            .with_advice("Enhanced networking (ena_support, sriov_support) needs hvm."));
+    }
+    if ebs.fast_launch.is_some() && image.platform.as_deref() != Some("windows") {
+        let message = format!("fast_launch is for Windows images; the source image {} is none.", image.id);
+        return Err(Failure::user("fast-launch-platform", message).with_advice("Leave fast_launch out."));
+    }
+    Ok(())
+}
+
+async fn instance_types_fit(context: &StepContext, ebs: &AmazonEbs, image: &Image) -> StepResult<()> {
+    let place = context.place(&ebs.region);
+    for name in ebs.instance_types() {
+        let known = retry::call(context, || context.looks.instance_type(&place, name)).await?;
+        let known = known.ok_or_else(|| {
+            Failure::user(
+                "instance-type-not-found",
+                format!("Instance type {name:?} does not exist in {}.", ebs.region),
+            )
+        })?;
+        if known.architectures.is_empty() || known.architectures.contains(&image.architecture) {
+            continue;
+        }
+        return Err(Failure::user(
+            "architecture-mismatch",
+            format!(
+                "Instance type {name} runs {}, the source image {} is {}.",
+                known.architectures.join(", "),
+                image.id,
+                image.architecture
+            ),
+        )
+        .into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -241,6 +257,7 @@ mod tests {
             root_device_name: None,
             vpc_id: None,
             subnet_ids: Vec::new(),
+            security_group_ids: Vec::new(),
         };
         // Runs that may be joined are compared by it (`store::dedupe`).
         assert_eq!(serde_json::to_value(checked).unwrap()["source"]["ami_id"], "ami-1");

@@ -44,10 +44,17 @@ impl Step for Clean {
 
 async fn clean_machine(context: &StepContext) -> StepResult<Output> {
     let machine = connect::machine(context).await?;
-    let key: key_pair::Output = context.output("key_pair")?;
-    context.log.say("Cleaning the machine before its image is made…").await;
-    let command =
-        Command::new(clean::clean_commands(&context.ebs()?.communicator.username, &key.public_key)).with_timeout(LIMIT);
+    // A key of the template's own is no leftover of the build.
+    let key: Option<key_pair::Output> = context.output_if_any("key_pair")?;
+    let (ebs, key) = (context.ebs()?, key.map(|key| key.public_key));
+    let commands = if ebs.clean_image {
+        context.log.say("Cleaning the machine before its image is made…").await;
+        clean::clean_commands(&ebs.communicator.username, key.as_deref())
+    } else {
+        context.log.say("Removing the temporary key from authorized_keys…").await;
+        clean::remove_key_commands(&ebs.communicator.username, key.as_deref())
+    };
+    let command = Command::new(commands).with_timeout(LIMIT);
     match machine.communicator.run(&command, &context.log, &context.cancel).await {
             Ok(status) if status.success() => Ok(Output {}),
             Ok(ExitStatus::Disconnected) => Err(StepError::Failed(

@@ -1,7 +1,7 @@
 //! What the commit of a build writes. The artifacts lose their `ingot:temporary` tag first: from then on nothing but this
 //! build's own undo would remove them.
 
-use crate::domain::config::PostProcessorConfig;
+use crate::domain::config::{BuilderConfig, PostProcessorConfig};
 use crate::domain::failure::Failure;
 use crate::domain::ids::StepName;
 use crate::domain::image::{CommitRecord, ImageCopy, ManifestEntry};
@@ -11,20 +11,56 @@ use crate::engine::step::{StepContext, StepResult};
 use crate::postprocess::manifest::{self, BuildOutcome};
 
 use super::check::Checked;
-use super::{image_tags, retry, wait_image};
+use super::{image_tags, keep_volumes, make_file, retry, wait_image};
 
 /// See [`StepRegistry::prepare_commit`](crate::engine::step::StepRegistry::prepare_commit).
 ///
 /// # Errors
 /// When the cloud refuses, or late text can't be rendered.
 pub async fn prepare(context: &StepContext) -> StepResult<CommitRecord> {
+    match &context.config()?.builder {
+        BuilderConfig::Null(_) => {
+            context.log.say("The null builder makes nothing.").await;
+            Ok(without_image(context, "Null", &[])?)
+        }
+        BuilderConfig::File(_) => {
+            let made: make_file::Output = context.output("make_file")?;
+            context.log.say(&format!("{} is a file of the run.", made.name)).await;
+            Ok(without_image(context, "File", &[(made.name, made.size)])?)
+        }
+        BuilderConfig::AmazonEbs(_) | BuilderConfig::AmazonEbsVolume(_) | BuilderConfig::AmazonEbsSurrogate(_) => {
+            amazon(context).await
+        }
+    }
+}
+
+fn without_image(context: &StepContext, artifact: &str, files: &[(String, usize)]) -> Result<CommitRecord, Failure> {
+    Ok(CommitRecord {
+        manifest: manifest_entries(context, artifact, files)?,
+        copies: Vec::new(),
+        source: None,
+        os: String::new(),
+        tags: Vec::new(),
+        files: Vec::new(),
+        artifact_id: artifact.to_owned(),
+    })
+}
+
+async fn amazon(context: &StepContext) -> StepResult<CommitRecord> {
     let copies = copies(context)?;
+    let keys = [tags::TEMPORARY.to_owned()];
     for copy in &copies {
         let mut ids = vec![copy.ami_id.clone()];
         ids.extend(copy.snapshot_ids.iter().cloned());
-        let keys = [tags::TEMPORARY.to_owned()];
         retry::set_on_new(context, || context.cloud.delete_tags(&copy.region, &ids, &keys)).await?;
     }
+    let kept: Option<keep_volumes::Output> = context.output_if_any("keep_volumes")?;
+    if let Some(kept) = &kept {
+        let region = &context.ebs()?.region;
+        context.log.say(&format!("Volumes that stay: {}", kept.volume_ids.join(", "))).await;
+        retry::set_on_new(context, || context.cloud.delete_tags(region, &kept.volume_ids, &keys)).await?;
+    }
+    protect(context, &copies).await?;
     let checked: Checked = context.output("check")?;
     let mut image_tags = image_tags::image_tags(context)?;
     image_tags.retain(|(key, _)| key != tags::TEMPORARY);
@@ -35,9 +71,9 @@ pub async fn prepare(context: &StepContext) -> StepResult<CommitRecord> {
         context.log.say(&format!("AMIs were created:\n{}", artifact_id.replace(',', "\n").replace(':', ": "))).await;
     }
     Ok(CommitRecord {
-        manifest: manifest_entries(context, &artifact_id)?,
+        manifest: manifest_entries(context, &artifact_id, &[])?,
         copies,
-        source: checked.source,
+        source: Some(checked.source),
         os: image_tags::stob(context)?.os,
         tags: image_tags,
         files: Vec::new(),
@@ -45,9 +81,24 @@ pub async fn prepare(context: &StepContext) -> StepResult<CommitRecord> {
     })
 }
 
+/// The very last thing: nobody can remove what is protected, and with a cooldown not even who takes the protection off.
+async fn protect(context: &StepContext, copies: &[ImageCopy]) -> StepResult<()> {
+    let Some(protection) = context.ebs()?.keeping.deregistration_protection else { return Ok(()) };
+    for copy in copies {
+        let (region, id) = (&copy.region, &copy.ami_id);
+        context.log.say(&format!("Protecting {id} in {region} from being deregistered")).await;
+        retry::set_on_new(context, || context.cloud.protect_image(region, id, protection.with_cooldown)).await?;
+    }
+    Ok(())
+}
+
 fn copies(context: &StepContext) -> Result<Vec<ImageCopy>, Failure> {
-    let waits =
-        context.plan.steps().filter(|step| matches!(step.kind, StepKind::WaitImage | StepKind::WaitCopy { .. }));
+    let interim = context.plan.steps().any(|step| step.kind == StepKind::DropInterim);
+    let waits = context.plan.steps().filter(|step| match step.kind {
+        StepKind::WaitImage => !interim,
+        StepKind::WaitCopy { .. } => true,
+        _ => false,
+    });
     let names: Vec<StepName> = waits.map(|step| step.name.clone()).collect();
     names
         .iter()
@@ -71,7 +122,11 @@ fn artifact_id(copies: &[ImageCopy]) -> String {
     parts.join(",")
 }
 
-fn manifest_entries(context: &StepContext, artifact_id: &str) -> Result<Vec<ManifestEntry>, Failure> {
+fn manifest_entries(
+    context: &StepContext,
+    artifact_id: &str,
+    files: &[(String, usize)],
+) -> Result<Vec<ManifestEntry>, Failure> {
     let config = context.config()?;
     let mut entries = Vec::new();
     for block in config.post_processors.iter().flatten() {
@@ -85,6 +140,7 @@ fn manifest_entries(context: &StepContext, artifact_id: &str) -> Result<Vec<Mani
             builder_type: config.builder.builder_type().to_owned(),
             build_time: context.clock.now().timestamp(),
             artifact_id: artifact_id.to_owned(),
+            files: files.to_vec(),
             run_id: context.facts.run,
             custom_data,
         };

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::communicator::ssh::{ConnectProgress, SshTarget};
+use crate::communicator::ssh::{Bastion, ConnectProgress, Login, SshTarget};
 use crate::communicator::{Command, CommunicatorError, OutputSink, OutputStream};
-use crate::domain::config::communicator::{SshConfig, SshInterface};
+use crate::domain::config::communicator::{Bastion as BastionOptions, SshConfig, SshInterface};
 use crate::domain::failure::Failure;
 use crate::engine::session::Machine;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
@@ -54,15 +55,23 @@ impl Step for Connect {
 }
 
 async fn connect(context: &StepContext) -> StepResult<Connected> {
-    let ssh = &context.ebs()?.communicator;
-    let running: wait_running::Output = context.output("wait_running")?;
-    let host = host(ssh, &running)?;
+    let ssh = context.communicator()?;
+    // A build on a host that was there before has no machine of its own.
+    let running: Option<wait_running::Output> = context.output_if_any("wait_running")?;
+    let host = host(ssh, running.as_ref())?;
+    if !ssh.pause_before_connecting.is_zero() {
+        let pause = ssh.pause_before_connecting.saturating_sub(context.spent());
+        context.log.say(&format!("Waiting {} s before connecting…", ssh.pause_before_connecting.as_secs())).await;
+        context.pause(pause).await?;
+    }
     context.log.say(&format!("Waiting for SSH to become available on {host}:{}…", ssh.port)).await;
     let machine = match open(context, &host, None).await {
         Ok(machine) => machine,
         Err(OpenError::Step(error)) => return Err(error),
         Err(OpenError::Unreachable(error)) => {
-            tell_console(context, &running.instance_id).await;
+            if let Some(running) = &running {
+                tell_console(context, &running.instance_id).await;
+            }
             return Err(StepError::Failed(
                     Failure::user("ssh-timeout", format!("SSH on {host}:{} never became available: {error}", ssh.port)).with_advice(
                         "Check ssh_username, the subnet's routing and the security group; raise ssh_timeout if the machine boots slowly. The end of its console output is in the log.",
@@ -83,7 +92,11 @@ pub async fn machine(context: &StepContext) -> StepResult<Machine> {
     if let Some(machine) = context.session.current().await {
         return Ok(machine);
     }
-    let connected: Connected = context.output("connect")?;
+    let connected: Option<Connected> = context.output_if_any("connect")?;
+    let connected = connected.ok_or_else(|| {
+        Failure::user("no-communicator", "There is no machine to run a provisioner on: the communicator is \"none\".")
+            .with_advice("Name a host in ssh_host and set communicator = \"ssh\".")
+    })?;
     open(context, &connected.host, Some(connected.host_key.clone())).await.map_err(|error| match error {
         OpenError::Step(error) => error,
         OpenError::Unreachable(error) => StepError::Failed(
@@ -102,20 +115,18 @@ enum OpenError {
 }
 
 async fn open(context: &StepContext, host: &str, expected_host_key: Option<String>) -> Result<Machine, OpenError> {
-    let ssh = &context.ebs().map_err(|failure| OpenError::Step(failure.into()))?.communicator;
-    let key =
-        context.records.private_key(context.facts.attempt).await.map_err(|error| OpenError::Step(error.into()))?;
-    let private_key = key.ok_or_else(|| {
-        OpenError::Step(Failure::ours("key-missing", "the attempt's private key is not stored").into())
-    })?;
+    let ssh = context.communicator().map_err(|failure| OpenError::Step(failure.into()))?;
     if expected_host_key.is_some() {
         let_own_address_in(context).await.map_err(OpenError::Step)?;
     }
+    let login = login(context, ssh).await.map_err(OpenError::Step)?;
     let target = SshTarget {
         host: host.to_owned(),
         port: ssh.port,
-        username: ssh.username.clone(),
-        private_key,
+        bastion: ssh.bastion.as_ref().map(|bastion| Box::new(through(bastion, &login))),
+        login,
+        ciphers: ssh.ciphers.clone(),
+        key_exchange: ssh.key_exchange.clone(),
         keep_alive_interval: ssh.keep_alive_interval,
         expected_host_key,
     };
@@ -134,6 +145,41 @@ async fn open(context: &StepContext, host: &str, expected_host_key: Option<Strin
     }
 }
 
+/// The template's own key or password, else the attempt's temporary key.
+async fn login(context: &StepContext, ssh: &SshConfig) -> StepResult<Login> {
+    let mut login = Login {
+        username: ssh.username.clone(),
+        password: ssh.password.clone().map(SecretString::from),
+        ..Login::default()
+    };
+    if let Some(own) = &ssh.own_key {
+        login.private_key = Some(SecretString::from(own.private_key.clone()));
+        login.certificate.clone_from(&own.certificate);
+    } else if ssh.needs_temporary_key() {
+        let key = context.records.private_key(context.facts.attempt).await?;
+        let missing = || Failure::ours("key-missing", "the attempt's private key is not stored");
+        login.private_key = Some(key.ok_or_else(missing)?);
+    }
+    Ok(login)
+}
+
+/// With nothing of its own a bastion is entered with the machine's key.
+fn through(bastion: &BastionOptions, machine: &Login) -> Bastion {
+    let own_key = bastion.private_key.clone().map(SecretString::from);
+    let same = own_key.is_none();
+    Bastion {
+        host: bastion.host.clone(),
+        port: bastion.port,
+        login: Login {
+            username: bastion.username.clone(),
+            private_key: own_key.or_else(|| machine.private_key.clone()),
+            certificate: bastion.certificate.clone().or_else(|| machine.certificate.clone().filter(|_| same)),
+            password: bastion.password.clone().map(SecretString::from),
+            interactive: bastion.interactive,
+        },
+    }
+}
+
 /// A new owner may have another address than the one the group lets in.
 async fn let_own_address_in(context: &StepContext) -> StepResult<()> {
     match context.output_if_any::<security_group::Output>("security_group")? {
@@ -142,10 +188,11 @@ async fn let_own_address_in(context: &StepContext) -> StepResult<()> {
     }
 }
 
-fn host(ssh: &SshConfig, running: &wait_running::Output) -> Result<String, Failure> {
+fn host(ssh: &SshConfig, running: Option<&wait_running::Output>) -> Result<String, Failure> {
     if let Some(host) = &ssh.host {
         return Ok(host.clone());
     }
+    let running = running.ok_or_else(|| Failure::ours("plan-order", "there is no machine to connect to"))?;
     let (wanted, address) = match ssh.interface {
         Some(SshInterface::PublicIp) => ("public IP", running.public_ip.clone()),
         Some(SshInterface::PrivateIp) => ("private IP", running.private_ip.clone()),

@@ -86,8 +86,8 @@ fn request(context: &StepContext, intent: &Intent) -> Result<NewImageCopy, Failu
         name: ebs.ami_name.clone(),
         description: image_tags::render(context, &ebs.ami_description)?,
         encrypted: ebs.encrypt_boot.filter(|encrypt| *encrypt),
-        // A key belongs to one region; elsewhere the region's default key is used, as Packer does.
-        kms_key_id: None,
+        // A key belongs to one region; without one of its own a region uses its default key, as Packer does.
+        kms_key_id: ebs.copying.region_kms_key_ids.get(&intent.region).filter(|key| !key.is_empty()).cloned(),
         snapshot_copy_duration_minutes: ebs.copying.snapshot_copy_duration_minutes,
         image_tags: image_tags::image_tags(context)?,
         snapshot_tags: image_tags::snapshot_tags(context)?,

@@ -5,10 +5,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::{CloudError, CloudErrorClass, NewImage};
+use crate::domain::config::AmazonEbs;
 use crate::domain::failure::Failure;
 use crate::engine::step::{Made, Step, StepContext, StepResult};
 
-use super::{image_tags, launch, removal, retry};
+use super::{image_tags, launch, names, removal, retry};
 
 pub struct CreateImage;
 
@@ -20,6 +21,11 @@ pub struct Intent {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Output {
     pub image_id: String,
+}
+
+/// With `skip_save_build_region` the image only serves to be copied, and the name stays free.
+fn name(context: &StepContext, ebs: &AmazonEbs) -> String {
+    if ebs.copying.skip_save_build_region { names::temporary(context) } else { ebs.ami_name.clone() }
 }
 
 #[async_trait]
@@ -36,9 +42,10 @@ impl Step for CreateImage {
         let launched: launch::Output = context.output("launch")?;
         let request = NewImage {
             instance_id: launched.instance_id,
-            name: ebs.ami_name.clone(),
+            name: name(context, ebs),
             description: image_tags::render(context, &ebs.ami_description)?,
-            no_reboot: true,
+            // What is stopped is at rest; a spot instance, which can't be, comes to rest by a reboot.
+            no_reboot: ebs.spot.is_none(),
             block_devices: ebs.ami_block_device_mappings.clone(),
             image_tags: image_tags::image_tags(context)?,
             snapshot_tags: image_tags::snapshot_tags(context)?,

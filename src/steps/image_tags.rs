@@ -61,7 +61,11 @@ pub fn late_data(context: &StepContext) -> Result<LateData, Failure> {
     Ok(data)
 }
 
-fn rendered(context: &StepContext, late: &LateTags) -> Result<TagList, Failure> {
+/// Tags with their late text rendered.
+///
+/// # Errors
+/// When a tag can't be rendered.
+pub fn rendered(context: &StepContext, late: &LateTags) -> Result<TagList, Failure> {
     late.iter().map(|(key, value)| Ok((render(context, &LateString(key.clone()))?, render(context, value)?))).collect()
 }
 
@@ -90,8 +94,22 @@ pub fn volume_tags(context: &StepContext) -> Result<TagList, Failure> {
 /// # Errors
 /// When a tag can't be rendered.
 pub fn image_tags(context: &StepContext) -> Result<TagList, Failure> {
-    let mut list = rendered(context, &context.ebs()?.tags)?;
+    let mut list = own_tags(context)?;
     list.extend(registry_tags(context)?);
+    Ok(list)
+}
+
+/// `tags`, and `run_tags` where those say nothing, unless `skip_ami_run_tags`.
+fn own_tags(context: &StepContext) -> Result<TagList, Failure> {
+    let ebs = context.ebs()?;
+    let mut list = rendered(context, &ebs.tags)?;
+    if !ebs.skip_ami_run_tags {
+        for (key, value) in run_tags(context)? {
+            if tags::value(&list, &key).is_none() {
+                list.push((key, value));
+            }
+        }
+    }
     Ok(list)
 }
 
@@ -100,7 +118,7 @@ pub fn image_tags(context: &StepContext) -> Result<TagList, Failure> {
 /// # Errors
 /// When a tag can't be rendered.
 pub fn snapshot_tags(context: &StepContext) -> Result<TagList, Failure> {
-    let mut list = rendered(context, &context.ebs()?.tags)?;
+    let mut list = own_tags(context)?;
     for (key, value) in rendered(context, &context.ebs()?.snapshot_tags)? {
         finding::set(&mut list, &key, &value);
     }

@@ -24,7 +24,8 @@ const ONE_LOOK: Duration = Duration::from_secs(3);
 /// # Errors
 /// `instance-terminated` or `instance-stopped` when the machine ended, else those of `work`.
 pub async fn while_there<T>(context: &StepContext, work: impl Future<Output = StepResult<T>>) -> StepResult<T> {
-    let launched: launch::Output = context.output("launch")?;
+    // A host that was there before is not EC2's to tell about.
+    let Some(launched) = context.output_if_any::<launch::Output>("launch")? else { return work.await };
     let ebs = context.ebs()?;
     let mut machine = Machine {
         watch: context.watcher.instance(&context.facts.account, &ebs.region, &launched.instance_id),
@@ -83,8 +84,12 @@ pub fn failure_of(instance: &Instance, may_stop: bool) -> Option<Failure> {
         _ => return None,
     };
     let reason = instance.state_reason.as_deref().unwrap_or("EC2 gives no reason");
-    let (class, advice) = class_and_advice(reason);
     let message = format!("Instance {} was {state}: {reason}", instance.id);
+    if instance.was_interrupted() {
+        let advice = "EC2 took the spot instance back. Start the run again, name more types in spot_instance_types or more subnets, or build without spot_price.";
+        return Some(Failure::new(FailureClass::Capacity, "spot-interrupted", message).with_advice(advice));
+    }
+    let (class, advice) = class_and_advice(reason);
     Some(Failure::new(class, code, message).with_advice(advice))
 }
 

@@ -3,16 +3,23 @@
 //! intent alone.
 
 mod check;
+mod check_network;
 mod clean;
 mod commit;
 mod connect;
 mod copy;
 mod create_image;
+mod deregister;
+mod fast_launch;
 mod finding;
 mod image_tags;
+mod instance_profile;
+mod keep_volumes;
 mod key_pair;
 mod launch;
+mod machine;
 mod machine_watch;
+mod make_file;
 mod modify_instance;
 mod names;
 mod provision;
@@ -20,7 +27,9 @@ mod removal;
 mod retry;
 mod security_group;
 mod share;
+mod spot;
 mod stop;
+mod termination;
 mod wait_image;
 mod wait_limit;
 mod wait_running;
@@ -46,7 +55,10 @@ impl StepRegistry for Steps {
             StepKind::Check => Box::new(check::Check),
             StepKind::KeyPair => Box::new(key_pair::MakeKeyPair),
             StepKind::SecurityGroup => Box::new(security_group::MakeSecurityGroup),
+            StepKind::InstanceProfile => Box::new(instance_profile::MakeInstanceProfile),
+            StepKind::LaunchTemplate => Box::new(spot::MakeLaunchTemplate),
             StepKind::Launch => Box::new(launch::Launch),
+            StepKind::LaunchSpot => Box::new(spot::LaunchSpot),
             StepKind::WaitRunning => Box::new(wait_running::WaitRunning),
             StepKind::Connect => Box::new(connect::Connect),
             // A breakpoint's hold is the engine's; what comes after it is a provisioner that says so.
@@ -58,10 +70,16 @@ impl StepRegistry for Steps {
             StepKind::Stop => Box::new(stop::Stop),
             StepKind::WaitStopped => Box::new(stop::WaitStopped),
             StepKind::ModifyInstance => Box::new(modify_instance::ModifyInstance),
+            StepKind::KeepVolumes => Box::new(keep_volumes::KeepVolumes),
+            StepKind::FindReplaced => Box::new(deregister::FindReplaced),
+            StepKind::Deregister { region } => Box::new(deregister::Deregister { region: region.clone() }),
+            StepKind::MakeFile => Box::new(make_file::MakeFile),
             StepKind::CreateImage => Box::new(create_image::CreateImage),
             StepKind::WaitImage => Box::new(wait_image::WaitImage::of_build()),
             StepKind::Copy { region } => Box::new(copy::Copy { region: region.clone() }),
             StepKind::WaitCopy { region } => Box::new(wait_image::WaitImage::of_copy(region)),
+            StepKind::FastLaunch { region } => Box::new(fast_launch::FastLaunch { region: region.clone() }),
+            StepKind::DropInterim => Box::new(deregister::DropInterim),
             StepKind::Share { region } => Box::new(share::Share { region: region.clone() }),
         }
     }

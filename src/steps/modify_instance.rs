@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::CloudErrorClass;
+use crate::cloud::{CloudError, CloudErrorClass};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepResult};
 
@@ -29,15 +29,18 @@ impl Step for ModifyInstance {
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
         let ebs = context.ebs()?;
         let launched: launch::Output = context.output("launch")?;
+        // The stop is seen a moment before every part of EC2 knows of it.
+        let again = |error: &CloudError| matches!(error.class, CloudErrorClass::UnknownOutcome | CloudErrorClass::Busy);
+        if ebs.sriov_support {
+            context.log.say("Enabling enhanced networking (SR-IOV)…").await;
+            let set = || context.cloud.set_sriov_support(&ebs.region, &launched.instance_id);
+            retry::passing(context, again, set).await??;
+        }
         if let Some(enabled) = ebs.ena_support {
             context
                 .log
                 .say(&format!("{} enhanced networking (ENA)…", if enabled { "Enabling" } else { "Disabling" }))
                 .await;
-            // The stop is seen a moment before every part of EC2 knows of it.
-            let again = |error: &crate::cloud::CloudError| {
-                matches!(error.class, CloudErrorClass::UnknownOutcome | CloudErrorClass::Busy)
-            };
             retry::passing(context, again, || {
                 context.cloud.set_ena_support(&ebs.region, &launched.instance_id, enabled)
             })

@@ -88,7 +88,7 @@ impl Provision {
             let _ = sender.send(text.to_owned());
         };
         let stop = context.cancel.child_token();
-        let ssh = &context.ebs()?.communicator;
+        let ssh = context.communicator()?;
         let provisioning = async {
             let say = say;
             let provision = ProvisionContext {

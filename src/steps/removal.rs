@@ -83,6 +83,9 @@ pub async fn remove_images<O>(
     }
     let mut removed = Vec::new();
     for image in images {
+        if image.deregistration_protection {
+            until_gone(context, || context.cloud.unprotect_image(region, &image.id)).await?;
+        }
         until_gone(context, || context.cloud.deregister_image(region, &image.id)).await?;
         removed.push(image.id);
     }

@@ -52,7 +52,8 @@ where
                 }
                 _ => false,
             };
-        if tries >= PASSING_TRIES || !(passing || also(&error)) {
+        let most = if passing { most_tries(context) } else { PASSING_TRIES };
+        if tries >= most || !(passing || also(&error)) {
             // These say nothing of an earlier call whose answer was lost.
             let silent = [CloudErrorClass::Throttled, CloudErrorClass::Unavailable, CloudErrorClass::Unauthorized];
             if in_doubt && silent.contains(&error.class) {
@@ -63,6 +64,12 @@ where
         tracing::debug!(step = %context.step, operation = error.operation, code = error.code, tries, "cloud call failed; trying again");
         context.pause(Duration::from_millis(250 * (1 << tries.min(7)))).await?;
     }
+}
+
+/// How often a call is sent that is throttled or briefly fails: `max_retries` counts the repetitions.
+fn most_tries(context: &StepContext) -> u32 {
+    let ebs = context.config.as_deref().and_then(|config| config.builder.ebs());
+    ebs.and_then(|ebs| ebs.max_retries).map_or(PASSING_TRIES, |retries| retries.saturating_add(1))
 }
 
 /// Makes something that has a name of its own in the cloud. When the name is taken or the answer was lost, `find` tells

@@ -17,7 +17,7 @@ use crate::domain::failure::Failure;
 use crate::domain::hold::Hold;
 use crate::domain::ids::{Attempt, BuildId, LeaseEpoch, RunId, StepName};
 use crate::domain::image::{CommitRecord, RunFile};
-use crate::domain::journal::{Control, Ending, Journal, JournalEntry, JournalError, JournalEvent, LogLine};
+use crate::domain::journal::{Control, Ending, Journal, JournalEntry, JournalError, JournalEvent, LogLine, StagedAmi};
 use crate::domain::state::CleanupState;
 
 /// A run file may have this many bytes at most.
@@ -344,6 +344,34 @@ impl Journal for PgJournal {
         self.expect_log(&mut connection, lines).await
     }
 
+    async fn staged(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError> {
+        let mut connection = self.store.pool.acquire().await?;
+        staged(&mut connection, ami_ids).await
+    }
+
+    async fn give_up(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError> {
+        let mut tx = self.store.pool.begin().await?;
+        self.held(&mut tx).await?;
+        // Moves of a family's stages take its row first.
+        sqlx::query!(
+            "SELECT f.name FROM families f
+             WHERE f.name IN (SELECT i.family FROM image_copies c JOIN images i ON i.id = c.image_id
+                              WHERE c.ami_id = ANY($1))
+             ORDER BY f.name FOR NO KEY UPDATE",
+            ami_ids
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let found = staged(&mut tx, ami_ids).await?;
+        if found.is_empty() {
+            sqlx::query!("UPDATE image_copies SET state = 'deregistered' WHERE ami_id = ANY($1)", ami_ids)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+        }
+        Ok(found)
+    }
+
     async fn store_file(&self, file: &RunFile) -> Result<(), JournalError> {
         let size = file_size(file)?;
         let now = self.store.now();
@@ -435,4 +463,15 @@ impl Store {
         .await?;
         row.map(|sealed| self.sealer.open(build, kind, &sealed)).transpose()
     }
+}
+
+async fn staged(connection: &mut PgConnection, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError> {
+    Ok(sqlx::query_as!(
+        StagedAmi,
+        "SELECT c.ami_id, p.family, p.stage FROM image_copies c JOIN stage_pointers p ON p.image_id = c.image_id
+         WHERE c.ami_id = ANY($1) ORDER BY c.ami_id, p.stage",
+        ami_ids
+    )
+    .fetch_all(connection)
+    .await?)
 }

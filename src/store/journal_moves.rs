@@ -148,8 +148,8 @@ impl PgJournal {
         sqlx::query!(
             "UPDATE images SET os = COALESCE(os, $2), source_image = COALESCE(source_image, $3) WHERE id = $1",
             run.image_id,
-            storable(&record.os).into_owned(),
-            to_json(&record.source)?
+            Some(storable(&record.os).into_owned()).filter(|os| !os.is_empty()),
+            record.source.as_ref().map(to_json).transpose()?
         )
         .execute(&mut *connection)
         .await?;

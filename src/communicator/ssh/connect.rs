@@ -6,13 +6,14 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use russh::client::{self, AuthResult};
-use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
-use secrecy::{ExposeSecret, SecretString};
+use russh::client;
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::login::{Credentials, Login};
 use super::{SshCommunicator, keys};
 use crate::communicator::error::FailureCounts;
 use crate::communicator::{CommunicatorError, ConnectFailure};
@@ -48,13 +49,25 @@ pub struct SshTarget {
     /// Name or address.
     pub host: String,
     pub port: u16,
-    pub username: String,
-    /// OpenSSH PEM, without passphrase.
-    pub private_key: SecretString,
+    pub login: Login,
+    /// The host through which the machine is reached.
+    pub bastion: Option<Box<Bastion>>,
+    /// In OpenSSH's words; empty: this module's own choice.
+    pub ciphers: Vec<String>,
+    /// As `ciphers`.
+    pub key_exchange: Vec<String>,
     /// After this much silence a keep-alive is sent; zero: never.
     pub keep_alive_interval: Duration,
     /// `ssh-ed25519 AAAA…` as recorded at the first connection; `None` trusts whatever answers.
     pub expected_host_key: Option<String>,
+}
+
+/// A host that passes the connection on. Whatever key it shows is taken: the machine's own key is what is held fast.
+#[derive(Debug, Clone)]
+pub struct Bastion {
+    pub host: String,
+    pub port: u16,
+    pub login: Login,
 }
 
 /// Told after each attempt.
@@ -76,10 +89,7 @@ pub async fn connect_with_retries(
     progress: &(dyn Fn(ConnectProgress) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<SshCommunicator, CommunicatorError> {
-    let private_key = russh::keys::decode_secret_key(target.private_key.expose_secret(), None)
-        .map_err(|error| CommunicatorError::InvalidKey(error.to_string()))?;
-    let private_key = Arc::new(private_key);
-    let expected = target.expected_host_key.as_deref().map(keys::parse_public).transpose()?;
+    let way = Way::of(target)?;
     let started = Instant::now();
     let deadline = started + timeout;
     let mut counts = FailureCounts::default();
@@ -92,7 +102,7 @@ pub async fn connect_with_retries(
         let outcome = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(CommunicatorError::cancelled()),
-            outcome = connect_once(target, &private_key, expected.as_ref(), limit) => outcome,
+            outcome = connect_once(target, &way, limit) => outcome,
         };
         let reason = match (outcome, last) {
             (Ok(communicator), _) => {
@@ -130,80 +140,136 @@ fn next_delay(delay: Duration, reason: &ConnectFailure, earlier: u32) -> Duratio
         ConnectFailure::Authentication { .. } => {
             return AUTHENTICATION_DELAYS[(earlier as usize).min(AUTHENTICATION_DELAYS.len() - 1)];
         }
+        // Each try is a login there.
+        ConnectFailure::Bastion(_) | ConnectFailure::BehindBastion(_) => LONGEST_DELAY,
         ConnectFailure::Handshake(_) => LONGEST_DELAY,
         _ => LONGEST_CHEAP_DELAY,
     };
     if earlier < 4 { FIRST_DELAY } else { (delay * 3 / 2).min(longest) }
 }
 
-async fn connect_once(
-    target: &SshTarget,
-    private_key: &Arc<PrivateKey>,
-    expected: Option<&PublicKey>,
-    limit: Duration,
-) -> Result<SshCommunicator, ConnectFailure> {
-    let stream =
-        match tokio::time::timeout(limit.min(TCP_LIMIT), TcpStream::connect((target.host.as_str(), target.port))).await
-        {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(tcp_failure(&error)),
-            Err(_) => return Err(ConnectFailure::NoAnswer),
-        };
+/// A target's secrets and names, read.
+struct Way {
+    login: Credentials,
+    bastion: Option<Credentials>,
+    expected: Option<PublicKey>,
+    config: Arc<client::Config>,
+}
+
+impl Way {
+    fn of(target: &SshTarget) -> Result<Self, CommunicatorError> {
+        Ok(Self {
+            login: Credentials::read(&target.login)?,
+            bastion: target.bastion.as_ref().map(|bastion| Credentials::read(&bastion.login)).transpose()?,
+            expected: target.expected_host_key.as_deref().map(keys::parse_public).transpose()?,
+            config: Arc::new(config(target)?),
+        })
+    }
+}
+
+async fn connect_once(target: &SshTarget, way: &Way, limit: Duration) -> Result<SshCommunicator, ConnectFailure> {
+    let (Some(bastion), Some(credentials)) = (&target.bastion, &way.bastion) else {
+        let stream = tcp(&target.host, target.port, limit).await?;
+        return within(limit, handshake(way, &way.login, way.expected.as_ref(), stream, None)).await;
+    };
+    let through = async {
+        let stream = tcp(&bastion.host, bastion.port, limit).await?;
+        let (handle, _) = open(way, credentials, None, stream).await?;
+        let channel = handle.channel_open_direct_tcpip(target.host.as_str(), target.port.into(), "127.0.0.1", 0).await;
+        Ok::<_, ConnectFailure>((handle, channel))
+    };
+    let (handle, channel) =
+        within(limit, through).await.map_err(|failure| ConnectFailure::Bastion(Box::new(failure)))?;
+    // The bastion is there and says that the machine is not, yet.
+    let channel = channel.map_err(|error| ConnectFailure::BehindBastion(error.to_string()))?;
+    within(limit, handshake(way, &way.login, way.expected.as_ref(), channel.into_stream(), Some(handle))).await
+}
+
+async fn tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, ConnectFailure> {
+    let stream = match tokio::time::timeout(limit.min(TCP_LIMIT), TcpStream::connect((host, port))).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(tcp_failure(&error)),
+        Err(_) => return Err(ConnectFailure::NoAnswer),
+    };
     // Only a matter of speed: without it small requests wait for acknowledgements.
     let _ = stream.set_nodelay(true);
-    match tokio::time::timeout(limit.min(HANDSHAKE_LIMIT), handshake(target, private_key, expected, stream)).await {
+    Ok(stream)
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, ConnectFailure>>,
+) -> Result<T, ConnectFailure> {
+    match tokio::time::timeout(limit.min(HANDSHAKE_LIMIT), work).await {
         Ok(result) => result,
         Err(_) => Err(ConnectFailure::Handshake("no answer in time".to_owned())),
     }
 }
 
 async fn handshake(
-    target: &SshTarget,
-    private_key: &Arc<PrivateKey>,
+    way: &Way,
+    credentials: &Credentials,
     expected: Option<&PublicKey>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    bastion: Option<client::Handle<Client>>,
 ) -> Result<SshCommunicator, ConnectFailure> {
-    let facts = Arc::new(Mutex::new(HandshakeFacts::default()));
-    let client = Client { expected: expected.cloned(), facts: Arc::clone(&facts) };
-    let mut handle = client::connect_stream(Arc::new(config(target.keep_alive_interval)), stream, client)
-        .await
-        .map_err(|error| handshake_failure(&error, &facts, expected))?;
-    let hash = if private_key.algorithm().is_rsa() {
-        handle.best_supported_rsa_hash().await.map_err(|error| handshake_failure(&error, &facts, expected))?.flatten()
-    } else {
-        None
-    };
-    let key = PrivateKeyWithHashAlg::new(Arc::clone(private_key), hash);
-    let result = handle
-        .authenticate_publickey(target.username.as_str(), key)
-        .await
-        .map_err(|error| handshake_failure(&error, &facts, expected))?;
-    match result {
-        AuthResult::Success => {}
-        // The library reports a connection that ended here as a failure without further methods.
-        AuthResult::Failure { .. } if handle.is_closed() => {
-            return Err(ConnectFailure::Handshake("closed during authentication".to_owned()));
-        }
-        AuthResult::Failure { .. } => {
-            let banner = locked(&facts).banner.clone();
-            return Err(ConnectFailure::Authentication { username: target.username.clone(), banner });
-        }
-    }
+    let (handle, facts) = open(way, credentials, expected, stream).await?;
     let host_key = locked(&facts).host_key.clone();
     host_key
-        .map(|host_key| SshCommunicator::new(handle, host_key))
+        .map(|host_key| SshCommunicator::new(handle, host_key, bastion))
         .ok_or_else(|| ConnectFailure::Handshake("the server showed no host key".to_owned()))
 }
 
-fn config(keep_alive_interval: Duration) -> client::Config {
-    client::Config {
+/// An authenticated connection on a stream.
+async fn open(
+    way: &Way,
+    credentials: &Credentials,
+    expected: Option<&PublicKey>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<(client::Handle<Client>, Arc<Mutex<HandshakeFacts>>), ConnectFailure> {
+    let facts = Arc::new(Mutex::new(HandshakeFacts::default()));
+    let client = Client { expected: expected.cloned(), facts: Arc::clone(&facts) };
+    let mut handle = client::connect_stream(Arc::clone(&way.config), stream, client)
+        .await
+        .map_err(|error| handshake_failure(&error, &facts, expected))?;
+    let entered =
+        credentials.authenticate(&mut handle).await.map_err(|error| handshake_failure(&error, &facts, expected))?;
+    if entered {
+        return Ok((handle, facts));
+    }
+    // The library reports a connection that ended here as a failure without further methods.
+    if handle.is_closed() {
+        return Err(ConnectFailure::Handshake("closed during authentication".to_owned()));
+    }
+    let banner = locked(&facts).banner.clone();
+    Err(ConnectFailure::Authentication { username: credentials.username.clone(), banner })
+}
+
+fn config(target: &SshTarget) -> Result<client::Config, CommunicatorError> {
+    let keep_alive_interval = target.keep_alive_interval;
+    let unknown = |name: &String| CommunicatorError::UnknownAlgorithm(name.clone());
+    let mut preferred = russh::Preferred { cipher: Cow::Borrowed(CIPHERS), ..russh::Preferred::default() };
+    if !target.ciphers.is_empty() {
+        let names = target.ciphers.iter();
+        let names = names.map(|name| russh::cipher::Name::try_from(name.as_str()).map_err(|()| unknown(name)));
+        preferred.cipher = Cow::Owned(names.collect::<Result<_, _>>()?);
+    }
+    if !target.key_exchange.is_empty() {
+        let names = target.key_exchange.iter();
+        let names = names.map(|name| russh::kex::Name::try_from(name.as_str()).map_err(|()| unknown(name)));
+        let mut names = names.collect::<Result<Vec<_>, _>>()?;
+        // Not algorithms but what the client can do besides.
+        names.extend([russh::kex::EXTENSION_SUPPORT_AS_CLIENT, russh::kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT]);
+        preferred.kex = Cow::Owned(names);
+    }
+    Ok(client::Config {
         client_id: russh::SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Ingot_", env!("CARGO_PKG_VERSION")))),
         keepalive_interval: (!keep_alive_interval.is_zero()).then_some(keep_alive_interval),
         keepalive_max: KEEP_ALIVES_UNANSWERED,
-        preferred: russh::Preferred { cipher: Cow::Borrowed(CIPHERS), ..russh::Preferred::default() },
+        preferred,
         nodelay: true,
         ..client::Config::default()
-    }
+    })
 }
 
 fn tcp_failure(error: &io::Error) -> ConnectFailure {

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rand::CryptoRng;
 use russh::keys::ssh_key::LineEnding;
+use russh::keys::ssh_key::private::RsaKeypair;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -24,28 +25,33 @@ pub struct KeyPair {
     pub ec2_fingerprint: Option<String>,
 }
 
-/// Makes a key pair. Ed25519 takes well under a millisecond.
+/// Packer's own default.
+const RSA_BITS: u32 = 4096;
+
+/// Makes a key pair. Ed25519 takes well under a millisecond; RSA takes seconds of work, so call it where that does no harm.
+/// `rsa_bits`: `None` is 4096.
 ///
 /// # Errors
-/// RSA is not made yet: finding primes takes seconds and EC2 takes Ed25519 for all Linux images.
-pub fn generate_key<R: CryptoRng + ?Sized>(kind: KeyPairType, rng: &mut R) -> Result<KeyPair, CommunicatorError> {
-    match kind {
-        KeyPairType::Ed25519 => {}
+/// When the library can't make it.
+pub fn generate_key<R: CryptoRng + ?Sized>(
+    kind: KeyPairType,
+    rsa_bits: Option<u32>,
+    rng: &mut R,
+) -> Result<KeyPair, CommunicatorError> {
+    let private = match kind {
+        KeyPairType::Ed25519 => PrivateKey::random(rng, Algorithm::Ed25519).map_err(key_error)?,
         KeyPairType::Rsa => {
-            return Err(CommunicatorError::NotYet(
-                "temporary_key_pair_type \"rsa\"",
-                "use \"ed25519\", which EC2 accepts for every Linux image",
-            ));
+            let bits = rsa_bits.unwrap_or(RSA_BITS) as usize;
+            RsaKeypair::random(rng, bits).map_err(key_error)?.into()
         }
-    }
-    let private = PrivateKey::random(rng, Algorithm::Ed25519).map_err(key_error)?;
+    };
     let public = private.public_key();
     let private_openssh = SecretString::from(private.to_openssh(LineEnding::LF).map_err(key_error)?.to_string());
     Ok(KeyPair {
         private_openssh,
         public_openssh: openssh_line(public)?,
         fingerprint: public.fingerprint(HashAlg::Sha256).to_string(),
-        ec2_fingerprint: Some(ec2_fingerprint_of(public)?),
+        ec2_fingerprint: (kind == KeyPairType::Ed25519).then(|| ec2_fingerprint_of(public)).transpose()?,
     })
 }
 
@@ -102,7 +108,8 @@ mod tests {
 
     #[test]
     fn an_ed25519_pair_reads_back_and_depends_on_the_generator_alone() {
-        let pair = |seed| generate_key(KeyPairType::Ed25519, &mut rand::rngs::StdRng::seed_from_u64(seed)).unwrap();
+        let pair =
+            |seed| generate_key(KeyPairType::Ed25519, None, &mut rand::rngs::StdRng::seed_from_u64(seed)).unwrap();
         let (one, again, other) = (pair(1), pair(1), pair(2));
         assert_eq!(one.public_openssh, again.public_openssh);
         assert_ne!(one.public_openssh, other.public_openssh);
@@ -113,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_ec2_fingerprint_is_the_padded_form_of_openssh_s() {
-        let pair = generate_key(KeyPairType::Ed25519, &mut rand::rngs::StdRng::seed_from_u64(3)).unwrap();
+        let pair = generate_key(KeyPairType::Ed25519, None, &mut rand::rngs::StdRng::seed_from_u64(3)).unwrap();
         let padded = ec2_fingerprint(&format!("{} comment here", pair.public_openssh)).unwrap();
         assert_eq!(Some(padded.clone()), pair.ec2_fingerprint);
         assert_eq!(format!("SHA256:{}", padded.trim_end_matches('=')), pair.fingerprint);
@@ -121,8 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn rsa_is_refused_by_name() {
-        let error = generate_key(KeyPairType::Rsa, &mut rand::rngs::StdRng::seed_from_u64(3)).unwrap_err();
-        insta::assert_snapshot!(error, @r#"temporary_key_pair_type "rsa": not yet; use "ed25519", which EC2 accepts for every Linux image"#);
+    fn an_rsa_pair_reads_back() {
+        let pair = generate_key(KeyPairType::Rsa, Some(2048), &mut rand::rngs::StdRng::seed_from_u64(3)).unwrap();
+        assert_eq!(public_key_of(pair.private_openssh.expose_secret()).unwrap(), pair.public_openssh);
+        assert!(pair.public_openssh.starts_with("ssh-rsa AAAA") && pair.ec2_fingerprint.is_none());
     }
 }

@@ -7,6 +7,7 @@ mod connect;
 mod connection;
 mod keys;
 mod kill;
+mod login;
 mod marker;
 mod sftp;
 #[cfg(test)]
@@ -23,9 +24,10 @@ use russh_sftp::client::SftpSession;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-pub use connect::{ConnectProgress, SshTarget, connect_with_retries};
+pub use connect::{Bastion, ConnectProgress, SshTarget, connect_with_retries};
 pub use connection::SshConnection;
 pub use keys::{KeyPair, ec2_fingerprint, generate_key, public_key_of};
+pub use login::Login;
 
 use super::{Command, Communicator, CommunicatorError, DownloadLimits, ExitStatus, OutputSink};
 use crate::domain::bundle::BundleFile;
@@ -43,6 +45,8 @@ pub struct SshCommunicator {
 struct Session {
     handle: client::Handle<connect::Client>,
     host_key: russh::keys::PublicKey,
+    /// The connection that carries this one; it must not end before it.
+    _bastion: Option<client::Handle<connect::Client>>,
     commands: Semaphore,
     next_command: AtomicU64,
     /// Opened at the first transfer, dropped after an error that may have broken it.
@@ -67,11 +71,16 @@ impl Session {
 }
 
 impl SshCommunicator {
-    fn new(handle: client::Handle<connect::Client>, host_key: russh::keys::PublicKey) -> Self {
+    fn new(
+        handle: client::Handle<connect::Client>,
+        host_key: russh::keys::PublicKey,
+        bastion: Option<client::Handle<connect::Client>>,
+    ) -> Self {
         Self {
             session: Arc::new(Session {
                 handle,
                 host_key,
+                _bastion: bastion,
                 commands: Semaphore::new(MAX_COMMANDS),
                 next_command: AtomicU64::new(1),
                 sftp: Mutex::new(None),

@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{KeyPair, SshCommunicator, SshTarget, connect_with_retries, generate_key};
+use super::{KeyPair, Login, SshCommunicator, SshTarget, connect_with_retries, generate_key};
 use crate::communicator::{Communicator, ExitStatus, OutputSink, OutputStream};
 use crate::domain::config::communicator::KeyPairType;
 
@@ -30,7 +30,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 pub(crate) fn key(seed: u64) -> KeyPair {
-    generate_key(KeyPairType::Ed25519, &mut rand::rngs::StdRng::seed_from_u64(seed)).unwrap()
+    generate_key(KeyPairType::Ed25519, None, &mut rand::rngs::StdRng::seed_from_u64(seed)).unwrap()
 }
 
 pub(crate) fn current_user() -> String {
@@ -101,8 +101,10 @@ pub(crate) fn target(port: u16, key: &KeyPair) -> SshTarget {
     SshTarget {
         host: "127.0.0.1".to_owned(),
         port,
-        username: current_user(),
-        private_key: key.private_openssh.clone(),
+        login: Login { username: current_user(), private_key: Some(key.private_openssh.clone()), ..Login::default() },
+        bastion: None,
+        ciphers: Vec::new(),
+        key_exchange: Vec::new(),
         keep_alive_interval: Duration::from_secs(5),
         expected_host_key: None,
     }

@@ -123,6 +123,19 @@ pub struct AmazonEbs {
 }
 
 impl AmazonEbs {
+    /// The types that the machine may be of.
+    #[must_use]
+    pub fn instance_types(&self) -> &[String] {
+        let spot = self.spot.as_ref().map(|spot| spot.instance_types.as_slice());
+        spot.filter(|types| !types.is_empty()).unwrap_or(std::slice::from_ref(&self.instance_type))
+    }
+
+    /// Whether the template names security groups; otherwise a temporary one is made.
+    #[must_use]
+    pub fn names_security_groups(&self) -> bool {
+        !self.security_group_ids.is_empty() || !self.security_group_filter.is_empty()
+    }
+
     /// Whether a server of the release before these options would build the same: it would not see them.
     #[must_use]
     pub fn is_of_first_form(&self) -> bool {

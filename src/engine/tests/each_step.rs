@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::memory_journal::Landed;
+use super::options;
 use super::world::{PLAIN, TestWorld, plain_with};
 use crate::cloud::fake::{CallRecord, FaultKind, Phase, Then};
 use crate::domain::hold::ResumeAction;
@@ -30,8 +31,21 @@ fn cases() -> Vec<Case> {
     );
     let cleanup = "  error-cleanup-provisioner \"shell\" { inline = [\"save\"] }\n  post-processor";
     let breakpoint = "  provisioner \"breakpoint\" {}\n  post-processor";
+    let spot = plain_with(
+        "spot_price = \"auto\"\n  temporary_iam_instance_profile_policy_document {\n    Statement {\n      Effect = \"Allow\"\n      \
+         Action = [\"s3:GetObject\"]\n      Resource = [\"*\"]\n    }\n  }\n  fast_launch {\n    enable_fast_launch = true\n  \
+         }\n  deregistration_protection {\n    enabled = true\n  }\n  deprecate_at = \"2026-01-01T00:00:00Z\"",
+    );
+    let replace = plain_with(
+        "ami_regions = [\"us-west-2\"]\n  skip_save_build_region = true\n  force_deregister = true\n  \
+         force_delete_snapshot = true\n  launch_block_device_mappings {\n    device_name = \"/dev/sdf\"\n    volume_size = \
+         1\n    delete_on_termination = false\n  }",
+    );
     vec![
         Case { name: "everything", template: all, images: 2, fails: false },
+        Case { name: "spot", template: spot, images: 1, fails: false },
+        Case { name: "replace", template: replace.replace("web-{{timestamp}}", "web-taken"), images: 1, fails: false },
+        Case { name: "file", template: options::file_template(), images: 0, fails: false },
         Case {
             name: "error-cleanup",
             template: PLAIN.replacen("  post-processor", cleanup, 1),
@@ -53,6 +67,11 @@ impl Case {
         let world = TestWorld::new(&self.template);
         if self.fails {
             world.fail_script();
+        }
+        match self.name {
+            "spot" => options::make_source_windows(&world),
+            "replace" => drop(world.cloud.add_public_image("us-west-2", options::OLD)),
+            _ => {}
         }
         world
     }
@@ -86,7 +105,10 @@ fn kind_name(kind: &StepKind) -> &'static str {
         StepKind::Check => "check",
         StepKind::KeyPair => "key_pair",
         StepKind::SecurityGroup => "security_group",
+        StepKind::InstanceProfile => "instance_profile",
+        StepKind::LaunchTemplate => "launch_template",
         StepKind::Launch => "launch",
+        StepKind::LaunchSpot => "launch_spot",
         StepKind::WaitRunning => "wait_running",
         StepKind::Connect => "connect",
         StepKind::Provision { .. } => "provision",
@@ -96,6 +118,12 @@ fn kind_name(kind: &StepKind) -> &'static str {
         StepKind::Stop => "stop",
         StepKind::WaitStopped => "wait_stopped",
         StepKind::ModifyInstance => "modify_instance",
+        StepKind::KeepVolumes => "keep_volumes",
+        StepKind::FindReplaced => "find_replaced",
+        StepKind::Deregister { .. } => "deregister",
+        StepKind::FastLaunch { .. } => "fast_launch",
+        StepKind::DropInterim => "drop_interim",
+        StepKind::MakeFile => "make_file",
         StepKind::CreateImage => "create_image",
         StepKind::WaitImage => "wait_image",
         StepKind::Copy { .. } => "copy",
@@ -208,6 +236,10 @@ async fn an_undo_finds_what_a_lost_reply_made() {
                 StepKind::KeyPair => "ImportKeyPair",
                 StepKind::SecurityGroup => "CreateSecurityGroup",
                 StepKind::Launch => "RunInstances",
+                StepKind::InstanceProfile => "CreateRole",
+                StepKind::FastLaunch { .. } => "EnableFastLaunch",
+                StepKind::LaunchTemplate => "CreateLaunchTemplate",
+                StepKind::LaunchSpot => "CreateFleet",
                 StepKind::CreateImage => "CreateImage",
                 StepKind::Copy { .. } => "CopyImage",
                 kind => {

@@ -32,7 +32,7 @@ async fn a_build_makes_one_image_with_its_facts_and_nothing_else() {
         assert!(image.tags.contains(&(key.into(), value.into())), "{key}={value} in {:?}", image.tags);
     }
     let from = image.tags.iter().find(|(key, _)| key == "From").unwrap();
-    assert_eq!(from.1, record.source.name, "late text is rendered");
+    assert_eq!(from.1, record.source.as_ref().unwrap().name, "late text is rendered");
     assert_eq!(record.artifact_id, format!("us-east-1:{}", image.id));
     assert_eq!(record.manifest[0].build["artifact_id"], record.artifact_id);
 }

@@ -14,7 +14,9 @@ use crate::domain::failure::Failure;
 use crate::domain::hold::{Hold, Resume, RunOptions};
 use crate::domain::ids::{Attempt, BuildId, LeaseEpoch, StepName};
 use crate::domain::image::{CommitRecord, RunFile};
-use crate::domain::journal::{Control, Ending, Fold, Journal, JournalEntry, JournalError, JournalEvent, LogLine};
+use crate::domain::journal::{
+    Control, Ending, Fold, Journal, JournalEntry, JournalError, JournalEvent, LogLine, StagedAmi,
+};
 use crate::domain::state::{BuildState, CleanupState};
 
 /// What the database would hold of one build.
@@ -41,6 +43,10 @@ pub struct Row {
     /// Until when a failed build's things are left in place.
     pub kept_until: Option<DateTime<Utc>>,
     pub secrets_deleted: bool,
+    /// AMIs whose images are in stages.
+    pub staged: Vec<StagedAmi>,
+    /// AMIs that no stage can take any more.
+    pub given_up: Vec<String>,
     /// Counts writes of all owners.
     pub writes: usize,
     /// Which write wrote which entry, by its place in `entries`.
@@ -212,6 +218,23 @@ impl Journal for MemoryJournal {
     async fn private_key(&self, attempt: Attempt) -> Result<Option<String>, JournalError> {
         self.gate.pass().await;
         Ok(self.row().keys.get(&attempt).cloned())
+    }
+
+    async fn staged(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError> {
+        self.gate.pass().await;
+        Ok(self.row().staged.iter().filter(|one| ami_ids.contains(&one.ami_id)).cloned().collect())
+    }
+
+    async fn give_up(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError> {
+        self.write(|row| {
+            let staged: Vec<StagedAmi> =
+                row.staged.iter().filter(|one| ami_ids.contains(&one.ami_id)).cloned().collect();
+            if staged.is_empty() {
+                row.given_up.extend_from_slice(ami_ids);
+            }
+            Ok(staged)
+        })
+        .await
     }
 
     async fn last_log_seq(&self) -> Result<i64, JournalError> {

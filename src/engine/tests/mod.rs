@@ -9,6 +9,7 @@ mod faults;
 mod janitor;
 mod life;
 mod memory_journal;
+mod options;
 mod scheduler;
 mod sequences;
 mod shared_looks;

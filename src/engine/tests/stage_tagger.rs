@@ -72,7 +72,7 @@ impl Scene {
         };
         let record = CommitRecord {
             copies,
-            source,
+            source: Some(source),
             os: "Ubuntu 22.04".into(),
             tags: Vec::new(),
             files: Vec::new(),

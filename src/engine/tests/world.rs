@@ -24,7 +24,7 @@ use crate::domain::config::BuildConfig;
 use crate::domain::hold::{Hold, Resume, ResumeAction, RunOptions};
 use crate::domain::ids::{Attempt, BuildId, DeploymentId, RunId, StepName};
 use crate::domain::journal::{JournalEntry, JournalEvent};
-use crate::domain::plan::Plan;
+use crate::domain::plan::{Plan, StepKind};
 use crate::domain::run::{BuildFacts, Takeover};
 use crate::domain::state::{BuildState, CleanupState};
 use crate::engine::executor::{Departure, Surroundings, Workload, drive};
@@ -53,6 +53,14 @@ impl Clock for VirtualClock {
 pub struct FakeDialer {
     pub machine: Arc<FakeCommunicator>,
     pub silent: Arc<AtomicBool>,
+    last: Arc<Mutex<Option<SshTarget>>>,
+}
+
+impl FakeDialer {
+    /// Where was connected last.
+    pub fn last_target(&self) -> SshTarget {
+        self.last.lock().unwrap().clone().unwrap()
+    }
 }
 
 #[async_trait]
@@ -67,6 +75,7 @@ impl Dialer for FakeDialer {
         if self.silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
+        *self.last.lock().unwrap() = Some(target.clone());
         let host_key = "ssh-ed25519 AAAAhost".to_owned();
         assert!(target.expected_host_key.is_none_or(|expected| expected == host_key), "the host key is handed on");
         self.machine.state().lost = false;
@@ -168,6 +177,8 @@ impl TestWorld {
             resume: None,
             kept_until: None,
             secrets_deleted: false,
+            staged: Vec::new(),
+            given_up: Vec::new(),
             writes: 0,
             written_by: Vec::new(),
             cancel_after: None,
@@ -390,12 +401,14 @@ impl TestWorld {
                 }
                 let temporary = self.cloud.leftovers_with_tag("ingot:temporary", "true");
                 assert!(temporary.is_empty(), "{context}: left behind {temporary:?}\n{story}");
-                // Images and their snapshots, nothing else.
+                // Images and their snapshots, and what is to outlive the build, nothing else.
+                let keeps = self.plan.steps().any(|step| step.kind == StepKind::KeepVolumes);
                 let others: Vec<String> = self
                     .cloud
                     .leftovers()
                     .into_iter()
                     .filter(|thing| !thing.contains("ami-") && !thing.contains("snap-"))
+                    .filter(|thing| !(keeps && thing.contains(" volume ")))
                     .collect();
                 assert!(others.is_empty(), "{context}: left behind {others:?}\n{story}");
             }

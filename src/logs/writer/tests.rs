@@ -9,7 +9,7 @@ use crate::domain::failure::Failure;
 use crate::domain::hold::Hold;
 use crate::domain::ids::{Attempt, BuildId, LeaseEpoch};
 use crate::domain::image::{CommitRecord, RunFile};
-use crate::domain::journal::{Control, Ending, JournalEntry};
+use crate::domain::journal::{Control, Ending, JournalEntry, StagedAmi};
 use crate::domain::state::CleanupState;
 
 /// Keeps log lines; nothing else is asked of it here.
@@ -49,6 +49,12 @@ impl Journal for Lines {
         unreachable!()
     }
     async fn private_key(&self, _: Attempt) -> Answer<Option<String>> {
+        unreachable!()
+    }
+    async fn staged(&self, _: &[String]) -> Answer<Vec<StagedAmi>> {
+        unreachable!()
+    }
+    async fn give_up(&self, _: &[String]) -> Answer<Vec<StagedAmi>> {
         unreachable!()
     }
     async fn store_file(&self, _: &RunFile) -> Answer<()> {

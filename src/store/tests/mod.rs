@@ -190,13 +190,13 @@ fn commit_record(ami_id: &str, claimed: &ClaimedBuild) -> CommitRecord {
             platform: "linux".into(),
             architecture: "x86_64".into(),
         }],
-        source: SourceImage {
+        source: Some(SourceImage {
             ami_id: "ami-0123456789abcdef0".into(),
             name: "ubuntu".into(),
             owner_id: "123456789012".into(),
             region: "us-east-1".into(),
             creation_date: "2026-01-01T00:00:00.000Z".into(),
-        },
+        }),
         os: "Ubuntu 22.04".into(),
         tags: vec![("team".into(), "core".into()), ("Release".into(), "7".into()), ("team".into(), "edge".into())],
         files: vec![RunFile { name: "report.txt".into(), bytes: b"all fine".to_vec() }],

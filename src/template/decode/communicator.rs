@@ -134,9 +134,9 @@ fn rsa_bits(decoder: &Decoder<'_>, config: &mut SshConfig, bits: Option<i32>) {
     }
     config.temporary_key_pair_bits = bits.and_then(|bits| u32::try_from(bits).ok());
     if let Some(bits) = bits
-        && ![1024, 2048, 4096].contains(&bits)
+        && ![2048, 4096].contains(&bits)
     {
-        let summary = format!("EC2 imports RSA keys of 1024, 2048 or 4096 bits, not of {bits}");
+        let summary = format!("temporary_key_pair_bits must be 2048 or 4096 for rsa, this is {bits}");
         decoder.error_at("temporary_key_pair_bits", summary, "");
     }
 }

@@ -127,13 +127,13 @@ impl Scene {
                 platform: "linux".into(),
                 architecture: "x86_64".into(),
             }],
-            source: SourceImage {
+            source: Some(SourceImage {
                 ami_id: "ami-0".into(),
                 name: "ubuntu".into(),
                 owner_id: "1".into(),
                 region: "us-east-1".into(),
                 creation_date: String::new(),
-            },
+            }),
             os: "Ubuntu 22.04".into(),
             tags: Vec::new(),
             files: Vec::new(),

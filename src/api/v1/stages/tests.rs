@@ -38,13 +38,13 @@ impl Scene {
         };
         let record = CommitRecord {
             copies: vec![copy("eu-central-1"), copy("us-east-1")],
-            source: SourceImage {
+            source: Some(SourceImage {
                 ami_id: "ami-0".into(),
                 name: "ubuntu".into(),
                 owner_id: "1".into(),
                 region: "eu-central-1".into(),
                 creation_date: String::new(),
-            },
+            }),
             os: "Ubuntu 22.04".into(),
             tags: vec![("OS".into(), os.into()), ("ingot:family".into(), "web".into())],
             files: Vec::new(),

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::communicator::ssh::test_support::{Collected, Sshd, free_port, key, run, target};
-use crate::communicator::ssh::{ConnectProgress, SshConnection, SshTarget, connect_with_retries};
+use crate::communicator::ssh::test_support::{Collected, Sshd, current_user, free_port, key, run, target};
+use crate::communicator::ssh::{
+    Bastion, ConnectProgress, SshCommunicator, SshConnection, SshTarget, connect_with_retries,
+};
 use crate::communicator::{Command, Communicator, CommunicatorError, ConnectFailure, ExitStatus, Reconnect};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -51,7 +53,8 @@ async fn the_last_error_names_the_reasons_and_their_counts() {
 async fn a_wrong_user_or_key_is_reported_as_such() {
     let sshd = Sshd::start();
     let limit = Duration::from_secs(6);
-    let wrong_user = SshTarget { username: "no-such-user".to_owned(), ..sshd.target() };
+    let mut wrong_user = sshd.target();
+    wrong_user.login.username = "no-such-user".to_owned();
     let error = connect_with_retries(&wrong_user, limit, &no_progress, &CancellationToken::new()).await.err().unwrap();
     let text = error.to_string();
     assert!(text.contains("authentication failed for user \"no-such-user\""), "{text}");
@@ -146,4 +149,86 @@ async fn a_network_that_falls_silent_ends_a_command() {
     let both = async { tokio::join!(ssh.run(&command, &output, &never), falls) };
     let (status, ()) = tokio::time::timeout(LIMIT, both).await.expect("the silence is noticed");
     assert_eq!(status, Ok(ExitStatus::Disconnected));
+}
+
+/// A command that shows which host it ran on, by the port that its sshd listens on.
+async fn port_seen(ssh: &SshCommunicator) -> String {
+    run(ssh, "set -- $SSH_CONNECTION; echo $4").await.1.trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_bastion_passes_the_connection_on() {
+    let (bastion, machine) = (Sshd::start(), Sshd::start_on(free_port(), 101, "Subsystem sftp internal-sftp"));
+    let through = bastion.target();
+    let way = Bastion { host: through.host, port: through.port, login: through.login };
+    let target = SshTarget { bastion: Some(Box::new(way)), ..machine.target() };
+    let ssh = connect_with_retries(&target, LIMIT, &no_progress, &CancellationToken::new()).await.unwrap();
+    assert_eq!(port_seen(&ssh).await, machine.port.to_string());
+    assert_eq!(ssh.host_key_openssh().unwrap(), key(101).public_openssh, "the machine's own");
+
+    // Nobody is behind it: waited for, as for a machine that boots.
+    let silent = SshTarget { port: free_port(), ..target.clone() };
+    let limit = Duration::from_secs(3);
+    let error = connect_with_retries(&silent, limit, &no_progress, &CancellationToken::new()).await.err().unwrap();
+    let CommunicatorError::ConnectTimedOut { last, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(last, ConnectFailure::BehindBastion(_)), "{last:?}");
+
+    // A wrong key for it does not become right by waiting.
+    let mut wrong = target;
+    let login = &mut wrong.bastion.as_mut().unwrap().login;
+    login.private_key = Some(key(2).private_openssh);
+    let error = connect_with_retries(&wrong, LIMIT, &no_progress, &CancellationToken::new()).await.err().unwrap();
+    let text = error.to_string();
+    assert!(text.starts_with("SSH can't be used: the bastion host: authentication failed"), "{text}");
+}
+
+#[tokio::test]
+async fn a_certificate_lets_in_where_the_key_alone_does_not() {
+    let sshd = Sshd::start_on(free_port(), 102, "TrustedUserCAKeys none\nSubsystem sftp internal-sftp");
+    let (authority, user) = (sshd.path("authority"), sshd.path("user"));
+    let make = |arguments: &[&str]| {
+        let done = std::process::Command::new("ssh-keygen").args(arguments).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    make(&["-q", "-t", "ed25519", "-N", "", "-f", &authority]);
+    make(&["-q", "-t", "ed25519", "-N", "", "-f", &user]);
+    make(&["-q", "-s", &authority, "-I", "test", "-n", &current_user(), &format!("{user}.pub")]);
+    let trusted = format!("cert-authority {}", std::fs::read_to_string(format!("{authority}.pub")).unwrap());
+    std::fs::write(sshd.folder.path().join("authorized_keys"), trusted).unwrap();
+    let mut target = sshd.target();
+    target.login.private_key = Some(std::fs::read_to_string(&user).unwrap().into());
+    let limit = Duration::from_secs(2);
+    connect_with_retries(&target, limit, &no_progress, &CancellationToken::new()).await.err().unwrap();
+    target.login.certificate = Some(std::fs::read_to_string(format!("{user}-cert.pub")).unwrap());
+    connect_with_retries(&target, LIMIT, &no_progress, &CancellationToken::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn algorithms_can_be_chosen() {
+    let sshd = Sshd::start_on(
+        free_port(),
+        103,
+        "Ciphers aes128-ctr\nKexAlgorithms ecdh-sha2-nistp256\nSubsystem sftp internal-sftp",
+    );
+    let target = |cipher: &str| SshTarget {
+        ciphers: vec![cipher.to_owned()],
+        key_exchange: vec!["ecdh-sha2-nistp256".to_owned()],
+        ..sshd.target()
+    };
+    connect_with_retries(&target("aes128-ctr"), LIMIT, &no_progress, &CancellationToken::new()).await.unwrap();
+    let other = target("aes256-ctr");
+    let error = connect_with_retries(&other, LIMIT, &no_progress, &CancellationToken::new()).await.err().unwrap();
+    assert!(matches!(error, CommunicatorError::ConnectRefused(ConnectFailure::NoCommonAlgorithm(_))), "{error:?}");
+}
+
+/// All names that templates may give are names of the library's.
+#[tokio::test]
+async fn every_algorithm_of_the_templates_is_there() {
+    use crate::template::decode::communicator::{CIPHERS, KEY_EXCHANGES};
+    for name in CIPHERS {
+        assert!(russh::cipher::Name::try_from(*name).is_ok(), "{name}");
+    }
+    for name in KEY_EXCHANGES {
+        assert!(russh::kex::Name::try_from(*name).is_ok(), "{name}");
+    }
 }

@@ -1,0 +1,62 @@
+//! Volumes of `launch_block_device_mappings` that say `delete_on_termination = false`: they outlive a build that succeeds.
+//! They are looked up while they are attached; what is done with them is the commit's (`commit.rs`) and the launch's undo.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::Filter;
+use crate::domain::failure::Failure;
+use crate::engine::step::{Step, StepContext, StepResult};
+
+use super::{launch, retry};
+
+pub struct KeepVolumes;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Intent {}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Output {
+    pub volume_ids: Vec<String>,
+}
+
+#[async_trait]
+impl Step for KeepVolumes {
+    type Intent = Intent;
+    type Output = Output;
+
+    fn intent(&self, _context: &StepContext) -> Result<Intent, Failure> {
+        Ok(Intent {})
+    }
+
+    async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
+        let ebs = context.ebs()?;
+        let launched: launch::Output = context.output("launch")?;
+        let devices = ebs.launch_block_device_mappings.iter().filter(|device| device.outlives_build);
+        let filters = [Filter::new("instance-id", [&launched.instance_id])];
+        let found = retry::call(context, || context.cloud.find_instances(&ebs.region, &filters)).await?;
+        let attached = found.first().map(|instance| instance.devices.as_slice()).unwrap_or_default();
+        let mut volume_ids = Vec::new();
+        for device in devices {
+            let volume = attached.iter().find(|attached| attached.device_name == device.device_name);
+            let missing = || {
+                let message = format!("The volume {} is to be kept, and is not attached.", device.device_name);
+                Failure::cloud("volume-not-attached", message)
+            };
+            volume_ids.push(volume.ok_or_else(missing)?.volume_id.clone());
+        }
+        Ok(Output { volume_ids })
+    }
+}
+
+/// The volumes that stay, once the build is committed; before that all of them go with their machine.
+///
+/// # Errors
+/// When the journal's record can't be read.
+pub fn kept(context: &StepContext) -> Result<Vec<String>, Failure> {
+    if !context.committed {
+        return Ok(Vec::new());
+    }
+    let output: Option<Output> = context.output_if_any("keep_volumes")?;
+    Ok(output.map(|output| output.volume_ids).unwrap_or_default())
+}

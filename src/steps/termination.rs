@@ -1,0 +1,132 @@
+//! The end of the build's instance, and of what was launched with it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cloud::{CloudError, CloudErrorClass, Filter, Instance, InstanceState};
+use crate::domain::failure::Failure;
+use crate::engine::step::{Made, StepContext, StepError, StepResult};
+
+use super::retry::Patience;
+use super::{finding, keep_volumes, launch, removal, retry};
+
+/// Together half a minute.
+const NOT_FOUND_TRIES: u32 = 4;
+/// EC2 terminates within minutes, and an instance that hangs there is for a person.
+const TERMINATION_LIMIT: Duration = Duration::from_mins(30);
+/// An instance that was never seen for so long is not there.
+const INVISIBLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The ids of this attempt's instances, by their tags and by what the launch said.
+///
+/// # Errors
+/// When the cloud can't be asked.
+pub async fn seen(context: &StepContext, region: &str, made: &Made<launch::Output>) -> StepResult<Vec<String>> {
+    let mut ids: Vec<String> = find(context, region).await?.into_iter().map(|instance| instance.id).collect();
+    // Not all that carries our tags may be seen yet.
+    if let Made::Yes(output) = made
+        && !ids.contains(&output.instance_id)
+    {
+        ids.push(output.instance_id.clone());
+    }
+    Ok(ids)
+}
+
+/// Terminates instances, waits until they are gone and removes what did not go with them. Answers what was removed.
+///
+/// # Errors
+/// When something could not be removed.
+pub async fn end(context: &StepContext, region: &str, mut ids: Vec<String>) -> StepResult<Vec<String>> {
+    for id in &ids {
+        terminate(context, region, id).await?;
+        context.log.say(&format!("Terminating the source instance {id}")).await;
+    }
+    for id in &ids {
+        until_terminated(context, region, id).await?;
+    }
+    ids.extend(remove_leftovers(context, region).await?);
+    Ok(ids)
+}
+
+/// This attempt's instances that are not terminated.
+///
+/// # Errors
+/// When the cloud can't be asked.
+pub async fn find(context: &StepContext, region: &str) -> StepResult<Vec<Instance>> {
+    let mut filters = finding::own(context);
+    filters.push(Filter::new("instance-state-name", ["pending", "running", "stopping", "stopped", "shutting-down"]));
+    retry::call(context, || context.cloud.find_instances(region, &filters)).await
+}
+
+/// EC2 may say "not found" of an instance that it has just made: not every part of it knows it yet. So that answer counts
+/// only when it lasts.
+async fn terminate(context: &StepContext, region: &str, id: &str) -> StepResult<()> {
+    let mut not_found = 0;
+    loop {
+        let terminate = || context.cloud.terminate_instance(region, id);
+        let lost = |error: &CloudError| error.class == CloudErrorClass::UnknownOutcome;
+        match retry::passing(context, lost, terminate).await? {
+            Ok(()) => return Ok(()),
+            Err(error) if error.class == CloudErrorClass::NotFound => {
+                not_found += 1;
+                if not_found > NOT_FOUND_TRIES {
+                    return Ok(());
+                }
+                context.pause(Duration::from_secs(1 << not_found)).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn until_terminated(context: &StepContext, region: &str, id: &str) -> StepResult<()> {
+    let mut watch = context.watcher.instance(&context.facts.account, region, id);
+    let mut patience = Patience::default();
+    let began = Instant::now();
+    let mut was_seen = false;
+    loop {
+        let observation = context.waiting(watch.next()).await?.map_err(|_| StepError::Interrupted)?;
+        patience.note(observation.error.as_ref())?;
+        if observation.error.is_some() {
+            continue;
+        }
+        match observation.seen {
+            // EC2 forgets terminated instances after about an hour, and does not know new ones for some seconds.
+            None if was_seen || began.elapsed() >= INVISIBLE_LIMIT => return Ok(()),
+            None => {}
+            Some(instance) if instance.state == InstanceState::Terminated => return Ok(()),
+            Some(_) => was_seen = true,
+        }
+        if began.elapsed() >= TERMINATION_LIMIT {
+            return Err(Failure::cloud(
+                "instance-wait-timeout",
+                format!("Instance {id} was not terminated within {} minutes.", TERMINATION_LIMIT.as_secs() / 60),
+            )
+            .into());
+        }
+    }
+}
+
+/// Volumes and interfaces that did not go with their instance.
+async fn remove_leftovers(context: &StepContext, region: &str) -> StepResult<Vec<String>> {
+    let own = finding::own(context);
+    let (volumes, interfaces) = tokio::try_join!(
+        retry::call(context, || context.cloud.find_volumes(region, &own)),
+        retry::call(context, || context.cloud.find_network_interfaces(region, &own)),
+    )?;
+    let kept = keep_volumes::kept(context)?;
+    let mut removed = Vec::new();
+    for volume in volumes.into_iter().filter(|volume| volume.state != "deleting" && !kept.contains(&volume.id)) {
+        removal::until_gone(context, || context.cloud.delete_volume(region, &volume.id)).await?;
+        removed.push(volume.id);
+    }
+    for interface in interfaces {
+        removal::until_gone(context, || context.cloud.delete_network_interface(region, &interface.id)).await?;
+        removed.push(interface.id);
+    }
+    if !removed.is_empty() {
+        context.log.say(&format!("Removed {}", removed.join(", "))).await;
+    }
+    Ok(removed)
+}
