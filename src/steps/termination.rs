@@ -110,10 +110,10 @@ async fn until_terminated(context: &StepContext, region: &str, id: &str) -> Step
 
 /// Volumes and interfaces that did not go with their instance.
 async fn remove_leftovers(context: &StepContext, region: &str) -> StepResult<Vec<String>> {
-    let own = finding::own(context);
+    let (place, own) = (context.place(region), context.ownership());
     let (volumes, interfaces) = tokio::try_join!(
-        retry::call(context, || context.cloud.find_volumes(region, &own)),
-        retry::call(context, || context.cloud.find_network_interfaces(region, &own)),
+        retry::call(context, || context.looks.volumes(&place, &own)),
+        retry::call(context, || context.looks.network_interfaces(&place, &own)),
     )?;
     let kept = keep_volumes::kept(context)?;
     let mut removed = Vec::new();
