@@ -34,7 +34,7 @@ impl UpgradeArgs {
         let bytes = if stdin { read_stdin() } else { fs::read(&self.path) };
         let bytes = bytes.map_err(|error| CliError::file(&self.path, error))?;
         let name = if stdin { "<stdin>".to_owned() } else { self.path.display().to_string() };
-        let upgraded = SourceFile::from_bytes(&name, &bytes).map_err(|fault| vec![fault]);
+        let upgraded = SourceFile::from_bytes(&name, &bytes).map_err(|fault| vec![*fault]);
         let text = match upgraded.and_then(|source| upgrade(&source, self.with_annotations)) {
             Ok(text) => text,
             Err(diagnostics) => {

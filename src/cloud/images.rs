@@ -49,6 +49,8 @@ pub enum Grantee {
 }
 
 impl Grantee {
+    /// One for each number.
+    #[must_use]
     pub fn accounts(ids: &[String]) -> Vec<Self> {
         ids.iter().cloned().map(Self::Account).collect()
     }

@@ -77,7 +77,7 @@ pub(super) fn read(path: Option<&Path>, env: &BTreeMap<String, String>, found: &
 fn read_file(path: &Path, found: &mut Vec<Diagnostic>) -> Option<Node> {
     let name = path.display().to_string();
     let file = match std::fs::read(path) {
-        Ok(bytes) => SourceFile::from_bytes(&name, &bytes),
+        Ok(bytes) => SourceFile::from_bytes(&name, &bytes).map_err(|fault| *fault),
         Err(error) => Err(Diagnostic::error(format!("{name} can't be read: {error}"))),
     };
     let file = file.map_err(|complaint| found.push(complaint)).ok()?;

@@ -62,6 +62,12 @@ impl Number {
         Some(Self { negative, limbs, exponent: i32::try_from(exponent).ok()?, precision })
     }
 
+    /// Whether it is whole and has 62 bits at most.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        self.small().is_some()
+    }
+
     /// The number when it is whole and has 62 bits at most: most are, and need no big arithmetic.
     fn small(&self) -> Option<i64> {
         let bits = u64::BITS - self.limbs[0].leading_zeros();

@@ -56,10 +56,15 @@ pub struct Mapping {
     summary: Summary,
 }
 
+/// What a value weighs that is no text: a fraction of the memory it takes.
+const SCALAR_WEIGHT: u64 = 8;
+/// Numbers that need big arithmetic take longer to work with.
+const LARGE_NUMBER_WEIGHT: u64 = 64;
+
 /// What is known of a collection's inside.
 #[derive(Debug, Clone, Copy, Default)]
 struct Summary {
-    /// Bytes of text plus one a value, counted as if nothing were shared.
+    /// Bytes of text, and something for each value, counted as if nothing were shared.
     weight: u64,
     depth: u32,
     sensitive: bool,
@@ -200,7 +205,8 @@ impl Value {
             Kind::String(text) => text.len() as u64 + 1,
             Kind::Sequence(sequence) => sequence.summary.weight,
             Kind::Mapping(mapping) => mapping.summary.weight,
-            _ => 1,
+            Kind::Number(number) if !number.is_small() => LARGE_NUMBER_WEIGHT,
+            _ => SCALAR_WEIGHT,
         }
     }
 
@@ -356,7 +362,7 @@ mod tests {
         let list = Value::tuple(vec![Value::tuple(vec![secret]), Value::UNKNOWN]);
         assert!(list.is_sensitive() && !list.is_marked() && list.is_unknown());
         assert_eq!(list.depth(), 2);
-        assert_eq!(list.weight(), 5);
+        assert_eq!(list.weight(), 12);
     }
 
     #[test]

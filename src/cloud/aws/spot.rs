@@ -274,7 +274,8 @@ mod tests {
         assert_eq!(data.enclave_options().unwrap().enabled(), Some(true));
         let options = data.metadata_options().unwrap();
         assert_eq!(options.http_tokens(), Some(&ec2::LaunchTemplateHttpTokensState::Required));
-        let kinds: Vec<_> = data.tag_specifications().iter().filter_map(|tags| tags.resource_type()).collect();
+        let sent = data.tag_specifications().iter();
+        let kinds: Vec<_> = sent.filter_map(ec2::LaunchTemplateTagSpecificationRequest::resource_type).collect();
         assert_eq!(kinds, [&ec2::ResourceType::Instance, &ec2::ResourceType::SpotInstancesRequest]);
     }
 

@@ -71,6 +71,7 @@ impl FakeCloud {
     }
 
     /// Sets a secret, or a further version of one. Returns the version's id.
+    #[must_use]
     pub fn set_secret(&self, region: &str, name: &str, content: SecretContent) -> String {
         let account = self.account_number();
         let mut world = self.world();
@@ -103,13 +104,13 @@ mod tests {
     async fn secrets_are_found_by_name_arn_version_and_stage() {
         let cloud = FakeCloud::new();
         let old = cloud.set_secret(EAST, "db", SecretContent::Text("old".into()));
-        cloud.set_secret(EAST, "db", SecretContent::Text("new".into()));
+        let new = cloud.set_secret(EAST, "db", SecretContent::Text("new".into()));
         let ask = |version_id: Option<&str>, version_stage: Option<&str>| {
             let owned = |text: Option<&str>| text.map(str::to_owned);
             SecretRequest { id: "db".into(), version_id: owned(version_id), version_stage: owned(version_stage) }
         };
         let current = cloud.secret_value(EAST, &ask(None, None)).await.unwrap();
-        assert!(current.content == SecretContent::Text("new".into()));
+        assert!(current.content == SecretContent::Text("new".into()) && current.version_id == new);
         let by_arn = SecretRequest { id: current.arn.clone(), ..SecretRequest::default() };
         assert_eq!(cloud.secret_value(EAST, &by_arn).await.unwrap(), current);
         for request in [ask(Some(&old), None), ask(None, Some("AWSPREVIOUS"))] {

@@ -109,13 +109,3 @@ fn missing(base: &Expr, name: &str) -> (String, String) {
         _ => (format!("there is no attribute {name:?}"), String::new()),
     }
 }
-
-/// Whether an expression is `root.name`, and which name.
-pub(super) fn named<'e>(expr: &'e Expr, root: &str) -> Option<&'e Ident> {
-    match &expr.kind {
-        ExprKind::Attribute(base, name) if matches!(&base.kind, ExprKind::Variable(own) if &*own.name == root) => {
-            Some(name)
-        }
-        _ => None,
-    }
-}

@@ -143,8 +143,10 @@ impl<'a> Evaluator<'a> {
             ExprKind::For(for_expr) => self.for_expr(for_expr, scope)?,
             ExprKind::Invalid => Value::UNKNOWN,
         };
-        if value.weight() > MAX_VALUE_WEIGHT {
-            return Err(self.fault(expr, "this value is too large: more than 4 MiB"));
+        self.check_weight(value.weight(), expr)?;
+        // What makes new values pays for them, so that all values of a template together are bounded too.
+        if matches!(expr.kind, ExprKind::Call(_) | ExprKind::Template(_)) {
+            self.spend(value.weight() / 64, expr)?;
         }
         if value.depth() > MAX_VALUE_DEPTH {
             return Err(self.fault(expr, "this value nests too deep: more than 100 levels"));
@@ -152,13 +154,23 @@ impl<'a> Evaluator<'a> {
         Ok(value)
     }
 
+    fn check_weight(&self, weight: u64, at: &Expr) -> Result<(), Box<Diagnostic>> {
+        if weight > MAX_VALUE_WEIGHT {
+            return Err(self.fault(at, "this value is too large: more than 4 MiB"));
+        }
+        Ok(())
+    }
+
     /// Evaluates expressions that don't depend on each other. The fault is the first one's; those of the others are
     /// noted.
     pub(super) fn all(&self, items: &[Expr], scope: &Scope<'_>) -> Result<Vec<Value>, Box<Diagnostic>> {
         let mut values = Vec::with_capacity(items.len());
         let mut first = None;
+        let mut weight = 0_u64;
         for item in items {
             if let Some(value) = self.unless_faulty(self.eval(item, scope), &mut first)? {
+                weight = weight.saturating_add(value.weight());
+                self.check_weight(weight, item)?;
                 values.push(value);
             }
         }
@@ -195,12 +207,17 @@ impl<'a> Evaluator<'a> {
     fn object(&self, items: &[ObjectItem], scope: &Scope<'_>) -> EvalResult {
         let mut entries = IndexMap::new();
         let mut unknown = false;
+        let mut weight = 0_u64;
         let mut first = None;
         for item in items {
             let key = self.unless_faulty(self.object_key(&item.key, scope), &mut first)?;
             let value = self.unless_faulty(self.eval(&item.value, scope), &mut first)?;
             match (key, value) {
-                (Some(Some(key)), Some(value)) => drop(entries.insert(key, value)),
+                (Some(Some(key)), Some(value)) => {
+                    weight = weight.saturating_add(value.weight());
+                    self.check_weight(weight, &item.value)?;
+                    entries.insert(key, value);
+                }
                 _ => unknown = true,
             }
         }
@@ -379,14 +396,18 @@ impl<'a> Evaluator<'a> {
             }
         }
         let Some(key_expr) = &expr.key else {
-            result.list.push(self.eval(&expr.value, inner)?);
-            return Ok(());
+            let value = self.eval(&expr.value, inner)?;
+            result.weight = result.weight.saturating_add(value.weight());
+            result.list.push(value);
+            return self.check_weight(result.weight, &expr.value);
         };
         let key = self.eval(key_expr, inner)?;
         result.sensitive |= key.is_sensitive();
         let sensitive = key.is_sensitive();
         let key = self.key_text(&key, key_expr)?;
         let value = self.eval(&expr.value, inner)?;
+        result.weight = result.weight.saturating_add(value.weight());
+        self.check_weight(result.weight, &expr.value)?;
         let Some(key) = key else {
             result.unknown = true;
             return Ok(());
@@ -411,6 +432,7 @@ struct ForResult {
     list: Vec<Value>,
     entries: IndexMap<String, Value>,
     groups: IndexMap<String, Vec<Value>>,
+    weight: u64,
     unknown: bool,
     sensitive: bool,
 }

@@ -69,6 +69,9 @@ impl Evaluator<'_> {
     }
 
     fn arithmetic(&self, binary: &Binary, a: Number, b: Number) -> EvalResult {
+        if !(a.is_small() && b.is_small()) {
+            self.spend(8, &binary.left)?;
+        }
         let number = match binary.operator {
             BinaryOperator::Less => return Ok(Value::bool(a < b)),
             BinaryOperator::LessOrEqual => return Ok(Value::bool(a <= b)),

@@ -74,7 +74,7 @@ impl Evaluator<'_> {
             return Err(fault);
         };
         text.buffer.push_str(&part);
-        self.spend(part.len() as u64 / 1024, expr)?;
+        self.spend(part.len() as u64 / 1024 + value.weight().min(64) / 8, expr)?;
         self.bound(text, expr)
     }
 

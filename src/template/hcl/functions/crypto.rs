@@ -29,7 +29,9 @@ fn hash<D: Digest>(call: &Call<'_>) -> FunctionResult {
 /// bcrypt's default cost in Go.
 const DEFAULT_COST: u32 = 10;
 /// What one round of bcrypt is worth in steps of an evaluation: a cost of 14 still fits, which takes about a second.
-const STEPS_PER_ROUND: u64 = 64;
+const STEPS_PER_ROUND: u64 = 96;
+/// What is the same for every cost.
+const STEPS_PER_HASH: u64 = 4000;
 
 /// The salt depends on the run, so that the evaluation can be repeated.
 fn bcrypt(call: &Call<'_>) -> FunctionResult {
@@ -47,7 +49,7 @@ fn bcrypt(call: &Call<'_>) -> FunctionResult {
     if password.len() > 72 {
         return Call::fail(0, "bcrypt takes 72 bytes at most");
     }
-    call.runtime.spend(STEPS_PER_ROUND << cost)?;
+    call.runtime.spend(STEPS_PER_HASH + (STEPS_PER_ROUND << cost))?;
     let salt = Sha256::digest(call.runtime.next_uuid().as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&salt[..16]);

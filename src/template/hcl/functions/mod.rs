@@ -69,7 +69,6 @@ pub(crate) struct Call<'c> {
 enum Takes {
     Text,
     Number,
-    Bool,
     Texts,
     Bools,
     /// A list of anything, whose elements get one type.
@@ -171,7 +170,6 @@ impl Parameter {
             Takes::Anything | Takes::AnythingOrNull => return Ok(value.clone()),
             Takes::Text => Type::String,
             Takes::Number => Type::Number,
-            Takes::Bool => Type::Bool,
             Takes::Texts => Type::List(Box::new(Type::String)),
             Takes::Bools => Type::List(Box::new(Type::Bool)),
             Takes::List => Type::List(Box::new(Type::Any)),
