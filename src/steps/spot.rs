@@ -1,8 +1,11 @@
 //! A spot instance: a launch template says what it is, and a fleet of one picks type and place among all that fit. Its step
 //! is called `launch`, as that of other instances: what comes after it asks for that step's output.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::cloud::{
     CloudError, CloudErrorClass, CloudResult, FleetInstance, FleetOffer, LaunchTemplate, NewFleet, NewLaunchTemplate,
@@ -13,6 +16,9 @@ use crate::engine::step::{Made, Step, StepContext, StepResult};
 
 use super::check::Checked;
 use super::{finding, image_tags, launch, machine, names, removal, retry, termination};
+
+/// With the pauses between them, a minute.
+const TRIES: u32 = 7;
 
 pub struct MakeLaunchTemplate;
 
@@ -128,7 +134,7 @@ impl Step for LaunchSpot {
 
     async fn act(&self, context: &StepContext, intent: &Intent) -> StepResult<launch::Output> {
         context.log.say("Requesting a spot instance…").await;
-        let launched = fleet(context, intent).await??;
+        let launched = until_all_is_visible(context, intent).await??;
         context.log.say(&format!("Instance ID: {} ({}, spot)", launched.instance_id, launched.instance_type)).await;
         Ok(launch::Output { instance_id: launched.instance_id })
     }
@@ -142,23 +148,48 @@ impl Step for LaunchSpot {
     ) -> StepResult<Vec<String>> {
         let mut ids = termination::seen(context, &intent.region, &made).await?;
         if ids.is_empty() && made == Made::Unknown {
-            // Spends the token: what comes back is ended, and a call still on its way can't launch a second one.
-            match fleet(context, intent).await? {
-                Ok(launched) => ids.push(launched.instance_id),
-                Err(error) if removal::is_definite(&error) => {}
-                Err(error) => return Err(error.into()),
-            }
+            ids.extend(spend_tokens(context, intent).await?);
         }
         termination::end(context, &intent.region, ids).await
     }
 }
 
-/// The token makes asking again the same answer.
-async fn fleet(context: &StepContext, intent: &Intent) -> StepResult<CloudResult<FleetInstance>> {
-    let request = request(context, intent)?;
-    // A template, key or group made a moment ago may not be visible yet.
-    let again = |error: &CloudError| matches!(error.class, CloudErrorClass::NotFound | CloudErrorClass::UnknownOutcome);
-    retry::passing(context, again, || context.cloud.create_fleet(&intent.region, &request)).await
+/// A template, key, group or profile made a moment ago may not be visible yet. EC2 remembers a refusal with its token, so
+/// each try has one of its own; they are used in order.
+async fn until_all_is_visible(context: &StepContext, intent: &Intent) -> StepResult<CloudResult<FleetInstance>> {
+    for number in 0..TRIES - 1 {
+        match fleet(context, intent, number).await? {
+            Err(error) if error.class == CloudErrorClass::NotFound => {
+                tracing::debug!(code = error.code, number, "the fleet does not see all of its parts yet");
+                context.pause(Duration::from_secs(1 << number)).await?;
+            }
+            other => return Ok(other),
+        }
+    }
+    fleet(context, intent, TRIES - 1).await
+}
+
+/// Nobody knows which of the tries were sent: what a token brings back is ended, and once one has brought something, none
+/// after it was used.
+async fn spend_tokens(context: &StepContext, intent: &Intent) -> StepResult<Option<String>> {
+    for number in 0..TRIES {
+        match fleet(context, intent, number).await? {
+            Ok(launched) => return Ok(Some(launched.instance_id)),
+            Err(error) if removal::is_definite(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// The same token brings the same answer.
+async fn fleet(context: &StepContext, intent: &Intent, number: u32) -> StepResult<CloudResult<FleetInstance>> {
+    let mut request = request(context, intent)?;
+    if number > 0 {
+        request.client_token = hex::encode(Sha256::digest(format!("{} {number}", intent.client_token)));
+    }
+    let lost = |error: &CloudError| error.class == CloudErrorClass::UnknownOutcome;
+    retry::passing(context, lost, || context.cloud.create_fleet(&intent.region, &request)).await
 }
 
 fn request(context: &StepContext, intent: &Intent) -> Result<NewFleet, Failure> {

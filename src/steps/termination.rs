@@ -15,6 +15,9 @@ use super::{finding, keep_volumes, launch, removal, retry};
 const NOT_FOUND_TRIES: u32 = 4;
 /// EC2 terminates within minutes, and an instance that hangs there is for a person.
 const TERMINATION_LIMIT: Duration = Duration::from_mins(30);
+/// Together as long as the look for anything else whose making got no answer.
+const LATE_LOOKS: u32 = 3;
+const BETWEEN_LATE_LOOKS: Duration = Duration::from_secs(10);
 /// An instance that was never seen for so long is not there.
 const INVISIBLE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -45,8 +48,28 @@ pub async fn end(context: &StepContext, region: &str, mut ids: Vec<String>) -> S
     for id in &ids {
         until_terminated(context, region, id).await?;
     }
-    ids.extend(remove_leftovers(context, region).await?);
+    let mut left = remove_leftovers(context, region).await?;
+    // Not every part of EC2 may know of a volume yet that stays when its instance ends.
+    if !ids.is_empty() && leaves_volumes(context) {
+        for _ in 0..LATE_LOOKS {
+            if left.iter().any(|id| id.starts_with("vol-")) || context.committed {
+                break;
+            }
+            context.pause(BETWEEN_LATE_LOOKS).await?;
+            left.extend(remove_leftovers(context, region).await?);
+        }
+    }
+    ids.extend(left);
     Ok(ids)
+}
+
+/// Whether a volume of the machine stays when it ends.
+fn leaves_volumes(context: &StepContext) -> bool {
+    let ebs = context.config.as_deref().and_then(|config| config.builder.ebs());
+    ebs.is_some_and(|ebs| {
+        let mut devices = ebs.launch_block_device_mappings.iter();
+        devices.any(|device| !device.delete_on_termination && !device.no_device && device.virtual_name.is_none())
+    })
 }
 
 /// This attempt's instances that are not terminated.
@@ -110,10 +133,10 @@ async fn until_terminated(context: &StepContext, region: &str, id: &str) -> Step
 
 /// Volumes and interfaces that did not go with their instance.
 async fn remove_leftovers(context: &StepContext, region: &str) -> StepResult<Vec<String>> {
-    let own = finding::own(context);
+    let (place, own) = (context.place(region), context.ownership());
     let (volumes, interfaces) = tokio::try_join!(
-        retry::call(context, || context.cloud.find_volumes(region, &own)),
-        retry::call(context, || context.cloud.find_network_interfaces(region, &own)),
+        retry::call(context, || context.looks.volumes(&place, &own)),
+        retry::call(context, || context.looks.network_interfaces(&place, &own)),
     )?;
     let kept = keep_volumes::kept(context)?;
     let mut removed = Vec::new();

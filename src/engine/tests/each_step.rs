@@ -256,7 +256,12 @@ async fn an_undo_finds_what_a_lost_reply_made() {
                 let made_before = world.cloud.count_of(operation);
                 world.cloud.fail_next(operation, FaultKind::lose_reply(), 9);
                 serve(&world).await;
-                assert!(world.cloud.count_of(operation) > made_before, "{step} was to be tried");
+                assert!(
+                    world.cloud.count_of(operation) > made_before,
+                    "{}: {step} was to be tried\n{}",
+                    case.name,
+                    world.story()
+                );
                 // With the same token or name again it may well succeed; then it is made once.
                 let images = if world.state() == BuildState::Succeeded { case.images } else { 0 };
                 world.check_promise(images, &format!("{}: {step}, reply lost, invisible for {late} looks", case.name));
