@@ -292,8 +292,8 @@ mod tests {
         let id = cloud.create_image(EAST, &wanted).await.unwrap();
         image_state(&cloud, EAST, &id).await;
         let made = cloud.find_images(EAST, &by_id(&id)).await.unwrap().remove(0);
-        let names: Vec<&str> = made.devices.iter().map(|device| device.device_name.as_str()).collect();
-        assert_eq!(names, ["/dev/sda1", "/dev/sdc", "/dev/sdx"]);
+        let shown: Vec<&str> = made.devices.iter().map(|device| device.device_name.as_str()).collect();
+        assert_eq!(shown, ["/dev/sda1", "/dev/sdc", "/dev/sdx"]);
         assert_eq!((made.snapshot_ids.len(), made.devices[2].size_gib), (2, Some(50)));
         assert_eq!(cloud.image_requests(), [wanted]);
         let copy = crate::cloud::NewImageCopy { encrypted: Some(true), ..copy_of(&id, "c") };

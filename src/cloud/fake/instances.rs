@@ -27,10 +27,10 @@ impl World {
             let found = self.region(account, region).instances.get(&id).map(|instance| instance.shown.clone());
             return found.ok_or_else(|| not_found("InvalidInstanceID", &id));
         }
-        let launched = self.launch_new(account, region, request)?;
-        let launches = &mut self.region(account, region).launches;
-        launches.insert(request.client_token.clone(), (request.clone(), launched.id.clone()));
-        Ok(launched)
+        let instance = self.launch_new(account, region, request)?;
+        let tokens = &mut self.region(account, region).launches;
+        tokens.insert(request.client_token.clone(), (request.clone(), instance.id.clone()));
+        Ok(instance)
     }
 
     /// Launches whatever the token.
