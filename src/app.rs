@@ -35,7 +35,6 @@ use crate::config::{Config, units};
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::ids::{DeploymentId, TokenId};
-use crate::domain::lint::LintPolicy;
 use crate::domain::server_role::ServerRole;
 use crate::engine::accept::{AcceptSettings, Random, new_id};
 use crate::engine::data_sources::DataSources;
@@ -334,7 +333,7 @@ impl Server {
         let accept = Arc::new(AcceptSettings {
             policies: config.policies(),
             builder_identity: format!("ingot/{} ({deployment})", env!("CARGO_PKG_VERSION")),
-            lint: LintPolicy::default(),
+            lint: config.lint.clone(),
             evaluation_time_limit: EVALUATION_LIMIT,
             random: random.clone(),
             accounts: Some(accounts.clone()),

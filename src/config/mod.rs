@@ -8,6 +8,7 @@ pub mod aws;
 pub mod data_sources;
 pub mod database;
 pub mod janitor;
+pub mod lint;
 pub mod log;
 pub mod network;
 pub mod policy;
@@ -38,6 +39,7 @@ pub use stages::Stages;
 pub use workers::Workers;
 
 use crate::domain::diagnostic::Diagnostic;
+use crate::domain::lint::LintPolicy;
 use crate::domain::policy::Policy;
 use section::Section;
 
@@ -57,6 +59,7 @@ pub struct Config {
     pub janitor: JanitorSection,
     pub stages: Stages,
     pub data_sources: DataSources,
+    pub lint: LintPolicy,
     pub policy: PolicySettings,
     pub network: Network,
     pub secrets: Secrets,
@@ -94,6 +97,7 @@ impl Config {
             janitor: JanitorSection::read(&mut root, &mut found),
             stages: Stages::read(&mut root, &mut found),
             data_sources: DataSources::read(&mut root, &mut found),
+            lint: lint::read(&mut root, &mut found),
             policy: PolicySettings::read(&mut root, &mut found),
             network: Network::read(&mut root, &mut found),
             secrets: Secrets::read(&mut root, &mut found),
@@ -138,6 +142,7 @@ impl Config {
         self.janitor.describe(&mut lines);
         self.stages.describe(&mut lines);
         self.data_sources.describe(&mut lines);
+        lint::describe(&self.lint, &mut lines);
         self.policy.describe(&mut lines);
         self.network.describe(&mut lines);
         self.secrets.describe(&mut lines);

@@ -27,6 +27,18 @@ fn an_empty_configuration_has_sound_defaults() {
 }
 
 #[test]
+fn lint_rules_have_levels() {
+    use crate::domain::lint::LintLevel;
+    let config = load("[lint]\nall = \"info\"\nami-name-static = \"block\"\n", &[]).unwrap();
+    assert_eq!(config.lint.level("ami-name-static"), Some(LintLevel::Block));
+    assert_eq!(config.lint.level("manifest-missing"), Some(LintLevel::Info));
+    assert!(config.describe().contains("lint.ami-name-static"));
+    let complaints = load("[lint]\nami-name-statik = \"block\"\nall = \"loud\"\n", &[]).unwrap_err();
+    assert!(complaints.iter().any(|complaint| complaint.contains("ami-name-static")), "{complaints:?}");
+    assert!(complaints.iter().any(|complaint| complaint.contains("\"loud\" is no level")), "{complaints:?}");
+}
+
+#[test]
 fn the_environment_wins_over_the_file() {
     let file = "data_dir = \"/a\"\n[server]\nlisten = \"127.0.0.1:1\"\nmax_files = 5\n";
     let env = [

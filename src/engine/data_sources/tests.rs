@@ -38,9 +38,9 @@ fn parameter(name: &str, access: DataAccess) -> DataSourceConfig {
 async fn parameters_and_secrets_are_read() {
     let cloud = FakeCloud::new();
     cloud.set_parameter("us-east-1", "/web/version", "1.2.3", false);
-    cloud.set_secret("us-east-1", "db", SecretContent::Text(r#"{"user": "u", "port": 5432}"#.to_owned()));
-    cloud.set_secret("us-east-1", "plain", SecretContent::Text("swordfish".to_owned()));
-    cloud.set_secret("us-east-1", "bytes", SecretContent::Binary(vec![0, 255]));
+    let _ = cloud.set_secret("us-east-1", "db", SecretContent::Text(r#"{"user": "u", "port": 5432}"#.to_owned()));
+    let _ = cloud.set_secret("us-east-1", "plain", SecretContent::Text("swordfish".to_owned()));
+    let _ = cloud.set_secret("us-east-1", "bytes", SecretContent::Binary(vec![0, 255]));
     let asked = [
         request("version", parameter("/web/version", DataAccess::default())),
         request("user", secret("db", Some("user"))),
@@ -68,7 +68,7 @@ async fn parameters_and_secrets_are_read() {
 #[tokio::test(start_paused = true)]
 async fn each_that_can_not_be_read_is_told_at_its_place_without_secrets() {
     let cloud = FakeCloud::new();
-    cloud.set_secret("us-east-1", "plain", SecretContent::Text("swordfish".to_owned()));
+    let _ = cloud.set_secret("us-east-1", "plain", SecretContent::Text("swordfish".to_owned()));
     let role = DataRole("arn:aws:iam::1:role/other");
     let asked = [
         request("none", parameter("/none", DataAccess::default())),
@@ -114,11 +114,11 @@ impl DataRole {
 #[tokio::test(start_paused = true)]
 async fn a_role_that_is_allowed_is_taken_on() {
     let cloud = FakeCloud::new();
-    let arn = "arn:aws:iam::1:role/reader";
+    let arn = "arn:aws:iam::123456789012:role/reader";
     cloud.add_assumable_role(arn, None);
     cloud.set_parameter("eu-west-1", "/x", "y", true);
     let access = DataAccess { region: Some("eu-west-1".to_owned()), assume_role: Some(DataRole(arn).config()) };
-    let policy = Policy { allowed_roles: vec!["arn:aws:iam::1:role/*".to_owned()], ..Policy::default() };
+    let policy = Policy { allowed_roles: vec!["arn:aws:iam::123456789012:role/*".to_owned()], ..Policy::default() };
     let results = ask(&sources(&cloud), &policy, &[request("x", parameter("/x", access))]).await.unwrap();
     let DataResult::AmazonParameterstore { value, secure, .. } = &results.0["amazon-parameterstore.x"] else {
         panic!()

@@ -229,8 +229,7 @@ mod tests {
     #[tokio::test]
     async fn data_sources_are_unknown_unless_they_are_asked() {
         let (api, token) = builder().await;
-        let data =
-            "data \"http\" \"page\" {\n  url = \"http://127.0.0.1/\"\n}\nlocals {\n  page = data.http.page.body\n}\n";
+        let data = "data \"http\" \"page\" {\n  url = \"http://127.0.0.1/\"\n}\nbuild {\n  name = \"page\"\n  sources = [\"source.amazon-ebs.web\"]\n  provisioner \"shell\" {\n    inline = [data.http.page.body]\n  }\n}\n";
         let template = format!("{TEMPLATE}{data}");
         let answer = api.post(&token, &format!("{PATH}?var.base=x"), HCL, template.clone()).await;
         assert_eq!((answer.status.as_u16(), &answer.json()["valid"]), (200, &json!(true)), "{}", answer.text());
