@@ -64,7 +64,7 @@ impl Step for Check {
             check_network::groups(context, ebs),
             name_is_free(context, ebs),
             regions_exist(context, ebs),
-            deprecation_lies_ahead(context, ebs),
+            async { deprecation_lies_ahead(context, ebs) },
             profile_exists(context, ebs),
         )?;
         image_fits(ebs, &image)?;
@@ -114,7 +114,7 @@ async fn profile_exists(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()
 }
 
 /// EC2 would say so only when the image is there.
-async fn deprecation_lies_ahead(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> {
+fn deprecation_lies_ahead(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()> {
     let now = context.clock.now();
     let Some(at) = ebs.keeping.deprecate_at.filter(|_| !ebs.skip_create_ami) else { return Ok(()) };
     if at > now && at < now + LONGEST_DEPRECATION {

@@ -140,9 +140,8 @@ fn next_delay(delay: Duration, reason: &ConnectFailure, earlier: u32) -> Duratio
         ConnectFailure::Authentication { .. } => {
             return AUTHENTICATION_DELAYS[(earlier as usize).min(AUTHENTICATION_DELAYS.len() - 1)];
         }
-        // Each try is a login there.
-        ConnectFailure::Bastion(_) | ConnectFailure::BehindBastion(_) => LONGEST_DELAY,
-        ConnectFailure::Handshake(_) => LONGEST_DELAY,
+        // With a bastion, each try is a login there.
+        ConnectFailure::Bastion(_) | ConnectFailure::BehindBastion(_) | ConnectFailure::Handshake(_) => LONGEST_DELAY,
         _ => LONGEST_CHEAP_DELAY,
     };
     if earlier < 4 { FIRST_DELAY } else { (delay * 3 / 2).min(longest) }

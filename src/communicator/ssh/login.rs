@@ -52,16 +52,13 @@ impl Credentials {
     pub(super) async fn authenticate(&self, handle: &mut Handle<Client>) -> Result<bool, russh::Error> {
         let user = self.username.as_str();
         if let Some(key) = &self.key {
-            let result = match &self.certificate {
-                Some(certificate) => {
-                    handle.authenticate_openssh_cert(user, Arc::clone(key), certificate.clone()).await?
-                }
-                None => {
-                    let rsa = key.algorithm().is_rsa();
-                    let hash = if rsa { handle.best_supported_rsa_hash().await?.flatten() } else { None };
-                    let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
-                    handle.authenticate_publickey(user, key).await?
-                }
+            let result = if let Some(certificate) = &self.certificate {
+                handle.authenticate_openssh_cert(user, Arc::clone(key), certificate.clone()).await?
+            } else {
+                let rsa = key.algorithm().is_rsa();
+                let hash = if rsa { handle.best_supported_rsa_hash().await?.flatten() } else { None };
+                let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
+                handle.authenticate_publickey(user, key).await?
             };
             if matches!(result, AuthResult::Success) {
                 return Ok(true);

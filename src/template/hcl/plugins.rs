@@ -8,6 +8,7 @@ use crate::template::PluginOutline;
 pub const BUILT_IN: &[&str] = &["amazon"];
 
 /// What the template requires, by name.
+#[must_use]
 pub fn outline(config: &Config<'_>) -> Vec<PluginOutline> {
     let mut plugins: Vec<PluginOutline> = config
         .plugins

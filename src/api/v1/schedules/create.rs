@@ -59,5 +59,5 @@ pub async fn create_schedule(
         let location = location.map_err(|error| Error::internal(error.to_string()))?;
         Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(Schedule::of(row))).into_response())
     };
-    Ok(Key::once(key.as_ref(), &state, &caller, (LOCATION, "id"), work).await?)
+    Ok(Box::pin(Key::once(key.as_ref(), &state, &caller, (LOCATION, "id"), work)).await?)
 }
