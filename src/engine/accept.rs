@@ -17,6 +17,7 @@ use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
 use crate::domain::config::data_source::DataResults;
+use crate::domain::config::registry::RegistryConfig;
 use crate::domain::content_key::Content;
 use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
@@ -168,24 +169,24 @@ pub async fn accept(
     let content = Box::pin(prepared.content(store, settings)).await?;
     let mut warnings = evaluation.warnings.clone();
     let dedupe = Box::pin(ask_about_others(store, settings, &prepared, &content, &mut warnings)).await?;
-    let (template_name, template_id, version_id) = match template {
-        Resolved::Stored { name, template, version, .. } => (name.clone(), *template, *version),
+    let (template_id, version_id) = match template {
+        Resolved::Stored { template, version, .. } => (*template, *version),
         Resolved::Inline { name, bundle } => {
             let outline = outline(bundle.clone()).await?;
             let (version, _) = store.put_template(name, None, None, bundle, &outline, actor).await?;
-            (name.clone(), version.template_id, version.id)
+            (version.template_id, version.id)
         }
     };
     let new = NewRun {
         id: RunId(run_id),
         template_id,
         template_version_id: version_id,
-        family: request.family.clone().unwrap_or(template_name),
+        family: prepared.family().to_owned(),
         account: account.clone(),
         trigger: if scheduled.is_some() { "schedule" } else { "api" },
         variables: to_value(&prepared.shown_variables()),
         git_sha: request.git_sha.clone(),
-        labels: to_value(&request.labels),
+        labels: to_value(&prepared.labels()),
         only: request.only.clone(),
         except: request.except.clone(),
         timeout: request.timeout,
@@ -358,7 +359,19 @@ impl Prepared {
     /// The image family.
     fn family(&self) -> &str {
         let (Resolved::Stored { name, .. } | Resolved::Inline { name, .. }) = &self.template;
-        self.request.family.as_ref().unwrap_or(name)
+        let bucket = self.evaluation.registry.as_ref().and_then(|registry| registry.bucket_name.as_ref());
+        self.request.family.as_ref().or(bucket).unwrap_or(name)
+    }
+
+    /// The request's labels, and those of the template's registry that the request does not give itself.
+    fn labels(&self) -> IndexMap<String, String> {
+        let mut labels = IndexMap::new();
+        if let Some(registry) = &self.evaluation.registry {
+            labels.extend(registry.bucket_labels.clone());
+            labels.extend(registry.build_labels.clone());
+        }
+        labels.extend(self.request.labels.clone());
+        labels
     }
 
     /// What the run is made of, or why that can't be told.
@@ -466,7 +479,12 @@ pub(super) async fn evaluated(
         let diagnostics = violations.into_iter().chain(evaluation.warnings).collect();
         return Err(Error::unprocessable("policy-violation", public).with_diagnostics(diagnostics));
     }
+    if let Some(registry) = &evaluation.registry {
+        evaluation.warnings.extend(registry_without_effect(registry));
+    }
     let prepared = Prepared { request, template, account, bundle, evaluation, data };
+    check_name("family", prepared.family())?;
+    check_labels(&prepared.labels())?;
     if settings.lint.can_block() {
         let found = prepared.findings(settings).await?;
         let forbidden: Vec<Diagnostic> = found.into_iter().filter(|found| settings.lint.blocks(found)).collect();
@@ -477,6 +495,20 @@ pub(super) async fn evaluated(
         }
     }
     Ok(prepared)
+}
+
+/// What of `hcp_packer_registry` does nothing here.
+fn registry_without_effect(registry: &RegistryConfig) -> Option<Diagnostic> {
+    let (channels, description) = (!registry.channels.is_empty(), !registry.description.is_empty());
+    let what = match (channels, description) {
+        (true, true) => "channels and description have",
+        (true, false) => "channels has",
+        (false, true) => "description has",
+        (false, false) => return None,
+    };
+    let summary = format!("{what} no effect in hcp_packer_registry");
+    let detail = "an image is put on a stage by a promotion of its own; bucket_name, bucket_labels and build_labels are the family and the labels";
+    Some(Diagnostic::warning(summary).with_detail(detail).at(Some(registry.at.clone())))
 }
 
 async fn resolve(store: &Store, source: &TemplateSource) -> Result<(Resolved, Option<String>)> {
@@ -511,16 +543,20 @@ fn check_request(request: &AcceptRequest) -> Result<()> {
             "git_sha must be 1 to 128 visible ASCII characters, such as the 40 hexadecimal digits of a commit.";
         return Err(Error::unprocessable("git-sha-invalid", public));
     }
+    check_labels(&request.labels)?;
+    if request.timeout.is_some_and(|timeout| timeout < Duration::from_secs(1)) {
+        return Err(Error::unprocessable("timeout-invalid", "The timeout must be at least one second."));
+    }
+    Ok(())
+}
+
+fn check_labels(labels: &IndexMap<String, String>) -> Result<()> {
     let too_long =
         |text: &String| text.is_empty() || text.chars().count() > LONGEST_LABEL || text.chars().any(char::is_control);
-    if request.labels.len() > MOST_LABELS || request.labels.iter().any(|(key, value)| too_long(key) || too_long(value))
-    {
+    if labels.len() > MOST_LABELS || labels.iter().any(|(key, value)| too_long(key) || too_long(value)) {
         let public =
             format!("A run has at most {MOST_LABELS} labels, each name and value 1 to {LONGEST_LABEL} characters.");
         return Err(Error::unprocessable("labels-invalid", public));
-    }
-    if request.timeout.is_some_and(|timeout| timeout < Duration::from_secs(1)) {
-        return Err(Error::unprocessable("timeout-invalid", "The timeout must be at least one second."));
     }
     Ok(())
 }

@@ -34,6 +34,7 @@ pub fn evaluate(path: &str, text: &[u8], variables: &IndexMap<String, serde_json
         now: DateTime::UNIX_EPOCH,
         run_id: Uuid::nil(),
         clean_image: true,
+        data: template::DataMode::Unknown,
     };
     // What it says is for other tests; here it must come back at all.
     let _ = template::outline(&bundle);

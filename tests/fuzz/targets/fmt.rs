@@ -4,7 +4,7 @@
 use ingot_fuzz::template::hcl::fmt::format;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    if let Ok(once) = format(text) {
-        assert_eq!(format(&once).as_deref(), Ok(once.as_str()));
+    if let Ok(once) = format("t.pkr.hcl", text) {
+        assert_eq!(format("t.pkr.hcl", &once).as_deref(), Ok(once.as_str()));
     }
 });

@@ -67,6 +67,26 @@ async fn a_raw_template_becomes_a_queued_run() {
 }
 
 #[tokio::test]
+async fn a_registry_block_names_the_family_and_labels() {
+    let (api, token) = builder().await;
+    let registry = "hcp_packer_registry {\n  bucket_name = \"golden-web\"\n  bucket_labels = { team = \"core\", os = \"debian\" }\n  \
+        build_labels = { os = \"ubuntu\" }\n  channels = [\"dev\"]\n}\n";
+    let path = "/v1/runs?name=web&var.base=one&label.team=web";
+    let answer = api.post(&token, path, HCL, format!("{TEMPLATE}{registry}")).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let run = answer.json();
+    assert_eq!((&run["template"], &run["image"]["family"]), (&json!("web"), &json!("golden-web")));
+    assert_eq!(run["labels"], json!({"team": "web", "os": "ubuntu"}), "the request's own win");
+    let warnings = run["warnings"].as_array().unwrap();
+    assert!(
+        warnings.iter().any(|one| one["message"].as_str().unwrap().contains("channels has no effect")),
+        "{warnings:?}"
+    );
+    let own = api.post(&token, &format!("{path}&family=mine"), HCL, format!("{TEMPLATE}{registry}")).await;
+    assert_eq!(own.json()["image"]["family"], "mine");
+}
+
+#[tokio::test]
 async fn every_form_of_a_body_makes_a_run() {
     let (api, token) = builder().await;
     let inline = json!({"files": {"a.pkr.hcl": TEMPLATE}, "variables": {"base": "x"}, "timeout": "2h"});
