@@ -31,7 +31,7 @@ async fn a_key_is_replaced_step_by_step() {
     let mut server = Server::start_with_private_cluster().await;
     let data = server.data_dir();
     let template = json!({"name": "keys", "files": {"t.pkr.hcl": "variable \"password\" {\n  default = \"\"\n}\n\
-        source \"amazon-ebs\" \"a\" {\n  ami_name = \"a\"\n  instance_type = \"t3.micro\"\n  region = \"us-east-1\"\n  source_ami = \"ami-12345678\"\n  ssh_username = \"u\"\n}\n\
+        source \"amazon-ebs\" \"a\" {\n  ami_name = \"keys\"\n  instance_type = \"t3.micro\"\n  region = \"us-east-1\"\n  source_ami = \"ami-12345678\"\n  ssh_username = \"u\"\n}\n\
         build {\n  sources = [\"source.amazon-ebs.a\"]\n}\n"}});
     let answer = server.send(server.request(Method::POST, "/v1/templates").json(&template)).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
