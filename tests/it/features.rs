@@ -70,7 +70,11 @@ async fn encrypted_copies_in_other_regions_carry_all_tags() {
             }
             assert!(tags["Source"].starts_with("debian-12-amd64-"), "{tags:#?}");
             assert!(!tags.contains_key("ingot:temporary"), "{tags:#?}");
-            assert_eq!(tags.get("Purpose").map(String::as_str), Some("build"), "run_tags go on, as in Packer: {tags:#?}");
+            assert_eq!(
+                tags.get("Purpose").map(String::as_str),
+                Some("build"),
+                "run_tags go on, as in Packer: {tags:#?}"
+            );
         }
         assert_eq!(snapshot_tags.get("Kept").map(String::as_str), Some("always"), "{region}");
         assert!(!image.tags.contains_key("Kept"), "{region}");
