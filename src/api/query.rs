@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
+use axum::http::Uri;
 use axum::http::request::Parts;
 use chrono::{DateTime, Datelike as _, Utc};
 
@@ -22,13 +23,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, ApiError> {
-        axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map(|pairs| Self { pairs: pairs.0, known: Vec::new() })
-            .map_err(|_| ApiError(Error::bad_request("query-invalid", "The query of the URL can't be read.")))
+        Self::of(&parts.uri).map_err(ApiError)
     }
 }
 
 impl Query {
+    /// The query of a URL.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of(uri: &Uri) -> Result<Self> {
+        axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map(|pairs| Self { pairs: pairs.0, known: Vec::new() })
+            .map_err(|_| Error::bad_request("query-invalid", "The query of the URL can't be read."))
+    }
+
     /// All values of a parameter, split at commas.
     pub fn list(&mut self, key: &str) -> Vec<String> {
         let values = self.all(key);

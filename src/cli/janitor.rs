@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::error::CliResult;
+use super::error::{CliError, CliResult};
 use super::exit::Exit;
 use super::lists::{Filters, Limit};
 use super::table::{Table, facts};
@@ -126,6 +126,10 @@ impl JanitorArgs {
         let client = context.client()?;
         match self.action {
             None => self.show.run(context, &client).await?,
+            Some(Action::Sweep { .. }) if self.show.narrows() => {
+                let complaint = "what the sweep is to be confined to comes after the word: ingot janitor sweep --account … --region …";
+                return Err(CliError::Usage(complaint.to_owned()));
+            }
             Some(Action::Sweep { dry_run, account, region }) => {
                 let order =
                     given([("dry_run", json!(dry_run)), ("account", json!(account)), ("region", json!(region))]);
@@ -138,6 +142,12 @@ impl JanitorArgs {
 }
 
 impl ShowArgs {
+    /// Whether anything is said about which findings to show.
+    fn narrows(&self) -> bool {
+        [&self.account, &self.region, &self.kind, &self.why, &self.state].into_iter().any(Option::is_some)
+            || self.limit.count != Limit::default().count
+    }
+
     /// The first page tells of sweeps and totals; further ones have more findings.
     async fn run(self, context: &Context, client: &Client) -> CliResult<()> {
         const PAGE: usize = 100;

@@ -10,14 +10,14 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::data_sources::{self, DataSources};
+use super::data_sources::DataSources;
+use super::evaluation::{Data, Subject, blocking, evaluate, template_invalid};
 use super::{content, lint, source_ami};
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
 use crate::domain::config::data_source::DataResults;
-use crate::domain::config::registry::RegistryConfig;
 use crate::domain::content_key::Content;
 use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
@@ -463,7 +463,8 @@ pub(super) async fn evaluated(
     let request = Arc::new(request);
     let subject =
         Subject { bundle: bundle.clone(), request: request.clone(), account: account.clone(), now: at, run_id };
-    let (mut evaluation, data) = evaluate(settings, policy, subject, data).await?;
+    let (mut evaluation, data) =
+        evaluate(&subject, data, (&settings.data_sources, policy), settings.evaluation_time_limit).await?;
     if request.force {
         evaluation.builds.iter_mut().for_each(|build| build.builder.force());
     }
@@ -479,9 +480,6 @@ pub(super) async fn evaluated(
         let diagnostics = violations.into_iter().chain(evaluation.warnings).collect();
         return Err(Error::unprocessable("policy-violation", public).with_diagnostics(diagnostics));
     }
-    if let Some(registry) = &evaluation.registry {
-        evaluation.warnings.extend(registry_without_effect(registry));
-    }
     let prepared = Prepared { request, template, account, bundle, evaluation, data };
     check_name("family", prepared.family())?;
     check_labels(&prepared.labels())?;
@@ -495,20 +493,6 @@ pub(super) async fn evaluated(
         }
     }
     Ok(prepared)
-}
-
-/// What of `hcp_packer_registry` does nothing here.
-fn registry_without_effect(registry: &RegistryConfig) -> Option<Diagnostic> {
-    let (channels, description) = (!registry.channels.is_empty(), !registry.description.is_empty());
-    let what = match (channels, description) {
-        (true, true) => "channels and description have",
-        (true, false) => "channels has",
-        (false, true) => "description has",
-        (false, false) => return None,
-    };
-    let summary = format!("{what} no effect in hcp_packer_registry");
-    let detail = "an image is put on a stage by a promotion of its own; bucket_name, bucket_labels and build_labels are the family and the labels";
-    Some(Diagnostic::warning(summary).with_detail(detail).at(Some(registry.at.clone())))
 }
 
 async fn resolve(store: &Store, source: &TemplateSource) -> Result<(Resolved, Option<String>)> {
@@ -559,91 +543,6 @@ fn check_labels(labels: &IndexMap<String, String>) -> Result<()> {
         return Err(Error::unprocessable("labels-invalid", public));
     }
     Ok(())
-}
-
-/// What is known of the results of data sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Data {
-    /// Nothing: they are not asked.
-    Unknown,
-    /// What they answer now.
-    Fetched,
-}
-
-/// The template and what it is evaluated for.
-#[derive(Clone)]
-struct Subject {
-    bundle: Arc<Bundle>,
-    request: Arc<AcceptRequest>,
-    account: String,
-    now: DateTime<Utc>,
-    run_id: Uuid,
-}
-
-/// Evaluates as often as data sources need each other's results.
-async fn evaluate(
-    settings: &AcceptSettings,
-    policy: &Policy,
-    subject: Subject,
-    data: Data,
-) -> Result<(Evaluated, DataResults)> {
-    let mut results = DataResults::default();
-    for _ in 0..data_sources::MOST_ROUNDS {
-        let given = (data == Data::Fetched).then(|| results.clone());
-        let evaluation = evaluate_once(settings, subject.clone(), given).await?;
-        if evaluation.data_requests.is_empty() {
-            return Ok((evaluation, results));
-        }
-        let fetched =
-            settings.data_sources.fetch(&subject.account, policy, &evaluation.data_requests, &mut results).await;
-        fetched.map_err(template_invalid)?;
-    }
-    let summary = format!("data sources need each other's results in more than {} rounds", data_sources::MOST_ROUNDS);
-    Err(template_invalid(vec![Diagnostic::error(summary)]))
-}
-
-async fn evaluate_once(settings: &AcceptSettings, subject: Subject, data: Option<DataResults>) -> Result<Evaluated> {
-    let Subject { bundle, request, now, run_id, .. } = subject;
-    let work = blocking(move || {
-        template::evaluate(&template::Request {
-            bundle: &bundle,
-            variables: &request.variables,
-            var_files: &request.var_files,
-            env: &request.env,
-            only: &request.only,
-            except: &request.except,
-            git_sha: request.git_sha.as_deref(),
-            now,
-            run_id,
-            clean_image: request.clean_image,
-            data: data.as_ref().map_or(template::DataMode::Unknown, template::DataMode::Given),
-        })
-    });
-    match tokio::time::timeout(settings.evaluation_time_limit, work).await {
-        Ok(done) => done?.map_err(template_invalid),
-        Err(_) => Err(Error::unprocessable(
-            "evaluation-too-slow",
-            format!("The template could not be evaluated within {} s.", settings.evaluation_time_limit.as_secs()),
-        )),
-    }
-}
-
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(format!("evaluation ended: {error}")))
-}
-
-fn template_invalid(found: Vec<Diagnostic>) -> Error {
-    let errors = found.iter().filter(|diagnostic| diagnostic.is_error()).count();
-    let first = found.iter().find(|diagnostic| diagnostic.is_error());
-    let first = first.map_or_else(String::new, |diagnostic| match &diagnostic.at {
-        Some(at) => format!("{at}: {}", diagnostic.summary),
-        None => diagnostic.summary.clone(),
-    });
-    let public = match errors {
-        1 => format!("The template can't be built: {first}."),
-        count => format!("The template can't be built; it has {count} errors, the first: {first}."),
-    };
-    Error::unprocessable("template-invalid", public).with_diagnostics(found)
 }
 
 fn new_build<'b>(

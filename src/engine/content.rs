@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::accept::AcceptRequest;
+use super::evaluation::of_request;
 use crate::domain::bundle::Bundle;
 use crate::domain::config::BuildConfig;
 use crate::domain::config::data_source::DataResults;
 use crate::domain::content_key::{Content, ContentHasher};
 use crate::domain::plan::PLAN_FORMAT;
-use crate::template::{self, Evaluated};
+use crate::template::{self, DataMode, Evaluated};
 
 /// The time at which templates are evaluated for their content: noon on 1 January 2000, UTC.
 const FIXED_TIME: i64 = 946_728_000;
@@ -37,20 +38,9 @@ pub fn of(
     setting: &Setting,
     data: &DataResults,
 ) -> Result<Content, String> {
-    let evaluated = template::evaluate(&template::Request {
-        bundle,
-        variables: &request.variables,
-        var_files: &request.var_files,
-        env: &request.env,
-        only: &request.only,
-        except: &request.except,
-        git_sha: request.git_sha.as_deref(),
-        now: DateTime::<Utc>::from_timestamp(FIXED_TIME, 0).unwrap_or_default(),
-        run_id: Uuid::nil(),
-        clean_image: request.clean_image,
-        data: template::DataMode::Given(data),
-    });
-    let evaluated = evaluated.and_then(template::Evaluated::complete);
+    let at = DateTime::<Utc>::from_timestamp(FIXED_TIME, 0).unwrap_or_default();
+    let evaluated = template::evaluate(&of_request(request, bundle, (at, Uuid::nil()), DataMode::Given(data)));
+    let evaluated = evaluated.and_then(Evaluated::complete);
     let evaluated = evaluated.map_err(|_| "the template can't be evaluated apart from the present time".to_owned())?;
     let unwritable = |_| "its configuration has no fixed form".to_owned();
     Ok(hasher.content(parts(bundle, request, setting, evaluated).map_err(unwritable)?))

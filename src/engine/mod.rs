@@ -9,6 +9,7 @@ pub mod build_journal;
 pub mod content;
 pub mod data_sources;
 pub mod database_time;
+mod evaluation;
 pub mod executor;
 pub mod failures;
 pub mod guarded_cloud;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::accept::{AcceptRequest, AcceptSettings, Data, blocking, evaluated, locate, new_id};
+use super::accept::{AcceptRequest, AcceptSettings, evaluated, locate, new_id};
+use super::evaluation::{Data, blocking};
 use super::lint;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;

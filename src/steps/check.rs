@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{CloudErrorClass, Image};
+use crate::cloud::{CloudErrorClass, Image, Subnet};
 use crate::domain::config::AmazonEbs;
 use crate::domain::failure::Failure;
 use crate::domain::image::SourceImage;
@@ -57,11 +57,10 @@ impl Step for Check {
         if !ebs.skip_create_ami {
             context.log.say(&format!("Prevalidating AMI name: {}", ebs.ami_name)).await;
         }
-        let (account_id, image, subnets, security_group_ids, ..) = tokio::try_join!(
+        let (account_id, image, (subnets, security_group_ids), ..) = tokio::try_join!(
             retry::call(context, || context.cloud.account_id()),
             source_image(context, ebs),
-            check_network::subnets(context, ebs),
-            check_network::groups(context, ebs),
+            network(context, ebs),
             name_is_free(context, ebs),
             regions_exist(context, ebs),
             async { deprecation_lies_ahead(context, ebs) },
@@ -111,6 +110,13 @@ async fn profile_exists(context: &StepContext, ebs: &AmazonEbs) -> StepResult<()
         Err(error) if error.class == CloudErrorClass::Unauthorized => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+async fn network(context: &StepContext, ebs: &AmazonEbs) -> StepResult<(Vec<Subnet>, Vec<String>)> {
+    let subnets = check_network::subnets(context, ebs).await?;
+    let vpc = subnets.first().map(|subnet| subnet.vpc_id.as_str());
+    let groups = check_network::groups(context, ebs, vpc).await?;
+    Ok((subnets, groups))
 }
 
 /// EC2 would say so only when the image is there.

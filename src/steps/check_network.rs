@@ -41,7 +41,7 @@ pub async fn subnets(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<S
     {
         return Err(Failure::user(
             "subnet-vpc-mismatch",
-            format!("subnet {subnet} is in {}, not in vpc_id {vpc}.", found[0].vpc_id),
+            format!("subnet {subnet} is in {}, not in {vpc}, which vpc_id or vpc_filter names.", found[0].vpc_id),
         )
         .into());
     }
@@ -61,7 +61,7 @@ fn lot(context: &StepContext, subnet: &str) -> [u8; 32] {
 
 /// The VPC that is named, by id or filter.
 async fn vpc(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Option<String>> {
-    if ebs.vpc_id.is_some() || ebs.subnet_id.is_some() || ebs.vpc_filter.is_empty() {
+    if ebs.vpc_id.is_some() || ebs.vpc_filter.is_empty() {
         return Ok(ebs.vpc_id.clone());
     }
     let filters = to_filters(&ebs.vpc_filter);
@@ -92,11 +92,11 @@ fn no_subnet(ebs: &AmazonEbs, vpc: Option<&str>) -> Failure {
         .with_advice("Name a subnet of this account and region with `subnet_id`.")
 }
 
-/// The groups that the template names; empty: a temporary one is made.
+/// The groups that the template names, of the machine's VPC where it names them by a filter; empty: a temporary one is made.
 ///
 /// # Errors
 /// `security-group-not-found`.
-pub async fn groups(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<String>> {
+pub async fn groups(context: &StepContext, ebs: &AmazonEbs, vpc: Option<&str>) -> StepResult<Vec<String>> {
     let by_id = !ebs.security_group_ids.is_empty();
     if !by_id && ebs.security_group_filter.is_empty() {
         return Ok(Vec::new());
@@ -104,7 +104,8 @@ pub async fn groups(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<St
     let filters = if by_id {
         vec![Filter::new("group-id", &ebs.security_group_ids)]
     } else {
-        to_filters(&ebs.security_group_filter)
+        let of_vpc = vpc.map(|vpc| Filter::new("vpc-id", [vpc]));
+        to_filters(&ebs.security_group_filter).into_iter().chain(of_vpc).collect()
     };
     let place = context.place(&ebs.region);
     let found = retry::call(context, || context.looks.security_groups(&place, &filters)).await?;

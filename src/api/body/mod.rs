@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
 
 use super::Limits;
+use super::query::Query;
 use crate::domain::bundle::Bundle;
 use crate::domain::error::{Error, ErrorKind, Result};
 
@@ -73,11 +74,12 @@ async fn unpack_aside(bytes: Vec<u8>, limits: &Limits) -> Result<Bundle> {
     unpacked.map_err(|error| Error::internal(format!("unpacking ended: {error}")))?
 }
 
-/// Reads a body that must be JSON.
+/// Reads a body that must be JSON, of a request without a query: what is asked for there must not be passed over.
 ///
 /// # Errors
-/// `media-type-unsupported`, `body-too-large`.
+/// `query-invalid`, `media-type-unsupported`, `body-too-large`.
 pub async fn read_json(request: Request, limits: &Limits) -> Result<Bytes> {
+    Query::of(request.uri())?.finish()?;
     let media_type = content_type(request.headers())?;
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         let public = format!("This takes application/json, not {media_type:?}.");
@@ -86,11 +88,12 @@ pub async fn read_json(request: Request, limits: &Limits) -> Result<Bytes> {
     collect(request, limits.max_bundle_bytes).await.map(Bytes::from)
 }
 
-/// Reads a body that may be left out, and must be JSON when it is there.
+/// Reads a body that may be left out, and must be JSON when it is there, of a request without a query.
 ///
 /// # Errors
-/// `media-type-unsupported`, `body-too-large`.
+/// As [`read_json`].
 pub async fn read_json_or_nothing(request: Request, limits: &Limits) -> Result<Bytes> {
+    Query::of(request.uri())?.finish()?;
     if !request.headers().contains_key(header::CONTENT_TYPE) {
         let bytes = collect(request, limits.max_bundle_bytes).await?;
         let nothing = bytes.is_empty();

@@ -69,7 +69,7 @@ pub enum CapacityReservation {
 }
 
 /// `assume_role`: a role that is taken on from the account's own role. Allowed where the account's `allowed_roles` has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AssumeRole {
     pub role_arn: String,
     /// 900–43,200, though a role that is taken on from another one ends after an hour; `None`: STS's default.

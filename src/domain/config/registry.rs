@@ -11,16 +11,16 @@ pub struct RegistryConfig {
     /// The family that images go to; `None`: the template's own. 3–36 letters, digits and hyphens.
     #[serde(default)]
     pub bucket_name: Option<String>,
-    /// 255 characters at most.
+    /// 255 characters at most. Has no effect, which is told.
     #[serde(default)]
     pub description: String,
-    /// Labels of the family.
+    /// Labels of the run; those of its image win.
     #[serde(default)]
     pub bucket_labels: IndexMap<String, String>,
-    /// Labels of each image.
+    /// Labels of the run.
     #[serde(default)]
     pub build_labels: IndexMap<String, String>,
-    /// Stages that are to point to the image when it is built.
+    /// Have no effect, which is told.
     #[serde(default)]
     pub channels: Vec<String>,
     /// Where the block stands.

@@ -22,6 +22,11 @@ pub fn ebs(ebs: &AmazonEbs, provisioners: &[ProvisionerBlock]) -> Vec<Vec<StepKi
     }
     if !ebs.skip_create_ami {
         rest(ebs, &mut waves);
+    }
+    if ebs.launch_block_device_mappings.iter().any(|device| device.outlives_build) {
+        waves.push(vec![StepKind::KeepVolumes]);
+    }
+    if !ebs.skip_create_ami {
         image(ebs, &mut waves);
     }
     waves
@@ -60,9 +65,6 @@ fn rest(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
         if ebs.ena_support.is_some() || ebs.sriov_support {
             waves.push(vec![StepKind::ModifyInstance]);
         }
-    }
-    if ebs.launch_block_device_mappings.iter().any(|device| device.outlives_build) {
-        waves.push(vec![StepKind::KeepVolumes]);
     }
 }
 

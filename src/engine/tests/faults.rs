@@ -362,6 +362,20 @@ async fn a_machine_that_ends_while_provisioning_fails_the_build_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_spot_machine_that_ec2_takes_back_is_an_interruption() {
+    let world = TestWorld::new(&plain_with("  spot_price = \"0.05\""));
+    script_answers(&world, Answer::Hang);
+    let interruption = async {
+        begun(&world, "provision:1").await;
+        let (region, instance) = world.cloud.instances().remove(0);
+        world.cloud.interrupt_spot(&region, &instance.id);
+    };
+    let (failure, ()) = tokio::join!(fails(&world), interruption);
+    check(&failure, FailureClass::Capacity, "provision:1", "spot-interrupted", "spot_instance_types");
+    world.check_promise(0, "a spot machine was taken back");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_with_its_machine_is_told_as_the_machines_end() {
     let world = TestWorld::new(PLAIN);
     script_answers(&world, Answer::Exit(ExitStatus::Disconnected));

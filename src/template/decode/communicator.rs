@@ -172,7 +172,14 @@ fn bastion(decoder: &Decoder<'_>, config: &SshConfig) -> Option<Bastion> {
         certificate: ssh_keys::certificate(decoder, "ssh_bastion_certificate_file"),
     };
     let Some(host) = host else {
-        for name in ["ssh_bastion_username", "ssh_bastion_password", "ssh_bastion_private_key_file"] {
+        for name in [
+            "ssh_bastion_port",
+            "ssh_bastion_username",
+            "ssh_bastion_password",
+            "ssh_bastion_interactive",
+            "ssh_bastion_private_key_file",
+            "ssh_bastion_certificate_file",
+        ] {
             if let Some(at) = decoder.given(name) {
                 decoder.error(at, format!("{name} needs ssh_bastion_host"), "");
             }

@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 use super::view::{Finding, Sweep};
 use crate::api::principal::Admin;
 use crate::api::problem::{ApiResult, Problem};
-use crate::api::query::Query;
 use crate::api::{ApiState, body};
 use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::janitor::SweepState;
@@ -67,11 +66,8 @@ pub struct SweepResult {
 pub async fn sweep_now(
     State(state): State<ApiState>,
     Admin(caller): Admin,
-    query: Query,
     request: Request,
 ) -> ApiResult<(StatusCode, Json<SweepResult>)> {
-    // The body may be left out, so a `dry_run` that is asked for in the query must not be a sweep in earnest.
-    query.finish()?;
     let bytes = body::read_json_or_nothing(request, &state.limits).await?;
     let order: SweepOrder = body::json::parse(&bytes)?;
     check(&state, &order)?;

@@ -176,6 +176,10 @@ impl RunRequest {
                 "A run that waits for a person (`debug`, `on_error: ask`) can't be shared; leave `dedupe` out.",
             ));
         }
+        if dedupe.is_some() && self.force == Some(true) {
+            let public = "A run that removes images of the same name (`force`) makes its own; leave `dedupe` out.";
+            return Err(Error::unprocessable("dedupe-invalid", public));
+        }
         Ok(AcceptRequest {
             template,
             family: self.family,

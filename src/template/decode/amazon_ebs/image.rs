@@ -265,7 +265,8 @@ fn replace(decoder: &Decoder<'_>) -> Option<Replace> {
 fn fast_launch(decoder: &Decoder<'_>) -> Option<FastLaunch> {
     let options = decoder.block("fast_launch")?;
     let inner = Decoder::new(&options, decoder.context);
-    let enabled = inner.flag("enable_fast_launch").unwrap_or(false);
+    // Whatever is given of it turns it on, as in Packer.
+    let given = inner.flag("enable_fast_launch");
     let template = launch_template(&inner);
     let mut regions = IndexMap::new();
     for options in inner.blocks("region_launch_templates") {
@@ -274,7 +275,9 @@ fn fast_launch(decoder: &Decoder<'_>) -> Option<FastLaunch> {
         let template = launch_template(&region);
         let on = region.flag("enable_fast_launch").unwrap_or(true);
         region.finish("region_launch_templates", &[]);
-        regions.insert(name, on.then(|| template.unwrap_or_default()));
+        if regions.insert(name.clone(), on.then(|| template.unwrap_or_default())).is_some() {
+            region.error_at("region", format!("region_launch_templates names {name} twice"), "leave one out");
+        }
     }
     let fast_launch = FastLaunch {
         template,
@@ -283,7 +286,8 @@ fn fast_launch(decoder: &Decoder<'_>) -> Option<FastLaunch> {
         target_resource_count: inner.integer("target_resource_count", 1, 10_000),
     };
     inner.finish("fast_launch", &[]);
-    enabled.then_some(fast_launch)
+    let says_more = fast_launch != FastLaunch::default();
+    (given == Some(true) || says_more).then_some(fast_launch)
 }
 
 fn launch_template(decoder: &Decoder<'_>) -> Option<LaunchTemplate> {

@@ -172,16 +172,30 @@ fn user_data(decoder: &Decoder<'_>) -> (Option<String>, Option<String>) {
         }
     };
     let Some(path) = file else {
-        if let Some(text) = &text {
-            too_long(&text.at, "user_data", text.value.len());
-        }
-        return (text.map(|text| text.value), None);
+        let Some(Located { value, at }) = text else { return (None, None) };
+        let (text, encoded, length) = user_data_of(value.into_bytes());
+        too_long(&at, "user_data", length);
+        return (text, encoded);
     };
     let Some((_, file)) = decoder.bundle_file(&path, "user_data_file") else { return (None, None) };
-    too_long(&path.at, "user_data_file", file.bytes.len());
-    match std::str::from_utf8(&file.bytes) {
-        Ok(text) => (Some(text.to_owned()), None),
-        Err(_) => (None, Some(STANDARD.encode(&file.bytes))),
+    let (text, encoded, length) = user_data_of(file.bytes.clone());
+    too_long(&path.at, "user_data_file", length);
+    (text, encoded)
+}
+
+/// User data as text, or else in Base64; and its length. What is Base64 already, such as `base64gzip(…)`, is sent as it is, as
+/// in Packer (`LoadUserData` of its amazon plugin).
+fn user_data_of(bytes: Vec<u8>) -> (Option<String>, Option<String>, usize) {
+    let length = bytes.len();
+    match String::from_utf8(bytes) {
+        Err(binary) => (None, Some(STANDARD.encode(binary.as_bytes())), length),
+        Ok(text) => {
+            let plain: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+            match STANDARD.decode(&plain) {
+                Ok(decoded) if !decoded.is_empty() => (None, Some(plain), decoded.len()),
+                _ => (Some(text), None, length),
+            }
+        }
     }
 }
 

@@ -163,10 +163,9 @@ fn source_ami(decoder: &Decoder<'_>) -> SourceAmi {
         return SourceAmi::Id(id.map(|id| id.value).unwrap_or_default());
     };
     let inner = Decoder::new(&options, decoder.context);
-    let filters = network::from_map(&inner);
+    let mut filters = network::from_map(&inner);
     let owners: Vec<String> =
         inner.texts("owners", true).into_iter().map(|owner| owner.value).filter(|owner| !owner.is_empty()).collect();
-    // With both, Packer takes the id.
     if owners.is_empty() && id.is_none() && !inner.is_unknown("owners") {
         inner.error(
             inner.place("owners").unwrap_or(&options.at),
@@ -175,6 +174,10 @@ fn source_ami(decoder: &Decoder<'_>) -> SourceAmi {
              owners = [\"099720109477\"] is Canonical's Ubuntu",
         );
     }
+    // With both, the image has to be the one and to fit the other, as in Packer: its owners are a safeguard.
+    if let Some(id) = id {
+        filters.insert("image-id".to_owned(), vec![id.value]);
+    }
     let filter = SourceAmiFilter {
         filters,
         owners,
@@ -182,5 +185,5 @@ fn source_ami(decoder: &Decoder<'_>) -> SourceAmi {
         include_deprecated: inner.flag("include_deprecated").unwrap_or(false),
     };
     inner.finish("source_ami_filter", &[]);
-    id.map_or(SourceAmi::Filter(filter), |id| SourceAmi::Id(id.value))
+    SourceAmi::Filter(filter)
 }

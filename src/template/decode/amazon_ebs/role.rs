@@ -31,6 +31,9 @@ pub fn assume_role(decoder: &Decoder<'_>) -> Option<AssumeRole> {
     {
         inner.error_at("policy", "policy must be an IAM policy document in JSON", "write it with jsonencode({ … })");
     }
+    if role.role_arn.is_empty() && role != AssumeRole::default() && !inner.is_unknown("role_arn") {
+        inner.error_at("role_arn", "assume_role needs role_arn", "name the role to take on, or leave the block out");
+    }
     inner.finish("assume_role", &[]);
     (!role.role_arn.is_empty()).then_some(role)
 }
