@@ -396,7 +396,7 @@ impl Server {
         let address = self.listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
         let builds = match self.max_builds {
             _ if !self.role.works() => "answers requests only".to_owned(),
-            0 => "no builds (API only)".to_owned(),
+            0 => "no builds".to_owned(),
             1 => "1 build at once".to_owned(),
             count => format!("up to {count} builds at once"),
         };

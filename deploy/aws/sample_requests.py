@@ -120,6 +120,8 @@ SENT = [
     # The commit, and once more after a crash.
     ("DeleteTags", {"ResourceId.1": "ami-own", "ResourceId.2": "snap-own", **tagging({"ingot:temporary": None})}),
     ("DeleteTags", {"ResourceId.1": "ami-done", "ResourceId.2": "snap-own", **tagging({"ingot:temporary": None})}),
+    # A volume that is to outlive its build.
+    ("DeleteTags", {"ResourceId.1": "vol-own", **tagging({"ingot:temporary": None})}),
     # The stage reconciler.
     ("CreateTags", tags_of("ami-done", {"ingot:stage": "prod"})),
     ("DeleteTags", tags_of("ami-done", {"ingot:stage": None})),
@@ -184,9 +186,11 @@ REFUSED_CALLS = [
     ("CreateTags", tags_of("snap-done", STAGE)),
     ("CreateTags", tags_of("i-own", {"Owner": "me"})),
     *(("CreateTags", tags_of(f"{prefix}-own", {"ingot:deployment": OTHER_DEPLOYMENT})) for prefix in ("ami", "snap")),
-    *(("DeleteTags", tags_of(identifier, {key: None})) for identifier in ("ami-other", "ami-foreign", "snap-other")
+    *(("DeleteTags", tags_of(identifier, {key: None}))
+      for identifier in ("ami-other", "ami-foreign", "snap-other", "vol-other", "vol-foreign")
       for key in ("ingot:temporary", "ingot:stage", "ingot:deployment")),
-    *(("DeleteTags", tags_of(identifier, tags)) for identifier in ("ami-done", "ami-own", "snap-own") for tags in (
+    *(("DeleteTags", tags_of(identifier, tags))
+      for identifier in ("ami-done", "ami-own", "snap-own", "vol-own") for tags in (
         {"ingot:sha": None}, {"ingot:deployment": None}, {"ingot:temporary": None, "ingot:sha": None})),
     ("DeleteTags", tags_of("ami-done", {"ingot:stage": None, "ingot:sha": None})),
     ("DeleteTags", tags_of("snap-done", {"ingot:stage": None})),

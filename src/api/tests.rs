@@ -165,6 +165,9 @@ async fn a_rotated_token_has_a_new_secret_and_the_old_one_ends() {
     assert_eq!(api.get(&newest, "/v1/runs").await.status, 200);
     assert_eq!(rotate(json!({"keep_old_for": "soon"})).await.problem(422), "expiry-invalid");
     assert_eq!(api.post_json(BOOTSTRAP, "/v1/tokens/nobody/rotate", &json!({})).await.problem(404), "token-not-found");
+    // What stands in the wrong place is not passed over: the old secret would end at once.
+    let misplaced = api.post_json(BOOTSTRAP, "/v1/tokens/ci/rotate?keep_old_for=1h", &json!({})).await;
+    assert_eq!(misplaced.problem(400), "query-invalid");
     let delete = request("DELETE", BOOTSTRAP, &format!("/v1/tokens/{}", made["id"].as_str().unwrap()));
     assert_eq!(api.send(delete.body(Body::empty()).unwrap()).await.status, 204);
     let by_id = format!("/v1/tokens/{}/rotate", made["id"].as_str().unwrap());

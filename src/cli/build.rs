@@ -30,7 +30,8 @@ pub struct BuildArgs {
     /// The template's name on the server; by default its folder's or file's name.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// The line of images that this run's image belongs to; by default the template's name.
+    /// The line of images that this run's image belongs to; by default `bucket_name` of the
+    /// template's `hcp_packer_registry`, else the template's name.
     #[arg(long, value_name = "NAME")]
     pub family: Option<String>,
     /// How long each build may take, such as 2h or 90m.

@@ -37,6 +37,7 @@ type Answer = Result<String, (Vec<Complaint>, Sources)>;
 impl ConsoleArgs {
     pub(super) fn run(self, context: &Context, voice: &Voice) -> CliResult<Exit> {
         let given = &self.given;
+        given.refuse_selection("console")?;
         let inputs = match &self.path {
             Some(path) if path == Path::new("-") => {
                 return Err(CliError::Usage("standard input has the lines; name the template's file or folder".into()));

@@ -59,6 +59,19 @@ pub struct GivenArgs {
     pub config_type: Option<ConfigType>,
 }
 
+impl GivenArgs {
+    /// Refuses `-only` and `-except`, for commands that look at the whole template.
+    ///
+    /// # Errors
+    /// When one of them is given.
+    pub fn refuse_selection(&self, command: &str) -> CliResult<()> {
+        if self.only.is_empty() && self.except.is_empty() {
+            return Ok(());
+        }
+        Err(CliError::Usage(format!("{command} looks at the whole template: leave -only and -except out")))
+    }
+}
+
 /// The language of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ConfigType {

@@ -23,6 +23,7 @@ pub struct InspectArgs {
 
 impl InspectArgs {
     pub(super) fn run(self, context: &Context, voice: &Voice) -> CliResult<Exit> {
+        self.template.given.refuse_selection("inspect")?;
         let inputs = self.template.read(std::env::vars_os())?;
         match template::outline(&inputs.packed.bundle) {
             Ok(outline) if outline.format == Format::Json => legacy(&inputs, context, voice),

@@ -229,6 +229,16 @@ pub fn run(global: Global, command: ClientCommand, clock: Arc<dyn Clock>) -> Exi
     // Kept for quoting when the server finds faults.
     let mut sources = Sources::new();
     let outcome = match command {
+        ClientCommand::Fmt(_)
+        | ClientCommand::Console(_)
+        | ClientCommand::Hcl2Upgrade(_)
+        | ClientCommand::Init(_)
+        | ClientCommand::Plugins(_)
+        | ClientCommand::Fix(_)
+            if context.json() =>
+        {
+            Err(CliError::Usage("this command has no JSON output: leave -o json out".to_owned()))
+        }
         // Without a runtime: these have to be quick.
         ClientCommand::Validate(args) => args.run(&context, &voice, &mut sources),
         ClientCommand::Inspect(args) => args.run(&context, &voice),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::domain::server_role::ServerRole;
 
-const ENDING: &str = "SIGTERM or SIGINT once: no new builds are begun, requests and running builds get the configured grace; what \
+const ENDING: &str = "SIGTERM or SIGINT once: no new builds are begun, requests and running builds get 30 seconds; what \
     is not done by then is carried on by the next server. Twice: stop at once.";
 
 const CHANGING_KEYS: &str = "To change the key: add-key, copy the file to all servers and restart them one by one (all can read \

@@ -59,7 +59,7 @@ fn failure(build: &Build, screen: &mut Screen) -> CliResult<()> {
 
 fn artifacts(build: &Build, screen: &mut Screen) -> CliResult<()> {
     if build.artifacts.is_empty() {
-        return screen.result(&build.name, "no artifacts (skip_create_ami)", false);
+        return screen.result(&build.name, "no artifacts", false);
     }
     for_programs(build, screen)?;
     screen.result(&build.name, "AMIs were created:", false)?;

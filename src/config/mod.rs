@@ -130,7 +130,7 @@ impl Config {
         self.accounts.iter().map(|(name, account)| (name.clone(), policy(account))).collect()
     }
 
-    /// The configuration in force, one `section.key = value` a line, secrets redacted: for `config check`.
+    /// The configuration in force, one `section.key = value` a line, secrets redacted: for `config show`.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut lines = vec![("data_dir".to_owned(), self.data_dir.display().to_string())];

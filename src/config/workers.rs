@@ -6,7 +6,7 @@ use crate::domain::diagnostic::Diagnostic;
 
 #[derive(Debug, Clone)]
 pub struct Workers {
-    /// Builds at once on this server; 0 makes it serve the API only.
+    /// Builds at once on this server; 0: none, but schedules, stage tags and sweeps go on.
     pub max_builds: usize,
 }
 

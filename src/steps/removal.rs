@@ -1,4 +1,4 @@
-//! Removing images with their snapshots; shared by the steps that make images.
+//! Removing things until they are gone, and images with their snapshots; shared by all steps.
 
 use crate::cloud::{CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery};
 use crate::engine::step::{Made, StepContext, StepResult};

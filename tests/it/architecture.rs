@@ -1,7 +1,7 @@
 //! The direction of dependencies, read from the sources:
 //!
 //! `domain ← {template, cloud, communicator, provisioner, postprocess, store} ← {steps, engine, logs, auth} ←
-//! {api, ui, cli} ← app ← main`
+//! {api, cli} ← app ← main`
 //!
 //! Beside it stand `config` (typed settings: reads a file with the template's source positions, and is read by the API,
 //! the command line and `app`), `telemetry` (reads its settings, is started by `app`), `lifecycle` (how a server ends: for

@@ -237,6 +237,9 @@ async fn a_volume_outlives_the_build_only_where_it_says_so() {
     let volumes: Vec<String> = world.cloud.leftovers().into_iter().filter(|thing| thing.contains("vol-")).collect();
     assert_eq!(volumes.len(), 1, "{volumes:?}");
     assert!(!volumes[0].contains("ingot:temporary"), "nobody sweeps it: {volumes:?}");
+    let options = device("    delete_on_termination = false\n") + "  skip_create_ami = true\n";
+    let (world, _) = built(&options).await;
+    assert_eq!(world.cloud.leftovers().len(), 1, "also when there is no image: {:?}", world.cloud.leftovers());
     // A build that fails leaves nothing, whatever it says.
     let world = TestWorld::new(&plain_with(&device("    delete_on_termination = false\n")));
     world.fail_script();

@@ -2,6 +2,7 @@
 
 use super::{Given, ebs, lines, with_options};
 use crate::domain::config::BuilderConfig;
+use crate::domain::config::amazon_ebs::SourceAmi;
 use crate::domain::config::builders::FileContent;
 use crate::domain::config::communicator::KeyPairType;
 use crate::domain::config::launch::{CapacityReservation, SpotAllocation};
@@ -246,4 +247,35 @@ fn what_a_template_may_not_decide() {
         ..Policy::default()
     };
     assert_eq!(policy.check(&build), []);
+}
+
+#[test]
+fn user_data_that_is_base64_already_is_not_encoded_again() {
+    let config = |options: &str| ebs(&with_options(options).good().builds[0]).clone();
+    let plain = config("  user_data = \"#!/bin/sh\"");
+    assert_eq!((plain.user_data.as_deref(), plain.user_data_base64), (Some("#!/bin/sh"), None));
+    let encoded = config("  user_data = base64encode(\"#!/bin/sh\")");
+    assert_eq!((encoded.user_data, encoded.user_data_base64.as_deref()), (None, Some("IyEvYmluL3No")));
+}
+
+#[test]
+fn what_is_given_is_not_passed_over() {
+    let started = with_options("  fast_launch {\n    max_parallel_launches = 8\n  }").good();
+    assert_eq!(ebs(&started.builds[0]).fast_launch.as_ref().unwrap().max_parallel_launches, Some(8));
+    let bad = |options: &str| with_options(options).bad();
+    assert!(bad("  fast_launch {\n    region_launch_templates {\n      region = \"us-east-1\"\n    }\n    region_launch_templates {\n      region = \"us-east-1\"\n    }\n  }").contains("names us-east-1 twice"));
+    assert!(bad("  assume_role {\n    external_id = \"x\"\n  }").contains("assume_role needs role_arn"));
+    assert!(bad("  ssh_bastion_port = 2222").contains("ssh_bastion_port needs ssh_bastion_host"));
+}
+
+#[test]
+fn a_source_image_named_by_id_and_filter_must_fit_both() {
+    let both =
+        with_options("  source_ami_filter {\n    filters = { name = \"web-*\" }\n    owners = [\"self\"]\n  }").good();
+    let SourceAmi::Filter(filter) = &ebs(&both.builds[0]).source else { panic!("a filter") };
+    assert_eq!(
+        (filter.filters["name"].as_slice(), filter.owners.as_slice()),
+        (["web-*".to_owned()].as_slice(), ["self".to_owned()].as_slice())
+    );
+    assert_eq!(filter.filters["image-id"].len(), 1);
 }

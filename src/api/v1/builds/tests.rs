@@ -47,6 +47,7 @@ async fn wrong_options_are_told() {
         ("step_timeout=0s", "step-timeout-invalid"),
         ("dedupe=join&debug=true", "dedupe-invalid"),
         ("dedupe=reuse&on_error=ask", "dedupe-invalid"),
+        ("dedupe=join&force=true", "dedupe-invalid"),
     ] {
         let path = format!("/v1/runs?name=web&var.base=one&{query}");
         let answer = api.post(&token, &path, "application/hcl", TEMPLATE).await;

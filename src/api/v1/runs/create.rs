@@ -28,7 +28,7 @@ use crate::store::runs::RunRow;
     tag = "runs",
     params(
         ("name" = Option<String>, Query, description = "Raw forms: template and family name, else `inline-<hash>`"),
-        ("family" = Option<String>, Query, description = "Raw forms: image family, else the template's name"),
+        ("family" = Option<String>, Query, description = "Raw forms: image family, else `bucket_name` of the template's `hcp_packer_registry`, else the template's name"),
         ("account" = Option<String>, Query, description = "Raw forms: account, else the template's, else `default`"),
         ("only" = Option<String>, Query, description = "Raw forms: comma-separated patterns over build names"),
         ("except" = Option<String>, Query, description = "Raw forms: comma-separated patterns over build names"),

@@ -32,7 +32,7 @@ pub struct RunRequest {
     pub files: Option<BTreeMap<String, String>>,
     /// Template name for `files`; `inline-` and a hash when left out.
     pub name: Option<String>,
-    /// Image family; the template's name when left out.
+    /// Image family; when left out, `bucket_name` of the template's `hcp_packer_registry`, else the template's name.
     pub family: Option<String>,
     /// The template's account, else `default`, when left out.
     pub account: Option<String>,

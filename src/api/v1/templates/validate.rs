@@ -12,7 +12,7 @@ use crate::api::problem::{ApiResult, Complaint, Problem};
 use crate::api::query::Query;
 use crate::api::v1::runs::request::RunRequest;
 use crate::api::{ApiState, body};
-use crate::domain::error::Result;
+use crate::domain::error::{Error, Result};
 use crate::engine::validate::{Checks, ValidatedBuild, validate};
 
 /// What there is to say of a template, and what a run of it would be.
@@ -108,11 +108,16 @@ pub async fn validate_template(
 }
 
 fn checks(query: &mut Query) -> Result<Checks> {
-    Ok(Checks {
+    let checks = Checks {
         syntax_only: query.parsed("syntax_only")?.unwrap_or(false),
         lint: query.parsed("lint")?.unwrap_or(false),
         evaluate_datasources: query.parsed("evaluate_datasources")?.unwrap_or(false),
-    })
+    };
+    if checks.syntax_only && checks.evaluate_datasources {
+        let public = "syntax_only evaluates nothing: leave it out, or evaluate_datasources.";
+        return Err(Error::bad_request("query-invalid", public));
+    }
+    Ok(checks)
 }
 
 #[cfg(test)]
