@@ -3,8 +3,8 @@
 pub mod devices;
 pub mod image;
 mod machine;
-mod network;
-mod role;
+pub mod network;
+pub mod role;
 pub mod rules;
 mod tags;
 
