@@ -144,8 +144,7 @@ fn access(decoder: &Decoder<'_>) -> DataAccess {
 
 fn amazon_ami(decoder: &Decoder<'_>) -> AmazonAmiData {
     let filters = network::from_map(decoder);
-    let owners: Vec<String> = decoder.texts("owners", true).into_iter().map(|owner| owner.value).collect();
-    let owners: Vec<String> = owners.into_iter().filter(|owner| !owner.is_empty()).collect();
+    let owners = decoder.strings("owners");
     if filters.is_empty() && !decoder.has_unknown("filters") {
         let detail = "say which image is meant: filters = { name = \"…\" }";
         decoder.error_at("filters", "filters is missing", detail);

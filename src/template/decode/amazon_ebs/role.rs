@@ -33,16 +33,15 @@ pub fn needed_role(decoder: &Decoder<'_>) -> Option<AssumeRole> {
 }
 
 fn read(decoder: &Decoder<'_>, role_arn: String) -> AssumeRole {
-    let strings = |name: &'static str| decoder.texts(name, true).into_iter().map(|text| text.value).collect();
     let role = AssumeRole {
         role_arn,
         duration_seconds: decoder.integer("duration_seconds", DURATION.0, DURATION.1),
         external_id: decoder.string("external_id"),
         policy: decoder.string("policy"),
-        policy_arns: strings("policy_arns"),
+        policy_arns: decoder.strings("policy_arns"),
         session_name: decoder.string("session_name"),
         tags: decoder.map("tags", NOW).into_iter().map(|(key, value)| (key.value, value.value.0)).collect(),
-        transitive_tag_keys: strings("transitive_tag_keys"),
+        transitive_tag_keys: decoder.strings("transitive_tag_keys"),
     };
     if let Some(policy) = &role.policy
         && !serde_json::from_str::<Value>(policy).is_ok_and(|policy| policy.is_object())
