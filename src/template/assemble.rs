@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::decode::body::{Context, Decoder, Rule, Rules};
+use super::decode::body::{Context, Decoder};
 use super::decode::{amazon_ebs, breakpoint, builders, file, manifest, shell};
 use super::options::{Content, Entry, Options};
 use super::packer;
@@ -44,8 +44,6 @@ pub struct Parts {
     pub error_cleanup: Option<Component>,
     pub post_processors: Vec<Vec<Component>>,
 }
-
-const PROVISIONER_RULES: Rules = &[("continue_on_error", Rule::NotYet("let the command itself succeed: `… || true`"))];
 
 /// Makes a build's configuration; `None` when a component of it is missing. Complaints go to the context.
 pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, clean_image: bool) -> Option<BuildConfig> {
@@ -194,14 +192,8 @@ fn provisioner(component: &Component, context: &Context<'_>) -> Option<Provision
     }
     let decoder = Decoder::new(&component.options, context);
     meta(&decoder);
-    if let Some(at) = decoder.place("continue_on_error")
-        && decoder.flag("continue_on_error") == Some(true)
-    {
-        for (name, rule) in PROVISIONER_RULES {
-            if let Rule::NotYet(instead) = rule {
-                decoder.error(at, format!("{name} is not supported yet"), *instead);
-            }
-        }
+    if decoder.flag("continue_on_error") == Some(true) {
+        decoder.not_yet("continue_on_error", "let the command itself succeed: `… || true`");
     }
     let name = decoder.string("name");
     let pause_before = decoder.duration("pause_before").unwrap_or(Duration::ZERO);

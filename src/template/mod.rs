@@ -190,7 +190,8 @@ fn evaluate_here(request: &Request<'_>) -> Result<Evaluated, Vec<Diagnostic>> {
     let mut complaints = Vec::new();
     let mut evaluated = match &template {
         Template::Hcl2(files) => hcl::config::evaluate(files, request, &runtime, &selection, &mut complaints),
-        Template::Json(source) => json::evaluate::evaluate(source, request, &runtime, &selection, &mut complaints)?,
+        Template::Json(source) => json::evaluate::evaluate(source, request, &runtime, &selection, &mut complaints)
+            .map_err(|faults| finish(faults, &[], request.bundle))?,
     };
     let complaints = finish(complaints, &evaluated.sensitive_values, request.bundle);
     if complaints.iter().any(Diagnostic::is_error) {
@@ -229,7 +230,9 @@ fn outline_here(bundle: &Bundle) -> Result<Outline, Vec<Diagnostic>> {
     let mut complaints = Vec::new();
     let outline = match &template {
         Template::Hcl2(files) => hcl::config::outline(files, &runtime, &mut complaints),
-        Template::Json(source) => json::evaluate::outline(source, &runtime, &mut complaints)?,
+        Template::Json(source) => {
+            json::evaluate::outline(source, &runtime, &mut complaints).map_err(|faults| finish(faults, &[], bundle))?
+        }
     };
     let complaints = finish(complaints, &[], bundle);
     if complaints.iter().any(Diagnostic::is_error) { Err(complaints) } else { Ok(outline) }

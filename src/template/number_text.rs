@@ -77,7 +77,7 @@ impl Digits {
 }
 
 /// All digits of a number.
-pub(super) fn exact(number: &Number) -> Digits {
+fn exact(number: &Number) -> Digits {
     Digits::exact(&number.mantissa(), number.exponent())
 }
 
@@ -138,7 +138,7 @@ pub(super) fn plain(digits: &Digits) -> String {
 }
 
 /// Go's `%f` with that many digits after the point.
-pub(super) fn fixed(digits: Digits, decimals: usize) -> String {
+fn fixed(digits: Digits, decimals: usize) -> String {
     let kept = digits.point + i64::try_from(decimals).unwrap_or(0);
     let rounded = match usize::try_from(kept) {
         Ok(kept) => digits.round(kept),
@@ -156,7 +156,7 @@ pub(super) fn fixed(digits: Digits, decimals: usize) -> String {
 }
 
 /// Go's `%e`: `1.5e+06`. Without a number of decimals, all digits.
-pub(super) fn scientific(digits: Digits, decimals: Option<usize>, letter: char) -> String {
+fn scientific(digits: Digits, decimals: Option<usize>, letter: char) -> String {
     let digits = match decimals {
         Some(decimals) => digits.round(decimals + 1),
         None => digits,
@@ -174,7 +174,7 @@ pub(super) fn scientific(digits: Digits, decimals: Option<usize>, letter: char) 
 
 /// Go's `%g`: the shorter of both. `significant` bounds the digits; without it all of `digits` are written, and an
 /// exponent comes from a million on.
-pub(super) fn general(digits: Digits, significant: Option<usize>, letter: char) -> String {
+fn general(digits: Digits, significant: Option<usize>, letter: char) -> String {
     let (digits, limit) = match significant {
         Some(count) => {
             let count = count.max(1);
@@ -192,14 +192,27 @@ pub(super) fn general(digits: Digits, significant: Option<usize>, letter: char) 
     plain(&digits)
 }
 
-/// A float as Go's `%g` writes it: what `packer console` prints.
+/// A number without its sign, as Go's fmt writes it by one of its verbs `e`, `E`, `f`, `F`, `g` and `G`; any other is `g`.
 #[must_use]
-pub fn float(number: f64) -> String {
+pub fn formatted(number: &Number, verb: char, precision: Option<usize>) -> String {
+    let letter = if verb.is_ascii_uppercase() { 'E' } else { 'e' };
+    match (verb, precision) {
+        ('f' | 'F', _) => fixed(exact(number), precision.unwrap_or(6)),
+        ('e' | 'E', _) => scientific(exact(number), Some(precision.unwrap_or(6)), letter),
+        (_, Some(_)) => general(exact(number), precision, letter),
+        (_, None) => general(shortest(number), None, letter),
+    }
+}
+
+/// A float as Go's fmt writes it by a verb of [`formatted`].
+#[must_use]
+pub fn float(number: f64, verb: char, precision: Option<usize>) -> String {
     let Some(exact) = Number::from_f64(number) else {
-        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+        let infinite = if number > 0.0 { "+Inf" } else { "-Inf" };
+        return if number.is_nan() { "NaN" } else { infinite }.to_owned();
     };
-    let sign = if exact.is_negative() { "-" } else { "" };
-    format!("{sign}{}", general(shortest(&exact), None, 'e'))
+    let sign = if number.is_sign_negative() { "-" } else { "" };
+    format!("{sign}{}", formatted(&exact, verb, precision))
 }
 
 #[cfg(test)]
@@ -218,7 +231,7 @@ mod tests {
             (-1.5, "-1.5"),
             (1_267_650_600_228_229_401_496_703_205_376.0, "1.2676506002282294e+30"),
         ] {
-            assert_eq!(float(number), expected);
+            assert_eq!(float(number, 'g', None), expected);
         }
         let digits = |text: &str| exact(&Number::parse(text).unwrap());
         assert_eq!(fixed(digits("1.555"), 2), "1.56");

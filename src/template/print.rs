@@ -23,7 +23,7 @@ fn nested(value: &Value, indent: usize) -> String {
         Kind::Bool(flag) => flag.to_string(),
         Kind::Number(number) => match number.to_i64() {
             Some(whole) => whole.to_string(),
-            None => number_text::float(number.to_f64()),
+            None => number_text::float(number.to_f64(), 'g', None),
         },
         Kind::String(text) => quoted(text),
         Kind::Sequence(sequence) if sequence.items.is_empty() => "[]".to_owned(),

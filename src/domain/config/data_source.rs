@@ -4,7 +4,8 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::super::diagnostic::SourceLocation;
+use super::launch::AssumeRole;
+use crate::domain::diagnostic::SourceLocation;
 
 /// One `data` block whose configuration is known and whose result is missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,29 +59,7 @@ pub struct DataAccess {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assume_role: Option<DataRole>,
-}
-
-/// `assume_role`: a role that is taken on from the account's own role, where the account's configuration allows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataRole {
-    pub role_arn: String,
-    /// Seconds; `None`: STS's default.
-    #[serde(default)]
-    pub duration_seconds: Option<i32>,
-    #[serde(default)]
-    pub external_id: Option<String>,
-    /// A session policy, JSON.
-    #[serde(default)]
-    pub policy: Option<String>,
-    #[serde(default)]
-    pub policy_arns: Vec<String>,
-    #[serde(default)]
-    pub session_name: Option<String>,
-    #[serde(default)]
-    pub tags: IndexMap<String, String>,
-    #[serde(default)]
-    pub transitive_tag_keys: Vec<String>,
+    pub assume_role: Option<AssumeRole>,
 }
 
 /// `amazon-ami`: one image by the filters of `source_ami_filter`.

@@ -77,8 +77,11 @@ pub struct AssumeRole {
     pub external_id: Option<String>,
     /// A session policy, JSON.
     pub policy: Option<String>,
+    #[serde(default)]
     pub policy_arns: Vec<String>,
     pub session_name: Option<String>,
+    #[serde(default)]
     pub tags: IndexMap<String, String>,
+    #[serde(default)]
     pub transitive_tag_keys: Vec<String>,
 }

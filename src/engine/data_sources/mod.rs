@@ -21,7 +21,6 @@ use crate::domain::config::data_source::{
     AmazonAmiData, DataAccess, DataRequest, DataResult, DataResults, DataSourceConfig, HttpData, ParameterData,
     SecretData,
 };
-use crate::domain::config::launch::AssumeRole;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::policy::Policy;
 
@@ -119,17 +118,7 @@ impl DataSources {
                 role.role_arn
             ));
         }
-        let role = AssumeRole {
-            role_arn: role.role_arn.clone(),
-            duration_seconds: role.duration_seconds,
-            external_id: role.external_id.clone(),
-            policy: role.policy.clone(),
-            policy_arns: role.policy_arns.clone(),
-            session_name: role.session_name.clone(),
-            tags: role.tags.clone(),
-            transitive_tag_keys: role.transitive_tag_keys.clone(),
-        };
-        Ok((accounts.account_with_role(account, &role).ok_or_else(unknown)?, region))
+        Ok((accounts.account_with_role(account, role).ok_or_else(unknown)?, region))
     }
 
     async fn page(&self, question: &HttpData) -> Result<DataResult, String> {

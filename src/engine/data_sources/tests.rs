@@ -1,9 +1,8 @@
 //! Data sources against the fake cloud.
 
-use indexmap::IndexMap;
-
 use super::*;
 use crate::cloud::fake::FakeCloud;
+use crate::domain::config::launch::AssumeRole;
 use crate::domain::diagnostic::SourceLocation;
 
 fn request(name: &str, config: DataSourceConfig) -> DataRequest {
@@ -69,11 +68,11 @@ async fn parameters_and_secrets_are_read() {
 async fn each_that_can_not_be_read_is_told_at_its_place_without_secrets() {
     let cloud = FakeCloud::new();
     let _ = cloud.set_secret("us-east-1", "plain", SecretContent::Text("swordfish".to_owned()));
-    let role = DataRole("arn:aws:iam::1:role/other");
+    let other = role("arn:aws:iam::1:role/other");
     let asked = [
         request("none", parameter("/none", DataAccess::default())),
         request("key", secret("plain", Some("user"))),
-        request("role", parameter("/x", DataAccess { region: None, assume_role: Some(role.config()) })),
+        request("role", parameter("/x", DataAccess { region: None, assume_role: Some(other) })),
         request(
             "page",
             DataSourceConfig::Http(HttpData { url: "http://169.254.169.254/".to_owned(), ..HttpData::default() }),
@@ -99,16 +98,8 @@ async fn each_that_can_not_be_read_is_told_at_its_place_without_secrets() {
     assert!(complaints[0].contains("more than 50"), "{complaints:?}");
 }
 
-struct DataRole(&'static str);
-
-impl DataRole {
-    fn config(&self) -> crate::domain::config::data_source::DataRole {
-        crate::domain::config::data_source::DataRole {
-            role_arn: self.0.to_owned(),
-            tags: IndexMap::new(),
-            ..Default::default()
-        }
-    }
+fn role(arn: &str) -> AssumeRole {
+    AssumeRole { role_arn: arn.to_owned(), ..AssumeRole::default() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +108,7 @@ async fn a_role_that_is_allowed_is_taken_on() {
     let arn = "arn:aws:iam::123456789012:role/reader";
     cloud.add_assumable_role(arn, None);
     cloud.set_parameter("eu-west-1", "/x", "y", true);
-    let access = DataAccess { region: Some("eu-west-1".to_owned()), assume_role: Some(DataRole(arn).config()) };
+    let access = DataAccess { region: Some("eu-west-1".to_owned()), assume_role: Some(role(arn)) };
     let policy = Policy { allowed_roles: vec!["arn:aws:iam::123456789012:role/*".to_owned()], ..Policy::default() };
     let results = ask(&sources(&cloud), &policy, &[request("x", parameter("/x", access))]).await.unwrap();
     let DataResult::AmazonParameterstore { value, secure, .. } = &results.0["amazon-parameterstore.x"] else {

@@ -11,7 +11,6 @@ use crate::domain::diagnostic::{Diagnostic, Hint, SourceLocation};
 use crate::template::duration;
 use crate::template::legacy::early::{self, Early, Late, NOW};
 use crate::template::options::{Content, Entry, Language, Node, Options};
-use crate::template::source::did_you_mean;
 
 /// What decoding may look at, and where it puts complaints.
 #[derive(Debug)]
@@ -45,8 +44,8 @@ pub struct Located<T> {
 pub struct Decoder<'a> {
     pub options: &'a Options,
     pub context: &'a Context<'a>,
-    asked: RefCell<Vec<&'static str>>,
-    asked_blocks: RefCell<Vec<&'static str>>,
+    pub(super) asked: RefCell<Vec<&'static str>>,
+    pub(super) asked_blocks: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Decoder<'a> {
@@ -72,50 +71,61 @@ impl<'a> Decoder<'a> {
         self.error(self.place(name).unwrap_or(self.at()), summary, detail);
     }
 
+    /// Adds a warning at an option, or at the component when the option is not given.
+    pub fn warn_at(&self, name: &str, summary: impl Into<String>, detail: impl Into<Hint>) {
+        self.warn(self.place(name).unwrap_or(self.at()), summary, detail);
+    }
+
+    /// Adds the error that an option, or a value of it, is missing here; `instead` says what comes nearest.
+    pub fn not_yet(&self, name: &str, instead: &str) {
+        self.error_at(name, format!("{name} is not supported yet"), instead);
+    }
+
     /// Where the component begins.
     #[must_use]
     pub fn at(&self) -> &'a SourceLocation {
         &self.options.at
     }
 
-    fn matches(&self, key: &str, name: &str) -> bool {
+    pub(super) fn matches(&self, key: &str, name: &str) -> bool {
         key == name || (self.options.language == Language::Json && key.eq_ignore_ascii_case(name))
+    }
+
+    /// Finds an attribute, whatever its value is.
+    fn attribute(&self, name: &str) -> Option<&'a Entry> {
+        self.options.attributes.iter().find(|entry| self.matches(&entry.key, name))
     }
 
     /// Finds an attribute; null counts as not given.
     fn entry(&self, name: &'static str) -> Option<&'a Entry> {
         self.asked.borrow_mut().push(name);
-        let found = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name))?;
+        let found = self.attribute(name)?;
         (!matches!(found.node.content, Content::Null | Content::Unknown)).then_some(found)
     }
 
     /// Where an option stands, if it is given, even when its value is unusable.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<&'a SourceLocation> {
-        let attribute = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name));
         let block = || self.options.blocks.iter().find(|(key, _)| key == name).map(|(_, block)| &block.at);
-        attribute.map(|entry| &entry.key_at).or_else(block)
+        self.attribute(name).map(|entry| &entry.key_at).or_else(block)
     }
 
     /// Where an option that says something stands: null and empty values say nothing.
     #[must_use]
     pub fn given(&self, name: &str) -> Option<&'a SourceLocation> {
-        let found = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name));
-        found.filter(|entry| !entry.node.is_empty()).map(|entry| &entry.key_at)
+        self.attribute(name).filter(|entry| !entry.node.is_empty()).map(|entry| &entry.key_at)
     }
 
     /// Whether an option is given with a value that could not be worked out; that was already complained about.
     #[must_use]
     pub fn is_unknown(&self, name: &str) -> bool {
-        let found = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name));
-        found.is_some_and(|entry| matches!(entry.node.content, Content::Unknown))
+        self.attribute(name).is_some_and(|entry| matches!(entry.node.content, Content::Unknown))
     }
 
     /// Whether an option's value, or an element of it, could not be worked out.
     #[must_use]
     pub fn has_unknown(&self, name: &str) -> bool {
-        let found = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name));
-        found.is_some_and(|entry| match &entry.node.content {
+        self.attribute(name).is_some_and(|entry| match &entry.node.content {
             Content::Unknown => true,
             Content::List(items) => items.iter().any(|item| matches!(item.content, Content::Unknown)),
             _ => false,
@@ -230,6 +240,11 @@ impl<'a> Decoder<'a> {
         self.list(name, split, NOW)
     }
 
+    /// A list of strings as [`Decoder::texts`] splits it, without the empty ones.
+    pub fn strings(&self, name: &'static str) -> Vec<String> {
+        self.texts(name, true).into_iter().map(|text| text.value).filter(|text| !text.is_empty()).collect()
+    }
+
     /// A list of strings that may keep late actions.
     pub fn late_list(&self, name: &'static str, late: Late) -> Vec<LateString> {
         self.list(name, false, late).into_iter().map(|text| LateString(text.value)).collect()
@@ -309,9 +324,7 @@ impl<'a> Decoder<'a> {
         if self.options.language == Language::Hcl2 {
             return self.options.blocks.iter().filter(|(key, _)| key == name).map(|(_, block)| block.clone()).collect();
         }
-        let Some(entry) = self.options.attributes.iter().find(|entry| self.matches(&entry.key, name)) else {
-            return Vec::new();
-        };
+        let Some(entry) = self.attribute(name) else { return Vec::new() };
         let nodes = match &entry.node.content {
             Content::List(items) => items.iter().collect(),
             _ => vec![&entry.node],
@@ -382,74 +395,6 @@ impl<'a> Decoder<'a> {
                     "only files that are sent with the template can be used",
                 );
                 None
-            }
-        }
-    }
-
-    /// Complains about every option that was not asked for, saying why where the reason is known. `what` names the
-    /// component, such as `amazon-ebs`.
-    pub fn finish(&self, what: &str, rules: Rules) {
-        self.finish_all(what, &[rules]);
-    }
-
-    /// As [`Decoder::finish`], with several lists of rules.
-    pub fn finish_all(&self, what: &str, rules: &[Rules]) {
-        for entry in &self.options.attributes {
-            if self.asked.borrow().iter().any(|name| self.matches(&entry.key, name)) {
-                continue;
-            }
-            let asked_block = self.asked_blocks.borrow().iter().any(|name| self.matches(&entry.key, name));
-            if asked_block {
-                if self.options.language == Language::Hcl2 && !matches!(entry.node.content, Content::Null) {
-                    let detail = format!("leave the = out: {} {{ … }}", entry.key);
-                    self.error(&entry.key_at, format!("{} is a block, not an attribute", entry.key), detail);
-                }
-                continue;
-            }
-            self.refuse(&entry.key, &entry.key_at, what, rules, self.says_nothing(&entry.node));
-        }
-        for (key, block) in &self.options.blocks {
-            if self.asked_blocks.borrow().contains(&key.as_str()) {
-                continue;
-            }
-            if self.asked.borrow().contains(&key.as_str()) {
-                let detail = format!("write {key} = {{ … }}");
-                self.error(&block.at, format!("{key} is an attribute, not a block"), detail);
-                continue;
-            }
-            self.refuse(key, &block.at, what, rules, false);
-        }
-    }
-
-    /// Whether a value says what the option's absence says, also once its actions are rendered: templates pass on
-    /// variables that may be empty.
-    fn says_nothing(&self, node: &Node) -> bool {
-        match &node.content {
-            Content::String(text) => {
-                let rendered = early::render(text, &self.context.early, NOW);
-                self.context.early.warnings.borrow_mut().clear();
-                rendered.is_ok_and(|text| text.is_empty())
-            }
-            _ => node.is_empty(),
-        }
-    }
-
-    fn refuse(&self, key: &str, at: &SourceLocation, what: &str, rules: &[Rules], empty: bool) {
-        let mut all = rules.iter().copied().flatten();
-        match all.find(|(name, _)| self.matches(key, name)) {
-            // An empty value says what the option's absence says.
-            Some(_) if empty => {}
-            Some((_, Rule::Refused(why))) => self.error(at, format!("{key} can't be used here"), *why),
-            Some((_, Rule::NotYet(instead))) => self.error(at, format!("{key} is not supported yet"), *instead),
-            None => {
-                let asked = self.asked.borrow();
-                let blocks = self.asked_blocks.borrow();
-                let names = asked
-                    .iter()
-                    .chain(blocks.iter())
-                    .copied()
-                    .chain(rules.iter().copied().flatten().map(|(name, _)| *name));
-                self.error(at, format!("{what} has no option {key:?}"), did_you_mean(key, names));
             }
         }
     }

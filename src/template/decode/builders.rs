@@ -3,7 +3,7 @@
 use super::amazon_ebs::devices::{self, Place};
 use super::amazon_ebs::rules::{COMMUNICATOR, RULES};
 use super::amazon_ebs::{self, TagNames, image, read_tags, required};
-use super::body::{Decoder, Rule, Rules};
+use super::body::Decoder;
 use super::communicator;
 use crate::domain::bundle::normalise;
 use crate::domain::config::amazon_ebs::BlockDevice;
@@ -11,11 +11,6 @@ use crate::domain::config::builders::{EbsVolume, FileContent};
 use crate::domain::config::communicator::CommunicatorKind;
 use crate::domain::config::{AmazonEbsSurrogate, AmazonEbsVolume, FileBuild, Null};
 use crate::template::legacy::early::{NOW, SOURCE_AMI};
-
-const SURROGATE_RULES: Rules = &[(
-    "use_create_image",
-    Rule::NotYet("leave it out: the image is registered from a snapshot of the volume, as Packer does by default"),
-)];
 
 /// `null`.
 #[must_use]
@@ -83,19 +78,18 @@ pub fn ebs_volume(decoder: &Decoder<'_>) -> AmazonEbsVolume {
         let inner = Decoder::new(&options, decoder.context);
         let mut device = devices::one(&inner, Place::Launch);
         device.outlives_build = !device.delete_on_termination && !device.no_device && device.virtual_name.is_none();
-        let strings = |name: &'static str| inner.texts(name, true).into_iter().map(|text| text.value).collect();
         let volume = EbsVolume {
             device_name: device.device_name.clone(),
             tags: read_tags(&inner, TagNames { map: "tags", block: "tag", key: "key" }),
             snapshot: inner.flag("snapshot_volume").unwrap_or(false),
             snapshot_description: inner.late("snapshot_description", SOURCE_AMI).unwrap_or_default(),
             snapshot_tags: read_tags(&inner, TagNames { map: "snapshot_tags", block: "snapshot_tag", key: "key" }),
-            snapshot_users: strings("snapshot_users"),
-            snapshot_groups: strings("snapshot_groups"),
+            snapshot_users: inner.strings("snapshot_users"),
+            snapshot_groups: inner.strings("snapshot_groups"),
         };
         if !volume.snapshot && !volume.snapshot_description.0.is_empty() {
-            let at = inner.place("snapshot_description").unwrap_or(&options.at);
-            inner.warn(at, "snapshot_description says nothing without snapshot_volume = true", "");
+            let summary = "snapshot_description says nothing without snapshot_volume = true";
+            inner.warn_at("snapshot_description", summary, "");
         }
         inner.finish("ebs_volumes", &[]);
         machine.launch_block_device_mappings.push(device);
@@ -137,11 +131,8 @@ pub fn ebs_surrogate(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbsSurro
         decoder.error_at("ami_root_device", summary, "");
     }
     if decoder.flag("use_create_image") == Some(true) {
-        for (name, rule) in SURROGATE_RULES {
-            if let Rule::NotYet(instead) = rule {
-                decoder.error_at(name, format!("{name} is not supported yet"), *instead);
-            }
-        }
+        let instead = "leave it out: the image is registered from a snapshot of the volume, as Packer does by default";
+        decoder.not_yet("use_create_image", instead);
     }
     let mut surrogate = AmazonEbsSurrogate {
         root,

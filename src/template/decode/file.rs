@@ -15,14 +15,12 @@ pub fn decode(decoder: &Decoder<'_>) -> FileTransfer {
     sources.extend(decoder.text("source"));
     let destination = decoder.late("destination", MACHINE);
     if destination.is_none() && !decoder.is_unknown("destination") {
-        let at = decoder.place("destination").unwrap_or(decoder.at());
-        decoder.error(at, "destination is missing", "the file provisioner needs to know where to");
+        decoder.error_at("destination", "destination is missing", "the file provisioner needs to know where to");
     }
     let generated = decoder.flag("generated").unwrap_or(false);
     if generated && direction == Direction::Upload {
-        let at = decoder.place("generated").unwrap_or(decoder.at());
-        decoder.error(
-            at,
+        decoder.error_at(
+            "generated",
             "generated can't be used here",
             "nothing runs beside the server that could make the file; send it with the template",
         );
@@ -33,15 +31,13 @@ pub fn decode(decoder: &Decoder<'_>) -> FileTransfer {
             decoder.error(decoder.at(), "the file provisioner needs source, sources or content", "");
         }
         (Direction::Upload, false, true) => {
-            let at = decoder.place("content").unwrap_or(decoder.at());
-            decoder.error(at, "only one of source, sources and content can be given", "");
+            decoder.error_at("content", "only one of source, sources and content can be given", "");
         }
         (Direction::Download, true, _) if !unknown => {
             decoder.error(decoder.at(), "a download needs source: the path on the machine", "");
         }
         (Direction::Download, _, true) => {
-            let at = decoder.place("content").unwrap_or(decoder.at());
-            decoder.error(at, "content is only for uploads", "");
+            decoder.error_at("content", "content is only for uploads", "");
         }
         _ => {}
     }
@@ -55,9 +51,8 @@ pub fn decode(decoder: &Decoder<'_>) -> FileTransfer {
     if let (Direction::Download, Some(destination)) = (direction, &destination)
         && let Err(error) = normalise(destination.0.trim_end_matches('/'))
     {
-        let at = decoder.place("destination").unwrap_or(decoder.at());
-        decoder.error(
-            at,
+        decoder.error_at(
+            "destination",
             format!("destination: {error}"),
             "a download becomes a file of the run; give it a plain name",
         );

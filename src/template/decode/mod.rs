@@ -10,3 +10,4 @@ pub mod file;
 pub mod manifest;
 pub mod shell;
 mod ssh_keys;
+mod unasked;

@@ -20,8 +20,7 @@ pub fn decode(decoder: &Decoder<'_>) -> Shell {
     let scripts = scripts.iter().filter_map(|path| decoder.bundle_file(path, "script")).map(|(path, _)| path).collect();
     let environment_vars = decoder.late_list("environment_vars", MACHINE);
     if environment_vars.iter().any(|variable| variable.0.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
-        let at = decoder.place("environment_vars").unwrap_or(decoder.at());
-        decoder.error(at, "environment_vars holds an entry that is not NAME=value", "");
+        decoder.error_at("environment_vars", "environment_vars holds an entry that is not NAME=value", "");
     }
     let valid_exit_codes = exit_codes(decoder).unwrap_or(defaults.valid_exit_codes);
     let use_env_var_file = decoder.flag("use_env_var_file").unwrap_or(false);

@@ -6,9 +6,10 @@ use indexmap::IndexMap;
 
 use super::blocks::Data;
 use crate::domain::config::data_source::{
-    AmazonAmiData, DataAccess, DataRequest, DataResult, DataRole, DataSourceConfig, HttpData, ParameterData, SecretData,
+    AmazonAmiData, DataAccess, DataRequest, DataResult, DataSourceConfig, HttpData, ParameterData, SecretData,
 };
 use crate::domain::diagnostic::Diagnostic;
+use crate::template::decode::amazon_ebs::{network, required, role};
 use crate::template::decode::body::{Context, Decoder, Rule, Rules};
 use crate::template::legacy::early::{Early, NOW};
 use crate::template::options::{Content, Node, Options};
@@ -137,58 +138,20 @@ const RULES: Rules = &[
     ("max_retries", Rule::Refused("leave it out: calls are repeated as long as there is time for them")),
 ];
 
-fn required(decoder: &Decoder<'_>, name: &'static str, detail: &str) -> String {
-    let before = decoder.context.complaints.borrow().len();
-    let value = decoder.string(name);
-    let complained = decoder.context.complaints.borrow().len() > before;
-    if value.is_none() && !complained && !decoder.is_unknown(name) {
-        decoder.error(decoder.place(name).unwrap_or(decoder.at()), format!("{name} is missing"), detail);
-    }
-    value.unwrap_or_default()
-}
-
 fn access(decoder: &Decoder<'_>) -> DataAccess {
-    let region = decoder.string("region");
-    let assume_role = decoder.block("assume_role").map(|options| {
-        let role = Decoder::new(&options, decoder.context);
-        let texts = |name| role.texts(name, false).into_iter().map(|text| text.value).collect();
-        let result = DataRole {
-            role_arn: required(&role, "role_arn", "such as arn:aws:iam::123456789012:role/images"),
-            duration_seconds: role.integer("duration_seconds", 900, 43_200),
-            external_id: role.string("external_id"),
-            policy: role.string("policy"),
-            policy_arns: texts("policy_arns"),
-            session_name: role.string("session_name"),
-            tags: role.map("tags", NOW).into_iter().map(|(key, value)| (key.value, value.value.0)).collect(),
-            transitive_tag_keys: texts("transitive_tag_keys"),
-        };
-        role.finish("assume_role", &[]);
-        result
-    });
-    DataAccess { region, assume_role }
+    DataAccess { region: decoder.string("region"), assume_role: role::needed_role(decoder) }
 }
 
 fn amazon_ami(decoder: &Decoder<'_>) -> AmazonAmiData {
-    let filters: IndexMap<String, Vec<String>> = decoder
-        .map("filters", NOW)
-        .into_iter()
-        .map(|(key, value)| (key.value, value.value.0.split(',').map(str::to_owned).collect()))
-        .collect();
-    let owners: Vec<String> = decoder.texts("owners", true).into_iter().map(|owner| owner.value).collect();
-    let owners: Vec<String> = owners.into_iter().filter(|owner| !owner.is_empty()).collect();
+    let filters = network::from_map(decoder);
+    let owners = decoder.strings("owners");
     if filters.is_empty() && !decoder.has_unknown("filters") {
-        decoder.error(
-            decoder.place("filters").unwrap_or(decoder.at()),
-            "filters is missing",
-            "say which image is meant: filters = { name = \"…\" }",
-        );
+        let detail = "say which image is meant: filters = { name = \"…\" }";
+        decoder.error_at("filters", "filters is missing", detail);
     }
     if owners.is_empty() && !decoder.has_unknown("owners") {
-        decoder.error(
-            decoder.place("owners").unwrap_or(decoder.at()),
-            "owners is missing",
-            "anybody can publish an image of that name: say whose is meant, such as owners = [\"amazon\"]",
-        );
+        let detail = "anybody can publish an image of that name: say whose is meant, such as owners = [\"amazon\"]";
+        decoder.error_at("owners", "owners is missing", detail);
     }
     AmazonAmiData {
         access: access(decoder),
@@ -204,8 +167,7 @@ const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "P
 fn http(decoder: &Decoder<'_>) -> HttpData {
     let url = required(decoder, "url", "what to ask, such as https://example.com/version");
     if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
-        let at = decoder.place("url").unwrap_or(decoder.at());
-        decoder.error(at, format!("{url:?} is no URL that begins with https:// or http://"), "");
+        decoder.error_at("url", format!("{url:?} is no URL that begins with https:// or http://"), "");
     }
     let method = decoder.text("method");
     if let Some(method) = method.as_ref().filter(|method| !METHODS.contains(&method.value.as_str())) {

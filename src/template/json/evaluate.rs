@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::ranges;
-use super::template::{JsonTemplate, MAX_COMPLAINTS, RawComponent, read};
+use super::template::{JsonTemplate, RawComponent, read};
 use super::user;
 use crate::domain::diagnostic::{Diagnostic, SourceLocation};
 use crate::template::assemble::{self, Component, Parts};
@@ -26,7 +26,7 @@ pub fn evaluate(
     selection: &Selection,
     complaints: &mut Vec<Diagnostic>,
 ) -> Result<Evaluated, Vec<Diagnostic>> {
-    let template = read(source, complaints).map_err(|faults| with_ranges(source, faults))?;
+    let template = read(source, complaints)?;
     template.check_builders(complaints);
     let variables = user::evaluate(&template, source, request, runtime, complaints);
     let mut early = Early::new(runtime, "", "");
@@ -48,7 +48,6 @@ pub fn evaluate(
         builds.extend(assemble::build(parts(&template, builder, name), &context, selection, request.clean_image));
         complaints.append(&mut decoded.into_inner());
     }
-    limit(complaints);
     ranges::fill(source, complaints);
     Ok(Evaluated {
         builds,
@@ -80,21 +79,6 @@ fn parts(template: &JsonTemplate, builder: &RawComponent, name: &str) -> Parts {
             .map(|chain| chain.iter().filter(applies).map(RawComponent::component).collect())
             .collect(),
     }
-}
-
-/// Leaves out what nobody reads, warnings first.
-fn limit(complaints: &mut Vec<Diagnostic>) {
-    if complaints.len() > MAX_COMPLAINTS {
-        complaints.sort_by_key(|complaint| !complaint.is_error());
-        let more = complaints.len() - MAX_COMPLAINTS;
-        complaints.truncate(MAX_COMPLAINTS);
-        complaints.push(Diagnostic::warning(format!("{more} more complaints are left out")));
-    }
-}
-
-fn with_ranges(source: &SourceFile, mut complaints: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    ranges::fill(source, &mut complaints);
-    complaints
 }
 
 /// The builders' names, with their actions rendered.
@@ -168,7 +152,7 @@ pub fn outline(
     runtime: &Runtime<'_>,
     complaints: &mut Vec<Diagnostic>,
 ) -> Result<Outline, Vec<Diagnostic>> {
-    let template = read(source, complaints).map_err(|faults| with_ranges(source, faults))?;
+    let template = read(source, complaints)?;
     template.check_builders(complaints);
     let early = Early::new(runtime, "", "");
     // A name that depends on variables is shown as it is written.

@@ -58,8 +58,8 @@ pub struct RawComponent {
     pub only: OnlyExcept,
 }
 
-/// Complaints that are told; whoever has more has another problem.
-pub const MAX_COMPLAINTS: usize = 1000;
+/// Complaints that are counted; whoever has more has another problem.
+const MAX_COUNTED: usize = 10_000;
 /// Options that a component may have; the largest builder has some two hundred.
 const MAX_OPTIONS: usize = 1000;
 
@@ -114,7 +114,7 @@ struct Reader<'c> {
 
 impl Reader<'_> {
     fn complain(&mut self, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<Hint>) {
-        if self.complaints.len() > MAX_COMPLAINTS {
+        if self.complaints.len() > MAX_COUNTED {
             return;
         }
         self.complaints.push(Diagnostic::error(summary).with_detail(detail).at(Some(at.clone())));

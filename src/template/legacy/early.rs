@@ -306,7 +306,7 @@ impl Names for Scope<'_> {
             }
             "strftime" => {
                 let pattern = one_text(name, arguments)?;
-                return layout::strftime(now, pattern).map(Value::Text).map_err(Obstacle::fault);
+                return Ok(Value::Text(layout::strftime(now, pattern)));
             }
             "env" => return self.environment(one_text(name, arguments)?),
             "user" => return early.user_variable(one_text(name, arguments)?),

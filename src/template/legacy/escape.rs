@@ -41,7 +41,7 @@ pub fn js(text: &str) -> String {
     result
 }
 
-/// Escapes text for the query of a URL: a space is `+`.
+/// Escapes text for the query of a URL as Go's `url.QueryEscape`: a space is `+`.
 #[must_use]
 pub fn url_query(text: &str) -> String {
     let mut result = String::new();

@@ -6,8 +6,9 @@ use std::fmt::Write;
 use super::ast::{Block, Command, Node, Operand, Pipeline};
 use super::execute::{self, Stop};
 use super::parse::Fault;
-use super::value::{Value, quote};
+use super::value::Value;
 use super::{Names, builtins, functions};
+use crate::template::print::quoted;
 
 /// Replaces what `names` knows by constants.
 ///
@@ -180,7 +181,7 @@ pub fn write_pipeline(pipeline: &Pipeline) -> String {
 pub fn write_operand(operand: &Operand) -> String {
     let path = |path: &[String]| path.iter().flat_map(|name| [".", name]).collect::<String>();
     match operand {
-        Operand::Constant(Value::Text(text)) => quote(text),
+        Operand::Constant(Value::Text(text)) => quoted(text),
         Operand::Constant(Value::Nil) => "nil".to_owned(),
         // A whole number with a point stays one with a point.
         Operand::Constant(Value::Float(number)) => format!("{number:?}"),

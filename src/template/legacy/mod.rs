@@ -6,7 +6,7 @@
 pub mod ast;
 mod builtins;
 pub mod early;
-mod escape;
+pub mod escape;
 mod execute;
 pub mod fold;
 pub mod functions;

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::Trouble;
-use super::value::{Value, exponent_form, quote};
+use super::value::Value;
+use crate::template::number_text;
+use crate::template::print::quoted;
 
 /// How wide a value may be padded, and how many digits it may have.
 const MAX_WIDTH: usize = 10_000;
@@ -123,9 +125,9 @@ impl Verb {
     fn write(self, letter: char, value: &Value) -> String {
         let body = match (letter, value) {
             ('T', value) => Some(go_type(value).to_owned()),
-            ('v', Value::Text(text)) if self.sharp => Some(quote(text)),
+            ('v', Value::Text(text)) if self.sharp => Some(quoted(text)),
             ('v' | 's', Value::Text(text)) => Some(self.cut(text)),
-            ('q', Value::Text(text)) => Some(quote(&self.cut(text))),
+            ('q', Value::Text(text)) => Some(quoted(&self.cut(text))),
             ('x' | 'X', Value::Text(text)) => Some(self.hexadecimal(letter, text)),
             ('t' | 'v', Value::Bool(flag)) => Some(flag.to_string()),
             ('c', Value::Integer(number)) => {
@@ -141,7 +143,7 @@ impl Verb {
             }
             ('v' | 'g' | 'G' | 'f' | 'F' | 'e' | 'E', Value::Float(number)) => {
                 let plain = Self { plus: self.plus && letter != 'v', ..self };
-                return plain.number(&self.float(letter, *number));
+                return plain.number(&number_text::float(*number, letter, self.precision));
             }
             ('v', Value::Map(_) | Value::Nil) => Some(value.print()),
             _ => None,
@@ -195,20 +197,6 @@ impl Verb {
         verb.number(&format!("{sign}{prefix}{digits}"))
     }
 
-    fn float(self, letter: char, number: f64) -> String {
-        match (letter, self.precision) {
-            ('f' | 'F', precision) => format!("{number:.*}", precision.unwrap_or(6)),
-            ('e', precision) => exponent_form(&format!("{number:.*e}", precision.unwrap_or(6))),
-            ('E', precision) => exponent_form(&format!("{number:.*e}", precision.unwrap_or(6))).to_uppercase(),
-            ('G', None) => Value::Float(number).print().to_uppercase(),
-            (_, None) => Value::Float(number).print(),
-            (letter, Some(precision)) => {
-                let text = general(number, precision.max(1));
-                if letter == 'G' { text.to_uppercase() } else { text }
-            }
-        }
-    }
-
     /// Adds the sign that flags ask for, and fills up.
     fn number(self, digits: &str) -> String {
         let (sign, body) = match digits.strip_prefix('-') {
@@ -233,23 +221,6 @@ impl Verb {
             (false, false) => format!("{text:>width$}"),
         }
     }
-}
-
-/// `%.Ng`: N digits, without zeros at the end.
-fn general(number: f64, digits: usize) -> String {
-    let scientific = format!("{number:.*e}", digits - 1);
-    let exponent: i32 = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
-    let strip = |text: &str| {
-        let cut = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text };
-        cut.to_owned()
-    };
-    let places = i32::try_from(digits).unwrap_or(i32::MAX);
-    if exponent < -4 || exponent >= places {
-        let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-        return exponent_form(&format!("{}e{exponent}", strip(mantissa)));
-    }
-    let after = usize::try_from(places - 1 - exponent).unwrap_or(0);
-    strip(&format!("{number:.after$}"))
 }
 
 #[cfg(test)]

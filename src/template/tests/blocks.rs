@@ -221,6 +221,17 @@ build {
 "#;
 
 #[test]
+fn a_data_source_s_role_needs_its_arn() {
+    for inside in ["", "\n    session_name = \"x\"\n  "] {
+        let text = format!(
+            "data \"amazon-ami\" \"a\" {{\n  owners = [\"self\"]\n  filters = {{ name = \"x\" }}\n  assume_role {{{inside}}}\n}}\n"
+        );
+        let bad = Given::hcl(&text).bad();
+        assert!(bad.contains("t.pkr.hcl:4:3: role_arn is missing"), "{bad}");
+    }
+}
+
+#[test]
 fn data_sources_are_asked_for_in_rounds() {
     // Nothing is known: options are checked, attributes are not.
     let validated = Given::hcl(DATA).good();

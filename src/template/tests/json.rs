@@ -2,6 +2,7 @@
 
 use super::{Given, ebs, lines};
 use crate::domain::config::ProvisionerConfig;
+use crate::template::outline;
 
 /// A template with one amazon-ebs builder that has these options too, and these root keys.
 fn template(options: &str, root: &str) -> Given {
@@ -44,6 +45,18 @@ fn the_root_takes_what_packer_takes() {
     t.json:10:3: a template has no key "a"
     t.json:10:11: the key "a" is there twice in one object: the first is at t.json:10:3; take one of the two out
     "#);
+}
+
+#[test]
+fn an_unreadable_template_is_shown_where_it_can_not_be_read() {
+    let given = Given::default().file("t.json", "{\n  \"builders\": [oops}\n");
+    for complaints in [given.run().unwrap_err(), outline(&given.bundle()).unwrap_err()] {
+        assert!(!complaints.is_empty());
+        for complaint in complaints {
+            assert_eq!(complaint.source_line.as_deref(), Some("  \"builders\": [oops}"), "{complaint}");
+            assert!(complaint.end.is_some(), "{complaint}");
+        }
+    }
 }
 
 #[test]

@@ -84,4 +84,11 @@ fn complaints_are_bounded() {
     let complaints = Given::hcl(&format!("{text}}}\n")).run().unwrap_err();
     assert_eq!(complaints.len(), 1001);
     assert_eq!(complaints.last().unwrap().to_string(), "4001 more faults are not shown");
+    let mut json = "{\n".to_owned();
+    for index in 0..5000 {
+        let _ = writeln!(json, "  \"nope{index}\": 1,");
+    }
+    let complaints = Given::default().file("t.json", &format!("{json}  \"builders\": []\n}}\n")).run().unwrap_err();
+    assert_eq!(complaints.len(), 1001);
+    assert_eq!(complaints.last().unwrap().to_string(), "4000 more faults are not shown");
 }

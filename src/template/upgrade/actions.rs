@@ -8,7 +8,8 @@ use crate::domain::diagnostic::Diagnostic;
 use crate::template::legacy::ast::{Command, Node, Operand, Pipeline};
 use crate::template::legacy::fold;
 use crate::template::legacy::parse::parse;
-use crate::template::legacy::value::{Value, quote};
+use crate::template::legacy::value::Value;
+use crate::template::print;
 
 /// Where a text stands: not every name is known everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,7 +308,7 @@ impl<'s, 'n> Translator<'s, 'n> {
                 },
                 Operand::Constant(Value::Text(text)) => {
                     let raw = !text.contains('`');
-                    pieces.push(Piece::Text(if raw { format!("`{text}`") } else { quote(text) }));
+                    pieces.push(Piece::Text(if raw { format!("`{text}`") } else { print::quoted(text) }));
                 }
                 other => pieces.push(Piece::Text(fold::write_operand(other))),
             }

@@ -40,7 +40,8 @@ pub fn upgrade(source: &SourceFile, with_annotations: bool) -> Result<String, Ve
     fmt::format(&format!("{}.pkr.hcl", source.path), &text)
 }
 
-fn placed(source: &SourceFile, mut faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
+fn placed(source: &SourceFile, faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut faults = super::tidy(faults);
     ranges::fill(source, &mut faults);
     faults
 }

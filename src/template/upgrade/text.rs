@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::template::legacy::value;
+use crate::template::print;
 
 /// A piece of a string.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub fn operand(pieces: &[Piece]) -> Vec<Piece> {
     }
     let inner = pieces.iter().map(|piece| match piece {
         Piece::Text(text) => {
-            let quoted = value::quote(text);
+            let quoted = print::quoted(text);
             Piece::Text(quoted[1..quoted.len() - 1].to_owned())
         }
         other => other.clone(),

@@ -24,7 +24,7 @@ pub fn read(decoder: &Decoder<'_>, name: &'static str, place: Place) -> Vec<Bloc
         inner.finish(name, &[]);
         if !device.device_name.is_empty() && devices.iter().any(|other| other.device_name == device.device_name) {
             let summary = format!("{name} names the device {:?} twice", device.device_name);
-            decoder.error(inner.place("device_name").unwrap_or(&options.at), summary, "");
+            inner.error_at("device_name", summary, "");
         }
         devices.push(device);
     }
@@ -95,8 +95,8 @@ fn check_iops(decoder: &Decoder<'_>, device: &mut BlockDevice, kind: &str, iops:
         "gp3" => (3_000, 16_000, None),
         _ => {
             device.iops = None;
-            let at = decoder.place("iops").unwrap_or(decoder.at());
-            decoder.warn(at, "iops is only for io1, io2 and gp3 volumes; it is left out", "Packer leaves it out, too");
+            let summary = "iops is only for io1, io2 and gp3 volumes; it is left out";
+            decoder.warn_at("iops", summary, "Packer leaves it out, too");
             return;
         }
     };

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use regex::Regex;
 
-use super::super::body::{Decoder, Located};
+use super::super::body::Decoder;
 use super::{required, tags};
 use crate::domain::config::AmazonEbs;
 use crate::domain::config::image::{
@@ -30,7 +30,7 @@ pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
     config.ami_description = decoder.late("ami_description", SOURCE_AMI).unwrap_or_default();
     config.ami_virtualization_type = virtualization(decoder);
     config.encrypt_boot = decoder.flag("encrypt_boot");
-    let named: Vec<String> = strings(decoder, "ami_regions").into_iter().map(|name| name.value).collect();
+    let named = decoder.strings("ami_regions");
     config.ami_regions = Vec::new();
     for name in &named {
         if *name != config.region && !config.ami_regions.contains(name) {
@@ -50,7 +50,7 @@ pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
     let own = region_keys.get(&config.region).filter(|key| !key.is_empty()).cloned();
     config.kms_key_id = own.or(key.map(|key| key.value));
     config.copying = copying(decoder, config, region_keys);
-    config.ami_users = strings(decoder, "ami_users").into_iter().map(|user| user.value).collect();
+    config.ami_users = decoder.strings("ami_users");
     config.sharing = sharing(decoder);
     config.imds_support = imds_support(decoder);
     config.keeping = keeping(decoder);
@@ -58,11 +58,6 @@ pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
     config.tags = tags::read(decoder, tags::Names { map: "tags", block: "tag", key: "key" });
     config.snapshot_tags = tags::read(decoder, tags::Names { map: "snapshot_tags", block: "snapshot_tag", key: "key" });
     config.fast_launch = fast_launch(decoder);
-}
-
-/// The list's elements that are not empty.
-fn strings(decoder: &Decoder<'_>, name: &'static str) -> Vec<Located<String>> {
-    decoder.texts(name, true).into_iter().filter(|text| !text.value.is_empty()).collect()
 }
 
 fn ami_name(decoder: &Decoder<'_>, optional: bool) -> String {
@@ -154,9 +149,9 @@ fn copying(decoder: &Decoder<'_>, config: &AmazonEbs, region_kms_key_ids: IndexM
 }
 
 fn sharing(decoder: &Decoder<'_>) -> Sharing {
-    let values = |name: &'static str| strings(decoder, name).into_iter().map(|text| text.value).collect::<Vec<_>>();
     let groups = |name: &'static str| {
-        let found = strings(decoder, name);
+        let found = decoder.texts(name, true).into_iter().filter(|group| !group.value.is_empty());
+        let found: Vec<_> = found.collect();
         for group in found.iter().filter(|group| group.value != "all") {
             decoder.error(&group.at, format!("{name}: there is no group {:?}", group.value), "EC2 has only \"all\"");
         }
@@ -164,10 +159,10 @@ fn sharing(decoder: &Decoder<'_>) -> Sharing {
     };
     Sharing {
         ami_groups: groups("ami_groups"),
-        ami_org_arns: values("ami_org_arns"),
-        ami_ou_arns: values("ami_ou_arns"),
-        ami_product_codes: values("ami_product_codes"),
-        snapshot_users: values("snapshot_users"),
+        ami_org_arns: decoder.strings("ami_org_arns"),
+        ami_ou_arns: decoder.strings("ami_ou_arns"),
+        ami_product_codes: decoder.strings("ami_product_codes"),
+        snapshot_users: decoder.strings("snapshot_users"),
         snapshot_groups: groups("snapshot_groups"),
     }
 }
@@ -215,9 +210,8 @@ pub fn check_sharing(decoder: &Decoder<'_>, config: &AmazonEbs) {
         decoder.error_at(name, summary, "give each region a key of your own in region_kms_key_ids");
         return;
     }
-    let at = decoder.place(name).unwrap_or(decoder.at());
-    decoder.warn(
-        at,
+    decoder.warn_at(
+        name,
         "whoever the encrypted image is shared with needs its KMS key too",
         "allow them kms:DescribeKey, kms:CreateGrant, kms:ReEncrypt* and kms:Decrypt in the key's policy",
     );
@@ -256,8 +250,8 @@ fn replace(decoder: &Decoder<'_>) -> Option<Replace> {
     let deregister = decoder.flag("force_deregister").unwrap_or(false);
     let delete_snapshots = decoder.flag("force_delete_snapshot").unwrap_or(false);
     if delete_snapshots && !deregister {
-        let at = decoder.place("force_delete_snapshot").unwrap_or(decoder.at());
-        decoder.warn(at, "force_delete_snapshot says nothing without force_deregister = true", "as in Packer");
+        let summary = "force_delete_snapshot says nothing without force_deregister = true";
+        decoder.warn_at("force_delete_snapshot", summary, "as in Packer");
     }
     deregister.then_some(Replace { delete_snapshots })
 }

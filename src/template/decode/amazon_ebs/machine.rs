@@ -43,8 +43,7 @@ pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
 
 fn spot(decoder: &Decoder<'_>, instance_type: &str) -> Option<Spot> {
     let price = decoder.text("spot_price").filter(|price| price.value != "0");
-    let types: Vec<String> = decoder.texts("spot_instance_types", true).into_iter().map(|kind| kind.value).collect();
-    let types: Vec<String> = types.into_iter().filter(|kind| !kind.is_empty()).collect();
+    let types = decoder.strings("spot_instance_types");
     if !instance_type.is_empty() && !types.is_empty() {
         let detail =
             "name all acceptable types in spot_instance_types and leave instance_type out, or the other way round";
@@ -67,9 +66,9 @@ fn spot(decoder: &Decoder<'_>, instance_type: &str) -> Option<Spot> {
     for (name, given) in [("spot_tags", !spot.tags.is_empty()), ("fleet_tags", !spot.fleet_tags.is_empty())] {
         if given {
             let block = if name == "spot_tags" { "spot_tag" } else { "fleet_tag" };
-            let at = decoder.place(name).or_else(|| decoder.place(block)).unwrap_or(decoder.at());
+            let written = if decoder.place(name).is_some() { name } else { block };
             let detail = "give spot_price = \"auto\", or leave the tags out";
-            decoder.error(at, format!("{name} are for spot instances"), detail);
+            decoder.error_at(written, format!("{name} are for spot instances"), detail);
         }
     }
     if spot.allocation_strategy.is_some() {
@@ -117,8 +116,7 @@ fn allocation_strategy(decoder: &Decoder<'_>) -> Option<SpotAllocation> {
 fn unlimited_credits(decoder: &Decoder<'_>) -> bool {
     let old = decoder.flag("enable_t2_unlimited").unwrap_or(false);
     if old {
-        let at = decoder.place("enable_t2_unlimited").unwrap_or(decoder.at());
-        decoder.warn(at, "enable_t2_unlimited is now called enable_unlimited_credits", "");
+        decoder.warn_at("enable_t2_unlimited", "enable_t2_unlimited is now called enable_unlimited_credits", "");
     }
     decoder.flag("enable_unlimited_credits").unwrap_or(false) || old
 }

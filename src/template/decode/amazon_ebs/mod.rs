@@ -3,8 +3,8 @@
 pub mod devices;
 pub mod image;
 mod machine;
-mod network;
-mod role;
+pub mod network;
+pub mod role;
 pub mod rules;
 mod tags;
 
@@ -164,11 +164,10 @@ fn source_ami(decoder: &Decoder<'_>) -> SourceAmi {
     };
     let inner = Decoder::new(&options, decoder.context);
     let mut filters = network::from_map(&inner);
-    let owners: Vec<String> =
-        inner.texts("owners", true).into_iter().map(|owner| owner.value).filter(|owner| !owner.is_empty()).collect();
+    let owners = inner.strings("owners");
     if owners.is_empty() && id.is_none() && !inner.is_unknown("owners") {
-        inner.error(
-            inner.place("owners").unwrap_or(&options.at),
+        inner.error_at(
+            "owners",
             "for safety a source_ami_filter needs owners",
             "without them anybody's look-alike image would be taken; give account ids, \"self\" or \"amazon\": \
              owners = [\"099720109477\"] is Canonical's Ubuntu",

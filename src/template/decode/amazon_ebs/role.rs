@@ -15,27 +15,40 @@ const DURATION: (i32, i32) = (900, 43_200);
 pub fn assume_role(decoder: &Decoder<'_>) -> Option<AssumeRole> {
     let options = decoder.block("assume_role")?;
     let inner = Decoder::new(&options, decoder.context);
-    let strings = |name: &'static str| inner.texts(name, true).into_iter().map(|text| text.value).collect();
-    let role = AssumeRole {
-        role_arn: inner.string("role_arn").unwrap_or_default(),
-        duration_seconds: inner.integer("duration_seconds", DURATION.0, DURATION.1),
-        external_id: inner.string("external_id"),
-        policy: inner.string("policy"),
-        policy_arns: strings("policy_arns"),
-        session_name: inner.string("session_name"),
-        tags: inner.map("tags", NOW).into_iter().map(|(key, value)| (key.value, value.value.0)).collect(),
-        transitive_tag_keys: strings("transitive_tag_keys"),
-    };
-    if let Some(policy) = &role.policy
-        && !serde_json::from_str::<Value>(policy).is_ok_and(|policy| policy.is_object())
-    {
-        inner.error_at("policy", "policy must be an IAM policy document in JSON", "write it with jsonencode({ … })");
-    }
+    let role = read(&inner, inner.string("role_arn").unwrap_or_default());
     if role.role_arn.is_empty() && role != AssumeRole::default() && !inner.is_unknown("role_arn") {
         inner.error_at("role_arn", "assume_role needs role_arn", "name the role to take on, or leave the block out");
     }
     inner.finish("assume_role", &[]);
     (!role.role_arn.is_empty()).then_some(role)
+}
+
+/// `assume_role { … }` of a data source, with a complaint when it has no `role_arn`.
+pub fn needed_role(decoder: &Decoder<'_>) -> Option<AssumeRole> {
+    let options = decoder.block("assume_role")?;
+    let inner = Decoder::new(&options, decoder.context);
+    let role = read(&inner, required(&inner, "role_arn", "such as arn:aws:iam::123456789012:role/images"));
+    inner.finish("assume_role", &[]);
+    Some(role)
+}
+
+fn read(decoder: &Decoder<'_>, role_arn: String) -> AssumeRole {
+    let role = AssumeRole {
+        role_arn,
+        duration_seconds: decoder.integer("duration_seconds", DURATION.0, DURATION.1),
+        external_id: decoder.string("external_id"),
+        policy: decoder.string("policy"),
+        policy_arns: decoder.strings("policy_arns"),
+        session_name: decoder.string("session_name"),
+        tags: decoder.map("tags", NOW).into_iter().map(|(key, value)| (key.value, value.value.0)).collect(),
+        transitive_tag_keys: decoder.strings("transitive_tag_keys"),
+    };
+    if let Some(policy) = &role.policy
+        && !serde_json::from_str::<Value>(policy).is_ok_and(|policy| policy.is_object())
+    {
+        decoder.error_at("policy", "policy must be an IAM policy document in JSON", "write it with jsonencode({ … })");
+    }
+    role
 }
 
 /// `temporary_iam_instance_profile_policy_document { … }` as JSON.

@@ -25,7 +25,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::string(moved.to_rfc3339_opts(SecondsFormat::Secs, true)))
     }),
     variadic("legacy_isotime", &[], takes("format", Takes::Text), |call| legacy(call, layout::format)),
-    variadic("legacy_strftime", &[], takes("format", Takes::Text), |call| legacy(call, strftime)),
+    variadic("legacy_strftime", &[], takes("format", Takes::Text), |call| legacy(call, layout::strftime)),
     function("rfc3339_parse", &[text("timestamp")], |call| {
         let given = call.text(0)?;
         let time = DateTime::parse_from_rfc3339(&given);
@@ -62,38 +62,6 @@ fn legacy(call: &Call<'_>, format: fn(DateTime<Utc>, &str) -> String) -> Functio
         1 => format(now, &call.text(0)?),
         _ => return Call::fail(1, "one format at most is needed"),
     }))
-}
-
-/// The verbs of jehiah/go-strftime, which writes everything else into a Go layout as it stands.
-fn strftime(time: DateTime<Utc>, pattern: &str) -> String {
-    let mut layout = String::new();
-    for chunk in pattern.split('%').filter(|chunk| !chunk.is_empty()) {
-        let verb = match chunk.as_bytes()[0] {
-            b'B' => "January",
-            b'b' => "Jan",
-            b'm' => "01",
-            b'A' => "Monday",
-            b'a' => "Mon",
-            b'd' => "02",
-            b'H' => "15",
-            b'I' => "03",
-            b'M' => "04",
-            b'S' => "05",
-            b'Y' => "2006",
-            b'y' => "06",
-            b'p' => "PM",
-            b'Z' => "MST",
-            b'z' => "-0700",
-            _ => {
-                layout.push('%');
-                layout.push_str(chunk);
-                continue;
-            }
-        };
-        layout.push_str(verb);
-        layout.push_str(&chunk[1..]);
-    }
-    layout::format(time, &layout)
 }
 
 /// What both parsing functions tell of a time.

@@ -9,6 +9,7 @@ use encoding_rs::{Encoding, UTF_8};
 use flate2::{Compression, GzBuilder};
 
 use super::{Call, Function, FunctionError, FunctionResult, any, csv, function, json, text, yaml_decode, yaml_encode};
+use crate::template::legacy::escape;
 use crate::template::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -30,7 +31,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("jsonencode", &[any("val")], json::encode),
     function("textdecodebase64", &[text("source"), text("encoding")], text_decode),
     function("textencodebase64", &[text("string"), text("encoding")], text_encode),
-    function("urlencode", &[text("str")], |call| Ok(Value::string(url_encode(&call.text(0)?)))),
+    function("urlencode", &[text("str")], |call| Ok(Value::string(escape::url_query(&call.text(0)?)))),
     function("yamldecode", &[text("src")], yaml_decode::decode),
     function("yamlencode", &[super::any_or_null("value")], yaml_encode::encode),
 ];
@@ -41,22 +42,6 @@ pub(super) fn base64(call: &Call<'_>, at: usize) -> Result<Vec<u8>, FunctionErro
         GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
     let text: String = call.text(at)?.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
     decoder.decode(text).map_err(|_| FunctionError::at(at, "this is no base64"))
-}
-
-/// Go's `url.QueryEscape`.
-fn url_encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
-            b' ' => encoded.push('+'),
-            _ => {
-                encoded.push('%');
-                encoded.push_str(&hex::encode_upper([byte]));
-            }
-        }
-    }
-    encoded
 }
 
 /// Encodings by their IANA names. Three of them are not what the web takes these names for.

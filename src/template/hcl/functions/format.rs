@@ -4,7 +4,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::{Call, Function, FunctionError, FunctionResult, any_or_null, json, text, variadic};
 use crate::template::number::Number;
-use crate::template::number_text::{self, Digits};
+use crate::template::number_text;
 use crate::template::types::{Type, convert};
 use crate::template::value::{Kind, Value};
 
@@ -215,17 +215,8 @@ fn numeric(verb: char, spec: &Spec, number: Number) -> Result<String, String> {
         (false, false, true) => " ",
         _ => "",
     };
-    let all = |number: &Number| -> Digits { number_text::exact(number) };
     let text = match verb {
-        'f' => number_text::fixed(all(&number), spec.precision.unwrap_or(6)),
-        'e' | 'E' => number_text::scientific(all(&number), Some(spec.precision.unwrap_or(6)), verb),
-        'g' | 'G' => {
-            let letter = if verb == 'g' { 'e' } else { 'E' };
-            match spec.precision {
-                Some(digits) => number_text::general(all(&number), Some(digits), letter),
-                None => number_text::general(number_text::shortest(&number), None, letter),
-            }
-        }
+        'e' | 'E' | 'f' | 'g' | 'G' => number_text::formatted(&number, verb, spec.precision),
         _ => {
             let whole = number.whole().ok_or_else(|| format!("%{verb} needs a whole number"))?;
             let (radix, prefix) = match verb {
