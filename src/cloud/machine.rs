@@ -6,7 +6,7 @@ use crate::domain::config::launch::{CapacityReservation, Placement};
 use super::Tags;
 
 /// A machine, whatever type it gets and wherever it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Machine {
     pub image_id: String,
     pub key_name: Option<String>,
@@ -34,7 +34,7 @@ pub struct Machine {
 }
 
 /// One `RunInstances` request for one instance. A function of the frozen plan, so that repeating it is the same request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewInstance {
     /// At most 64 ASCII characters.
     pub client_token: String,

@@ -92,6 +92,18 @@ pub struct CloudError {
     pub request_id: Option<String>,
 }
 
+impl CloudError {
+    /// An error without the cloud's id of a request.
+    pub fn new(
+        class: CloudErrorClass,
+        operation: &'static str,
+        code: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { class, operation, code: code.into(), message: message.into(), request_id: None }
+    }
+}
+
 pub type CloudResult<T> = Result<T, CloudError>;
 
 /// One account. Ids and filters are EC2's. What only some steps need stands in traits of its own: [`Disks`],
@@ -171,4 +183,16 @@ pub trait Accounts: Send + Sync {
     fn names(&self) -> Vec<String>;
     /// The regions that builds of an account may use, as far as the configuration names them (where the janitor looks).
     fn regions(&self, name: &str) -> Vec<String>;
+}
+
+/// The cloud of a configured account.
+///
+/// # Errors
+/// `unknown-account`. Runs of unknown accounts are refused when they are accepted; this one was taken out of the
+/// configuration since.
+pub fn cloud_of(accounts: &dyn Accounts, name: &str) -> CloudResult<Arc<dyn Cloud>> {
+    accounts.account(name).ok_or_else(|| {
+        let message = format!("account {name:?} is no longer configured");
+        CloudError::new(CloudErrorClass::Unauthorized, "look", "unknown-account", message)
+    })
 }

@@ -100,13 +100,10 @@ pub fn fleet_without_instance(reasons: Vec<CloudError>) -> CloudError {
             let message = if count == 1 { reason.message.clone() } else { texts.join("; ") };
             CloudError { operation: "CreateFleet", message, ..reason }
         }
-        None => CloudError {
-            class: CloudErrorClass::Capacity,
-            operation: "CreateFleet",
-            code: "no-instance".to_owned(),
-            message: "the fleet has no instance, and EC2 gives no reason".to_owned(),
-            request_id: None,
-        },
+        None => {
+            let message = "the fleet has no instance, and EC2 gives no reason";
+            CloudError::new(CloudErrorClass::Capacity, "CreateFleet", "no-instance", message)
+        }
     }
 }
 
@@ -123,7 +120,7 @@ mod tests {
     use super::*;
 
     fn reason(class: CloudErrorClass, code: &str) -> CloudError {
-        CloudError { class, operation: "", code: code.into(), message: "why".into(), request_id: None }
+        CloudError::new(class, "", code, "why")
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cloud::{
-    Accounts, Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, InstanceType,
-    NetworkInterface, SecurityGroup, Snapshot, Subnet, Volume,
+    Accounts, Cloud, CloudResult, Filter, Image, ImageQuery, InstanceType, NetworkInterface, SecurityGroup, Snapshot,
+    Subnet, Volume, cloud_of,
 };
 use crate::domain::tags::{self, Ownership};
 use crate::gathering::Gathering;
@@ -45,10 +45,10 @@ struct Kinds {
     subnets: Looks<(Place, Vec<Filter>), Vec<Subnet>>,
     security_groups: Looks<(Place, Vec<Filter>), Vec<SecurityGroup>>,
     instance_types: Looks<(Place, String), Option<InstanceType>>,
-    regions: Looks<Place, Vec<String>>,
+    regions: Looks<(Place, ()), Vec<String>>,
     // Questions that one filter puts together.
-    own_images_by_name: Looks<Place, Vec<Image>>,
-    snapshots: Looks<Place, Vec<Snapshot>>,
+    own_images_by_name: Looks<(Place, ()), Vec<Image>>,
+    snapshots: Looks<(Place, ()), Vec<Snapshot>>,
     volumes: Looks<(Place, String), Vec<Volume>>,
     interfaces: Looks<(Place, String), Vec<NetworkInterface>>,
 }
@@ -56,7 +56,7 @@ struct Kinds {
 /// Looks of which each asks for some values of a filter; none, where all ask the very same.
 type Together<A> = Gathering<Vec<String>, CloudResult<Arc<A>>>;
 
-/// By what their questions have in common.
+/// By place, and what their questions have in common.
 struct Looks<K, A>(Mutex<HashMap<K, Arc<Together<A>>>>);
 
 impl<K, A> Default for Looks<K, A> {
@@ -104,11 +104,8 @@ impl SharedLooks {
     /// # Errors
     /// When the cloud can't be asked.
     pub async fn images(&self, place: &Place, query: &ImageQuery) -> CloudResult<Vec<Image>> {
-        let (cloud, region) = self.at(place)?;
-        let query = query.clone();
-        let key = (place.clone(), query.clone());
-        let look = |_| async move { cloud.find_images(&region, &query).await };
-        self.kinds.images.ask(key, Vec::new(), look).await.map(|found| (*found).clone())
+        let look = |at: At, query: ImageQuery| async move { at.cloud.find_images(&at.region, &query).await };
+        self.same(&self.kinds.images, place, query.clone(), look).await
     }
 
     /// Subnets by any filters.
@@ -116,11 +113,8 @@ impl SharedLooks {
     /// # Errors
     /// When the cloud can't be asked.
     pub async fn subnets(&self, place: &Place, filters: &[Filter]) -> CloudResult<Vec<Subnet>> {
-        let (cloud, region) = self.at(place)?;
-        let filters = filters.to_vec();
-        let key = (place.clone(), filters.clone());
-        let look = |_| async move { cloud.find_subnets(&region, &filters).await };
-        self.kinds.subnets.ask(key, Vec::new(), look).await.map(|found| (*found).clone())
+        let look = |at: At, filters: Vec<Filter>| async move { at.cloud.find_subnets(&at.region, &filters).await };
+        self.same(&self.kinds.subnets, place, filters.to_vec(), look).await
     }
 
     /// Security groups by any filters.
@@ -128,11 +122,9 @@ impl SharedLooks {
     /// # Errors
     /// When the cloud can't be asked.
     pub async fn security_groups(&self, place: &Place, filters: &[Filter]) -> CloudResult<Vec<SecurityGroup>> {
-        let (cloud, region) = self.at(place)?;
-        let filters = filters.to_vec();
-        let key = (place.clone(), filters.clone());
-        let look = |_| async move { cloud.find_security_groups(&region, &filters).await };
-        self.kinds.security_groups.ask(key, Vec::new(), look).await.map(|found| (*found).clone())
+        let look =
+            |at: At, filters: Vec<Filter>| async move { at.cloud.find_security_groups(&at.region, &filters).await };
+        self.same(&self.kinds.security_groups, place, filters.to_vec(), look).await
     }
 
     /// What is known of an instance type.
@@ -140,11 +132,8 @@ impl SharedLooks {
     /// # Errors
     /// When the cloud can't be asked.
     pub async fn instance_type(&self, place: &Place, name: &str) -> CloudResult<Option<InstanceType>> {
-        let (cloud, region) = self.at(place)?;
-        let wanted = name.to_owned();
-        let look = |_| async move { cloud.instance_type(&region, &wanted).await };
-        let key = (place.clone(), name.to_owned());
-        self.kinds.instance_types.ask(key, Vec::new(), look).await.map(|found| (*found).clone())
+        let look = |at: At, name: String| async move { at.cloud.instance_type(&at.region, &name).await };
+        self.same(&self.kinds.instance_types, place, name.to_owned(), look).await
     }
 
     /// Regions that are enabled for the account.
@@ -152,9 +141,8 @@ impl SharedLooks {
     /// # Errors
     /// When the cloud can't be asked.
     pub async fn regions(&self, place: &Place) -> CloudResult<Vec<String>> {
-        let (cloud, region) = self.at(place)?;
-        let look = |_| async move { cloud.regions(&region).await };
-        self.kinds.regions.ask(place.clone(), Vec::new(), look).await.map(|found| (*found).clone())
+        let look = |at: At, ()| async move { at.cloud.regions(&at.region).await };
+        self.same(&self.kinds.regions, place, (), look).await
     }
 
     /// The account's own images of exactly this name. The filter reads `*` and `?` as wildcards, the answer does not.
@@ -162,17 +150,16 @@ impl SharedLooks {
     /// # Errors
     /// When the cloud can't be asked.
     pub async fn own_images_of_name(&self, place: &Place, name: &str) -> CloudResult<Vec<Image>> {
-        let (cloud, region) = self.at(place)?;
-        let look = |names: Vec<String>| async move {
-            let mut found = Vec::new();
-            for names in names.chunks(CHUNK) {
+        let look = |at: At, names: Vec<String>| async move {
+            in_chunks(&names, |names| {
                 let filters = vec![Filter::new("name", names)];
                 let query = ImageQuery { owners: vec!["self".into()], filters, include_deprecated: true };
-                found.extend(cloud.find_images(&region, &query).await?);
-            }
-            Ok(found)
+                let At { cloud, region } = &at;
+                async move { cloud.find_images(region, &query).await }
+            })
+            .await
         };
-        let found = self.kinds.own_images_by_name.ask(place.clone(), vec![name.to_owned()], look).await?;
+        let found = self.together(&self.kinds.own_images_by_name, place, (), vec![name.to_owned()], look).await?;
         Ok(found.iter().filter(|image| image.name == name).cloned().collect())
     }
 
@@ -181,15 +168,14 @@ impl SharedLooks {
     /// # Errors
     /// When the cloud can't be asked.
     pub async fn snapshots(&self, place: &Place, ids: &[String]) -> CloudResult<Vec<Snapshot>> {
-        let (cloud, region) = self.at(place)?;
-        let look = |ids: Vec<String>| async move {
-            let mut found = Vec::new();
-            for ids in ids.chunks(CHUNK) {
-                found.extend(cloud.find_snapshots(&region, &[Filter::new("snapshot-id", ids)]).await?);
-            }
-            Ok(found)
+        let look = |at: At, ids: Vec<String>| async move {
+            in_chunks(&ids, |ids| {
+                let (At { cloud, region }, filters) = (&at, [Filter::new("snapshot-id", ids)]);
+                async move { cloud.find_snapshots(region, &filters).await }
+            })
+            .await
         };
-        let found = self.kinds.snapshots.ask(place.clone(), ids.to_vec(), look).await?;
+        let found = self.together(&self.kinds.snapshots, place, (), ids.to_vec(), look).await?;
         Ok(found.iter().filter(|snapshot| ids.contains(&snapshot.id)).cloned().collect())
     }
 
@@ -198,17 +184,16 @@ impl SharedLooks {
     /// # Errors
     /// When the cloud can't be asked.
     pub async fn volumes(&self, place: &Place, owner: &Ownership) -> CloudResult<Vec<Volume>> {
-        let (cloud, region) = self.at(place)?;
         let deployment = owner.deployment.to_string();
-        let key = (place.clone(), deployment.clone());
-        let look = |builds: Vec<String>| async move {
-            let mut found = Vec::new();
-            for builds in builds.chunks(CHUNK) {
-                found.extend(cloud.find_volumes(&region, &of_builds(&deployment, builds)).await?);
-            }
-            Ok(found)
+        let key = deployment.clone();
+        let look = |at: At, builds: Vec<String>| async move {
+            in_chunks(&builds, |builds| {
+                let (At { cloud, region }, filters) = (&at, of_builds(&deployment, builds));
+                async move { cloud.find_volumes(region, &filters).await }
+            })
+            .await
         };
-        let found = self.kinds.volumes.ask(key, vec![owner.build.to_string()], look).await?;
+        let found = self.together(&self.kinds.volumes, place, key, vec![owner.build.to_string()], look).await?;
         Ok(found.iter().filter(|volume| owner.owns(&volume.tags)).cloned().collect())
     }
 
@@ -217,31 +202,72 @@ impl SharedLooks {
     /// # Errors
     /// When the cloud can't be asked.
     pub async fn network_interfaces(&self, place: &Place, owner: &Ownership) -> CloudResult<Vec<NetworkInterface>> {
-        let (cloud, region) = self.at(place)?;
         let deployment = owner.deployment.to_string();
-        let key = (place.clone(), deployment.clone());
-        let look = |builds: Vec<String>| async move {
-            let mut found = Vec::new();
-            for builds in builds.chunks(CHUNK) {
-                found.extend(cloud.find_network_interfaces(&region, &of_builds(&deployment, builds)).await?);
-            }
-            Ok(found)
+        let key = deployment.clone();
+        let look = |at: At, builds: Vec<String>| async move {
+            in_chunks(&builds, |builds| {
+                let (At { cloud, region }, filters) = (&at, of_builds(&deployment, builds));
+                async move { cloud.find_network_interfaces(region, &filters).await }
+            })
+            .await
         };
-        let found = self.kinds.interfaces.ask(key, vec![owner.build.to_string()], look).await?;
+        let found = self.together(&self.kinds.interfaces, place, key, vec![owner.build.to_string()], look).await?;
         Ok(found.iter().filter(|interface| owner.owns(&interface.tags)).cloned().collect())
     }
 
-    /// The account's cloud, and the region.
-    fn at(&self, place: &Place) -> CloudResult<(Arc<dyn Cloud>, String)> {
-        let cloud = self.accounts.account(&place.account).ok_or_else(|| CloudError {
-            class: CloudErrorClass::Unauthorized,
-            operation: "look",
-            code: "unknown-account".into(),
-            message: format!("account {:?} is no longer configured", place.account),
-            request_id: None,
-        })?;
-        Ok((cloud, place.region.clone()))
+    /// Asks the very same as others.
+    async fn same<Q, A, F>(
+        &self,
+        looks: &Looks<(Place, Q), A>,
+        place: &Place,
+        question: Q,
+        look: impl FnOnce(At, Q) -> F + Send + 'static,
+    ) -> CloudResult<A>
+    where
+        Q: Clone + Eq + Hash + Send + 'static,
+        A: Clone + Send + Sync + 'static,
+        F: Future<Output = CloudResult<A>> + Send + 'static,
+    {
+        let asked = question.clone();
+        let found = self.together(looks, place, question, Vec::new(), |at, _| look(at, asked)).await?;
+        Ok((*found).clone())
     }
+
+    /// Asks for some values together with others who ask for theirs.
+    async fn together<Q, A, F>(
+        &self,
+        looks: &Looks<(Place, Q), A>,
+        place: &Place,
+        common: Q,
+        values: Vec<String>,
+        look: impl FnOnce(At, Vec<String>) -> F + Send + 'static,
+    ) -> CloudResult<Arc<A>>
+    where
+        Q: Eq + Hash,
+        A: Send + Sync + 'static,
+        F: Future<Output = CloudResult<A>> + Send + 'static,
+    {
+        let at = At { cloud: cloud_of(&*self.accounts, &place.account)?, region: place.region.clone() };
+        looks.ask((place.clone(), common), values, |values| look(at, values)).await
+    }
+}
+
+/// Where a look goes.
+struct At {
+    cloud: Arc<dyn Cloud>,
+    region: String,
+}
+
+/// Looks for as many values at a time as a filter takes.
+async fn in_chunks<'v, T, F>(values: &'v [String], mut look: impl FnMut(&'v [String]) -> F) -> CloudResult<Vec<T>>
+where
+    F: Future<Output = CloudResult<Vec<T>>>,
+{
+    let mut found = Vec::new();
+    for values in values.chunks(CHUNK) {
+        found.extend(look(values).await?);
+    }
+    Ok(found)
 }
 
 fn of_builds(deployment: &str, builds: &[String]) -> [Filter; 2] {

@@ -11,7 +11,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cloud::{Accounts, Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance};
+use crate::cloud::{
+    Accounts, Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, cloud_of,
+};
 
 /// Ids in one filter; EC2's limit for a filter's values.
 const CHUNK: usize = 200;
@@ -187,17 +189,9 @@ impl<T: Watched> Poller<T> {
 
     async fn look(&self, accounts: &dyn Accounts, ids: &[String]) -> Result<(), CloudErrorClass> {
         for chunk in ids.chunks(CHUNK) {
-            let answer = match accounts.account(&self.account) {
-                Some(cloud) => T::look(&*cloud, &self.region, chunk).await,
-                // Runs of unknown accounts are refused when they are accepted; this one was taken out of the
-                // configuration since.
-                None => Err(CloudError {
-                    class: CloudErrorClass::Unauthorized,
-                    operation: "look",
-                    code: "unknown-account".into(),
-                    message: format!("account {:?} is no longer configured", self.account),
-                    request_id: None,
-                }),
+            let answer = match cloud_of(accounts, &self.account) {
+                Ok(cloud) => T::look(&*cloud, &self.region, chunk).await,
+                Err(error) => Err(error),
             };
             let error = answer.as_ref().err().map(|error| error.class);
             self.tell(chunk, answer);

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::call::Call;
 use super::convert::{self, filters, tag_specifications};
-use super::errors::{self, incomplete};
+use super::errors::incomplete;
 use super::launch;
 use super::paging::all_pages;
 use crate::cloud::budget::AccountBudget;
@@ -48,7 +48,10 @@ impl AwsAccount {
         own_region: String,
         budget: AccountBudget,
     ) -> Self {
-        let clients = Mutex::new(HashMap::new());
+        // Repeats are `call`'s, and identities are kept by their own provider.
+        let config =
+            config.to_builder().retry_config(RetryConfig::disabled()).identity_cache(IdentityCache::no_cache());
+        let (config, clients) = (config.build(), Mutex::new(HashMap::new()));
         Self { name: name.to_owned(), expected_id, config, own_region, clients, id: OnceCell::new(), budget }
     }
 
@@ -57,21 +60,14 @@ impl AwsAccount {
         Self::new(&self.name, None, identity(&self.config), self.own_region.clone(), self.budget.clone())
     }
 
-    pub(super) fn config(&self) -> &SdkConfig {
-        &self.config
+    /// What a client of a service is made of.
+    pub(super) fn config_in(&self, region: &str) -> SdkConfig {
+        self.config.to_builder().region(Region::new(region.to_owned())).build()
     }
 
     pub(super) fn client(&self, region: &str) -> Client {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || {
-            let config = aws_sdk_ec2::config::Builder::from(&self.config)
-                .region(Region::new(region.to_owned()))
-                .retry_config(RetryConfig::disabled())
-                .identity_cache(IdentityCache::no_cache())
-                .build();
-            Client::from_conf(config)
-        };
-        clients.entry(region.to_owned()).or_insert_with(make).clone()
+        clients.entry(region.to_owned()).or_insert_with(|| Client::new(&self.config_in(region))).clone()
     }
 
     pub(super) fn call<'c>(&'c self, operation: &'static str, region: &'c str) -> Call<'c> {
@@ -79,11 +75,7 @@ impl AwsAccount {
     }
 
     fn sts(&self) -> aws_sdk_sts::Client {
-        let config = aws_sdk_sts::config::Builder::from(&self.config)
-            .retry_config(RetryConfig::disabled())
-            .identity_cache(IdentityCache::no_cache())
-            .build();
-        aws_sdk_sts::Client::from_conf(config)
+        aws_sdk_sts::Client::new(&self.config)
     }
 
     async fn ask_sts(&self) -> CloudResult<String> {
@@ -95,7 +87,7 @@ impl AwsAccount {
             Some(expected) if *expected != id => {
                 let message =
                     format!("account {} is configured as {expected}, but its credentials are of {id}", self.name);
-                Err(errors::error(CloudErrorClass::Invalid, OPERATION, "wrong-account", message))
+                Err(CloudError::new(CloudErrorClass::Invalid, OPERATION, "wrong-account", message))
             }
             _ => Ok(id),
         }
@@ -445,8 +437,7 @@ mod tests {
     use super::*;
 
     fn refused(class: CloudErrorClass) -> CloudResult<()> {
-        let (code, message) = ("UnauthorizedOperation".to_owned(), "You are not authorized.".to_owned());
-        Err(CloudError { class, operation: "DeleteVolume", code, message, request_id: None })
+        Err(CloudError::new(class, "DeleteVolume", "UnauthorizedOperation", "You are not authorized."))
     }
 
     #[tokio::test]

@@ -6,8 +6,6 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_sts::Client;
-use aws_sdk_sts::config::IdentityCache;
-use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::operation::assume_role::builders::AssumeRoleFluentBuilder;
 use aws_sdk_sts::types as sts;
 
@@ -22,11 +20,7 @@ const LONGEST: i32 = 3600;
 
 /// The account's configuration with the role as identity.
 pub(super) fn identity(own: &SdkConfig, role: &AssumeRole) -> SdkConfig {
-    let config = aws_sdk_sts::config::Builder::from(own)
-        .retry_config(RetryConfig::disabled())
-        .identity_cache(IdentityCache::no_cache())
-        .build();
-    let request = request(&Client::from_conf(config), role);
+    let request = request(&Client::new(own), role);
     super::with_credentials(own, SharedCredentialsProvider::new(AssumedRole { request }))
 }
 

@@ -60,14 +60,7 @@ impl Call<'_> {
         S: Fn() -> F + Send + Sync,
         T: Send,
     {
-        let repeats = AtomicBool::new(false);
-        persist(READ, self.operation, || {
-            if repeats.swap(true, Ordering::Relaxed) {
-                self.count();
-            }
-            self.attempt(READ, Box::pin(send()))
-        })
-        .await
+        self.within(READ, send).await
     }
 
     /// Sends a request that changes the cloud; all of it ends within [`MUTATION_LIMIT`]. Such a request may be sent twice: it carries a token, names what it makes, or says how things shall be.
@@ -78,7 +71,7 @@ impl Call<'_> {
         S: Fn() -> F + Send + Sync,
         T: Send,
     {
-        self.change_within(CHANGE, send).await
+        self.within(CHANGE, send).await
     }
 
     /// The same for the few requests that would make a second thing when sent twice: repeated only when an attempt surely
@@ -90,10 +83,10 @@ impl Call<'_> {
         S: Fn() -> F + Send + Sync,
         T: Send,
     {
-        self.change_within(CHANGE_ONCE, send).await
+        self.within(CHANGE_ONCE, send).await
     }
 
-    async fn change_within<T, E, F, S>(&self, limits: Limits, send: S) -> CloudResult<T>
+    async fn within<T, E, F, S>(&self, limits: Limits, send: S) -> CloudResult<T>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
@@ -237,7 +230,6 @@ fn pause(attempts: u32, class: CloudErrorClass) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::aws::errors::error;
     use CloudErrorClass::{Duplicate, Invalid, NotFound, Throttled, Unavailable, UnknownOutcome};
 
     /// A call whose attempts end as listed (then well), each after `each` if its limit allows. Returns the outcome's
@@ -252,7 +244,7 @@ mod tests {
         let mut elapsed = Duration::ZERO;
         for (turn, class) in fail.iter().enumerate() {
             elapsed += each.min(limits.attempt).min(limits.total.saturating_sub(elapsed));
-            match so_far.pause_after(limits, elapsed, error(*class, operation, "code", "message")) {
+            match so_far.pause_after(limits, elapsed, CloudError::new(*class, operation, "code", "message")) {
                 Ok(pause) => elapsed += pause,
                 Err(error) => return (Some(error.class), turn + 1, elapsed),
             }
@@ -316,7 +308,7 @@ mod tests {
         let count = AtomicU32::new(0);
         let result = persist(CHANGE, "StopInstances", || async {
             match count.fetch_add(1, Ordering::Relaxed) {
-                0 => Err(error(Unavailable, "StopInstances", "unreachable", "")),
+                0 => Err(CloudError::new(Unavailable, "StopInstances", "unreachable", "")),
                 turn => Ok(turn),
             }
         })

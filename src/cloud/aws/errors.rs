@@ -178,24 +178,14 @@ fn without_answer(changes: bool) -> CloudErrorClass {
     if changes { UnknownOutcome } else { Unavailable }
 }
 
-/// An error of our own about a call.
-pub(super) fn error(
-    class: CloudErrorClass,
-    operation: &'static str,
-    code: &str,
-    message: impl Into<String>,
-) -> CloudError {
-    CloudError { class, operation, code: code.to_owned(), message: message.into(), request_id: None }
-}
-
 /// One attempt took too long.
 pub(super) fn timed_out(operation: &'static str, changes: bool) -> CloudError {
-    error(without_answer(changes), operation, "timeout", "no answer within the time limit")
+    CloudError::new(without_answer(changes), operation, "timeout", "no answer within the time limit")
 }
 
 /// An answer without what it must hold.
 pub(super) fn incomplete(operation: &'static str, missing: &str, changes: bool) -> CloudError {
-    error(without_answer(changes), operation, "incomplete-answer", format!("the answer holds no {missing}"))
+    CloudError::new(without_answer(changes), operation, "incomplete-answer", format!("the answer holds no {missing}"))
 }
 
 /// Translates the SDK's error of one attempt (not of several: what came before must not be hidden).
@@ -210,21 +200,24 @@ where
             let code = service.err().code().unwrap_or(&no_code);
             let message = service.err().message().unwrap_or("no message");
             let class = class_of(code, message, status, changes);
-            error(class, operation, code, message)
+            CloudError::new(class, operation, code, message)
         }
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
             let message = format!("the answer (HTTP {status}) can't be read");
             let class =
                 if (400..500).contains(&status) { class_of("", "", status, changes) } else { without_answer(changes) };
-            error(class, operation, "unreadable-answer", message)
+            CloudError::new(class, operation, "unreadable-answer", message)
         }
         SdkError::DispatchFailure(dispatch) => match dispatch.as_connector_error() {
-            Some(connector) => not_sent(operation, connector)
-                .unwrap_or_else(|| error(without_answer(changes), operation, "connection-lost", chain_text(connector))),
-            None => error(without_answer(changes), operation, "connection-lost", "the connection broke"),
+            Some(connector) => not_sent(operation, connector).unwrap_or_else(|| {
+                CloudError::new(without_answer(changes), operation, "connection-lost", chain_text(connector))
+            }),
+            None => CloudError::new(without_answer(changes), operation, "connection-lost", "the connection broke"),
         },
-        SdkError::ConstructionFailure(_) => error(Invalid, operation, "request-not-sendable", chain_text(failed)),
+        SdkError::ConstructionFailure(_) => {
+            CloudError::new(Invalid, operation, "request-not-sendable", chain_text(failed))
+        }
         _ => timed_out(operation, changes),
     };
     error.request_id = failed.request_id().map(str::to_owned);
@@ -241,7 +234,7 @@ fn not_sent(operation: &'static str, connector: &(dyn Error + 'static)) -> Optio
         // phase. `connections_that_fail_are_told_apart` fails should it change.
         let text = cause.to_string();
         if text.starts_with("client error (Connect)") || text.starts_with("HTTP connect timeout") {
-            return Some(error(Unavailable, operation, "unreachable", chain_text(connector)));
+            return Some(CloudError::new(Unavailable, operation, "unreachable", chain_text(connector)));
         }
     }
     None
@@ -252,14 +245,14 @@ fn no_credentials(operation: &'static str, failed: &CredentialsError) -> CloudEr
         if let Some(refused) = cause.downcast_ref::<SdkError<AssumeRoleError, HttpResponse>>() {
             let inner = from_sdk("AssumeRole", false, refused);
             let class = if inner.class == Throttled { Unavailable } else { inner.class };
-            return error(class, operation, &inner.code, format!("AssumeRole: {}", inner.message));
+            return CloudError::new(class, operation, &inner.code, format!("AssumeRole: {}", inner.message));
         }
     }
     let class = match failed {
         CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => Unavailable,
         _ => Unauthorized,
     };
-    error(class, operation, "no-credentials", chain_text(failed))
+    CloudError::new(class, operation, "no-credentials", chain_text(failed))
 }
 
 fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {

@@ -1,49 +1,22 @@
 //! IAM. Its lists come in pages with markers, and without tags.
 
 use async_trait::async_trait;
-use aws_config::Region;
 use aws_sdk_iam::Client;
-use aws_sdk_iam::config::IdentityCache;
-use aws_sdk_iam::config::retry::RetryConfig;
 use aws_sdk_iam::error::BuildError;
 use aws_sdk_iam::types as iam;
 
 use super::account::AwsAccount;
 use super::call::Call;
-use super::{convert, errors};
+use super::convert;
+use super::paging::all_pages;
 use crate::cloud::{
     CloudError, CloudErrorClass, CloudResult, IAM_BUDGET, IAM_PATH, Identities, InstanceProfile, NewRole, POLICY_NAME,
     Role, Tags,
 };
 
-/// Asks for page after page.
-macro_rules! all_marked_pages {
-    ($call:expr, $request:expr, $items:ident, $convert:expr) => {{
-        let (call, request) = ($call, $request);
-        let mut found = Vec::new();
-        let mut marker: Option<String> = None;
-        loop {
-            if marker.is_some() {
-                call.count();
-            }
-            let page = call.read(|| request.clone().set_marker(marker.clone()).send()).await?;
-            found.extend(page.$items().iter().map($convert));
-            marker = page.marker().filter(|_| page.is_truncated()).map(str::to_owned);
-            if marker.is_none() {
-                break CloudResult::Ok(found);
-            }
-        }
-    }};
-}
-
 impl AwsAccount {
     fn iam(&self, region: &str) -> Client {
-        let config = aws_sdk_iam::config::Builder::from(self.config())
-            .region(Region::new(region.to_owned()))
-            .retry_config(RetryConfig::disabled())
-            .identity_cache(IdentityCache::no_cache())
-            .build();
-        Client::from_conf(config)
+        Client::new(&self.config_in(region))
     }
 
     fn iam_call(&self, operation: &'static str) -> Call<'_> {
@@ -51,7 +24,7 @@ impl AwsAccount {
     }
 
     async fn role_tags(&self, client: &Client, role: &str) -> CloudResult<Tags> {
-        all_marked_pages!(self.iam_call("ListRoleTags"), client.list_role_tags().role_name(role), tags, from_tag)
+        all_pages!(marked: self.iam_call("ListRoleTags"), client.list_role_tags().role_name(role), tags, from_tag)
     }
 }
 
@@ -71,7 +44,7 @@ impl Identities for AwsAccount {
         let request = self.iam(region).list_instance_profiles().path_prefix(IAM_PATH);
         let call = self.iam_call("ListInstanceProfiles");
         let name = |profile: &iam::InstanceProfile| profile.instance_profile_name().to_owned();
-        let names: Vec<String> = all_marked_pages!(call, request, instance_profiles, name)?;
+        let names: Vec<String> = all_pages!(marked: call, request, instance_profiles, name)?;
         let mut found = Vec::new();
         for name in names {
             // With its tags, and not at all if it went meanwhile.
@@ -84,7 +57,7 @@ impl Identities for AwsAccount {
     async fn find_roles(&self, region: &str) -> CloudResult<Vec<Role>> {
         let client = self.iam(region);
         let request = client.list_roles().path_prefix(IAM_PATH);
-        let mut roles: Vec<Role> = all_marked_pages!(self.iam_call("ListRoles"), request, roles, role)?;
+        let mut roles: Vec<Role> = all_pages!(marked: self.iam_call("ListRoles"), request, roles, role)?;
         let mut gone = Vec::new();
         for role in &mut roles {
             self.iam_call("ListRoleTags").count();
@@ -160,7 +133,7 @@ fn to_tags(operation: &'static str, tags: &Tags) -> CloudResult<Option<Vec<iam::
 }
 
 fn not_made(operation: &'static str, error: &BuildError) -> CloudError {
-    errors::error(CloudErrorClass::Invalid, operation, "request-not-sendable", error.to_string())
+    CloudError::new(CloudErrorClass::Invalid, operation, "request-not-sendable", error.to_string())
 }
 
 fn from_tag(tag: &iam::Tag) -> (String, String) {

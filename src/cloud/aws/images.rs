@@ -9,7 +9,6 @@ use aws_sdk_ec2::types as ec2;
 use chrono::{DateTime, Utc};
 
 use super::account::AwsAccount;
-use super::errors;
 use crate::cloud::{
     CloudError, CloudErrorClass, CloudResult, FastLaunchState, FastLaunchStatus, Grantee, ImageRules, NewFastLaunch,
 };
@@ -134,7 +133,7 @@ fn of_snapshot(with: &[Grantee]) -> CloudResult<(Names, Names)> {
 
 fn not_for_snapshots(arn: &str) -> CloudError {
     let message = format!("a snapshot can be shared with accounts and the group all, not with {arn}");
-    errors::error(CloudErrorClass::Invalid, "ModifySnapshotAttribute", "not-for-snapshots", message)
+    CloudError::new(CloudErrorClass::Invalid, "ModifySnapshotAttribute", "not-for-snapshots", message)
 }
 
 fn enable_fast_launch(client: &Client, request: &NewFastLaunch) -> EnableFastLaunchFluentBuilder {

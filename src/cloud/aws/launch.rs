@@ -11,6 +11,98 @@ use crate::cloud::{Machine, NewInstance};
 use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
 use crate::domain::config::launch::{CapacityReservation, Placement};
 
+/// What a machine consists of, in EC2's types. They are there twice, with the same fields: for launches, and for launch
+/// templates, to which `spot` puts a machine.
+macro_rules! parts_of_machine {
+    (
+        block_device: $Mapping:ident with $Volume:ident,
+        metadata_options: $Options:ident with $Endpoint:ident, $Tokens:ident, $InstanceTags:ident,
+        placement: $Placement:ident,
+        capacity_reservation: $Reservation:ident,
+        license: $License:ident,
+        instance_profile: $Profile:ident $(,)?
+    ) => {
+        fn block_device(device: &BlockDevice) -> ec2::$Mapping {
+            let builder = ec2::$Mapping::builder().device_name(&device.device_name);
+            if device.no_device {
+                return builder.no_device("").build();
+            }
+            if let Some(name) = &device.virtual_name {
+                return builder.virtual_name(name).build();
+            }
+            let volume = ec2::$Volume::builder()
+                .delete_on_termination(device.delete_on_termination)
+                .set_encrypted(device.encrypted)
+                .set_kms_key_id(device.kms_key_id.clone())
+                .set_iops(device.iops)
+                .set_throughput(device.throughput)
+                .set_snapshot_id(device.snapshot_id.clone())
+                .set_volume_size(device.volume_size)
+                .set_volume_type(device.volume_type.as_deref().map(ec2::VolumeType::from))
+                .build();
+            builder.ebs(volume).build()
+        }
+
+        fn metadata_options(options: &MetadataOptions) -> ec2::$Options {
+            use ec2::{$Endpoint as Endpoint, $InstanceTags as InstanceTags, $Tokens as Tokens};
+            let tags = if options.instance_metadata_tags { InstanceTags::Enabled } else { InstanceTags::Disabled };
+            ec2::$Options::builder()
+                .http_endpoint(if options.http_endpoint_enabled { Endpoint::Enabled } else { Endpoint::Disabled })
+                .http_tokens(if options.http_tokens_required { Tokens::Required } else { Tokens::Optional })
+                .http_put_response_hop_limit(options.http_put_response_hop_limit)
+                .instance_metadata_tags(tags)
+                .build()
+        }
+
+        fn placement(wanted: &Placement, availability_zone: Option<&String>) -> Option<ec2::$Placement> {
+            if availability_zone.is_none() && *wanted == Placement::default() {
+                return None;
+            }
+            let placement = ec2::$Placement::builder()
+                .set_availability_zone(availability_zone.cloned())
+                .set_tenancy(wanted.tenancy.as_deref().map(ec2::Tenancy::from))
+                .set_host_id(wanted.host_id.clone())
+                .set_host_resource_group_arn(wanted.host_resource_group_arn.clone());
+            Some(placement.build())
+        }
+
+        fn capacity_reservation(wanted: &CapacityReservation) -> ec2::$Reservation {
+            use ec2::CapacityReservationPreference as Preference;
+            let builder = ec2::$Reservation::builder();
+            match wanted {
+                CapacityReservation::None => builder.capacity_reservation_preference(Preference::None).build(),
+                CapacityReservation::Open => builder.capacity_reservation_preference(Preference::Open).build(),
+                target => {
+                    let target = $crate::cloud::aws::launch::reservation_target(target);
+                    builder.set_capacity_reservation_target(target).build()
+                }
+            }
+        }
+
+        fn licenses(arns: &[String]) -> Option<Vec<ec2::$License>> {
+            let one = |arn: &String| ec2::$License::builder().license_configuration_arn(arn).build();
+            (!arns.is_empty()).then(|| arns.iter().map(one).collect())
+        }
+
+        fn instance_profile(profile: &str) -> ec2::$Profile {
+            let builder = ec2::$Profile::builder();
+            if profile.starts_with("arn:") { builder.arn(profile).build() } else { builder.name(profile).build() }
+        }
+    };
+}
+
+pub(super) use parts_of_machine;
+
+parts_of_machine!(
+    block_device: BlockDeviceMapping with EbsBlockDevice,
+    metadata_options: InstanceMetadataOptionsRequest with
+        InstanceMetadataEndpointState, HttpTokensState, InstanceMetadataTagsState,
+    placement: Placement,
+    capacity_reservation: CapacityReservationSpecification,
+    license: LicenseConfigurationRequest,
+    instance_profile: IamInstanceProfileSpecification,
+);
+
 pub(super) fn run_instances(client: &Client, request: &NewInstance) -> RunInstancesFluentBuilder {
     let machine = &request.machine;
     let call = client
@@ -25,7 +117,7 @@ pub(super) fn run_instances(client: &Client, request: &NewInstance) -> RunInstan
         .set_user_data(user_data(machine))
         .set_block_device_mappings(block_devices(&machine.block_devices))
         .set_ebs_optimized(machine.ebs_optimized.then_some(true))
-        .set_placement(placement(request))
+        .set_placement(placement(&machine.placement, request.availability_zone.as_ref()))
         .set_capacity_reservation_specification(machine.capacity_reservation.as_ref().map(capacity_reservation))
         .set_license_specifications(licenses(&machine.license_configurations))
         .set_credit_specification(machine.unlimited_credits.then(unlimited_credits))
@@ -68,29 +160,6 @@ pub(super) fn shutdown_behavior(behavior: ShutdownBehavior) -> ec2::ShutdownBeha
     }
 }
 
-fn placement(request: &NewInstance) -> Option<ec2::Placement> {
-    let wanted = &request.machine.placement;
-    if request.availability_zone.is_none() && *wanted == Placement::default() {
-        return None;
-    }
-    let placement = ec2::Placement::builder()
-        .set_availability_zone(request.availability_zone.clone())
-        .set_tenancy(wanted.tenancy.as_deref().map(ec2::Tenancy::from))
-        .set_host_id(wanted.host_id.clone())
-        .set_host_resource_group_arn(wanted.host_resource_group_arn.clone());
-    Some(placement.build())
-}
-
-fn capacity_reservation(wanted: &CapacityReservation) -> ec2::CapacityReservationSpecification {
-    use ec2::CapacityReservationPreference as Preference;
-    let builder = ec2::CapacityReservationSpecification::builder();
-    match wanted {
-        CapacityReservation::None => builder.capacity_reservation_preference(Preference::None).build(),
-        CapacityReservation::Open => builder.capacity_reservation_preference(Preference::Open).build(),
-        target => builder.set_capacity_reservation_target(reservation_target(target)).build(),
-    }
-}
-
 /// A named reservation. EC2 refuses a preference beside it.
 pub(super) fn reservation_target(wanted: &CapacityReservation) -> Option<ec2::CapacityReservationTarget> {
     let target = ec2::CapacityReservationTarget::builder();
@@ -101,65 +170,13 @@ pub(super) fn reservation_target(wanted: &CapacityReservation) -> Option<ec2::Ca
     }
 }
 
-fn licenses(arns: &[String]) -> Option<Vec<ec2::LicenseConfigurationRequest>> {
-    let one = |arn: &String| ec2::LicenseConfigurationRequest::builder().license_configuration_arn(arn).build();
-    (!arns.is_empty()).then(|| arns.iter().map(one).collect())
-}
-
 pub(super) fn unlimited_credits() -> ec2::CreditSpecificationRequest {
     ec2::CreditSpecificationRequest::builder().cpu_credits("unlimited").build()
-}
-
-fn instance_profile(profile: &str) -> ec2::IamInstanceProfileSpecification {
-    let builder = ec2::IamInstanceProfileSpecification::builder();
-    if profile.starts_with("arn:") { builder.arn(profile).build() } else { builder.name(profile).build() }
-}
-
-fn metadata_options(options: &MetadataOptions) -> ec2::InstanceMetadataOptionsRequest {
-    use ec2::{HttpTokensState, InstanceMetadataEndpointState, InstanceMetadataTagsState};
-    let endpoint = if options.http_endpoint_enabled {
-        InstanceMetadataEndpointState::Enabled
-    } else {
-        InstanceMetadataEndpointState::Disabled
-    };
-    let tokens = if options.http_tokens_required { HttpTokensState::Required } else { HttpTokensState::Optional };
-    let tags = if options.instance_metadata_tags {
-        InstanceMetadataTagsState::Enabled
-    } else {
-        InstanceMetadataTagsState::Disabled
-    };
-    ec2::InstanceMetadataOptionsRequest::builder()
-        .http_endpoint(endpoint)
-        .http_tokens(tokens)
-        .http_put_response_hop_limit(options.http_put_response_hop_limit)
-        .instance_metadata_tags(tags)
-        .build()
 }
 
 /// `None` for none, which leaves the image's own.
 pub(super) fn block_devices(devices: &[BlockDevice]) -> Option<Vec<ec2::BlockDeviceMapping>> {
     (!devices.is_empty()).then(|| devices.iter().map(block_device).collect())
-}
-
-fn block_device(device: &BlockDevice) -> ec2::BlockDeviceMapping {
-    let builder = ec2::BlockDeviceMapping::builder().device_name(&device.device_name);
-    if device.no_device {
-        return builder.no_device("").build();
-    }
-    if let Some(name) = &device.virtual_name {
-        return builder.virtual_name(name).build();
-    }
-    let volume = ec2::EbsBlockDevice::builder()
-        .delete_on_termination(device.delete_on_termination)
-        .set_encrypted(device.encrypted)
-        .set_kms_key_id(device.kms_key_id.clone())
-        .set_iops(device.iops)
-        .set_throughput(device.throughput)
-        .set_snapshot_id(device.snapshot_id.clone())
-        .set_volume_size(device.volume_size)
-        .set_volume_type(device.volume_type.as_deref().map(ec2::VolumeType::from))
-        .build();
-    builder.ebs(volume).build()
 }
 
 #[cfg(test)]
@@ -171,21 +188,8 @@ pub(super) mod tests {
             image_id: "ami-1".into(),
             key_name: Some("key".into()),
             security_group_ids: vec!["sg-1".into()],
-            associate_public_ip_address: None,
-            iam_instance_profile: None,
-            user_data: None,
-            block_devices: vec![],
-            ebs_optimized: false,
-            shutdown_behavior: ShutdownBehavior::Terminate,
-            metadata_options: MetadataOptions::default(),
-            placement: Placement::default(),
-            capacity_reservation: None,
-            license_configurations: vec![],
-            unlimited_credits: false,
-            nitro_enclave: false,
             instance_tags: vec![("a".into(), "b".into())],
-            volume_tags: vec![],
-            interface_tags: vec![],
+            ..Machine::default()
         }
     }
 
@@ -201,9 +205,8 @@ pub(super) mod tests {
         NewInstance {
             client_token: "token".into(),
             instance_type: "t3.micro".into(),
-            subnet_id: None,
-            availability_zone: None,
             machine: machine(),
+            ..NewInstance::default()
         }
     }
 

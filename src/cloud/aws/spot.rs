@@ -8,12 +8,12 @@ use aws_sdk_ec2::operation::create_fleet::builders::CreateFleetFluentBuilder;
 use aws_sdk_ec2::types as ec2;
 
 use super::account::{AwsAccount, unless_gone};
-use super::convert::{self, filters, tag_specifications, to_tags};
-use super::errors::{class_of, error, incomplete};
+use super::convert::{self, filters, tag_specifications};
+use super::errors::{class_of, incomplete};
 use super::launch;
 use super::paging::all_pages;
 use crate::cloud::{
-    CloudResult, Filter, FleetInstance, LaunchTemplate, Machine, NewFleet, NewLaunchTemplate, Spot, Tags,
+    CloudError, CloudResult, Filter, FleetInstance, LaunchTemplate, NewFleet, NewLaunchTemplate, Spot, Tags,
     fleet_without_instance,
 };
 use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions};
@@ -23,6 +23,17 @@ use crate::domain::config::launch::{CapacityReservation, Placement, SpotAllocati
 const VERSION: &str = "1";
 /// The most that `DescribeLaunchTemplates` puts on a page.
 const TEMPLATES_PAGE: i32 = 200;
+
+launch::parts_of_machine!(
+    block_device: LaunchTemplateBlockDeviceMappingRequest with LaunchTemplateEbsBlockDeviceRequest,
+    metadata_options: LaunchTemplateInstanceMetadataOptionsRequest with
+        LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateHttpTokensState,
+        LaunchTemplateInstanceMetadataTagsState,
+    placement: LaunchTemplatePlacementRequest,
+    capacity_reservation: LaunchTemplateCapacityReservationSpecificationRequest,
+    license: LaunchTemplateLicenseConfigurationRequest,
+    instance_profile: LaunchTemplateIamInstanceProfileSpecificationRequest,
+);
 
 #[async_trait]
 impl Spot for AwsAccount {
@@ -116,7 +127,7 @@ fn fleet_instance(answer: &CreateFleetOutput) -> CloudResult<FleetInstance> {
         let (code, message) =
             (reason.error_code().unwrap_or("no-code"), reason.error_message().unwrap_or("no message"));
         // The answer came: whatever its code, there is no instance.
-        error(class_of(code, message, 400, false), OPERATION, code, message)
+        CloudError::new(class_of(code, message, 400, false), OPERATION, code, message)
     });
     Err(fleet_without_instance(reasons.collect()))
 }
@@ -137,7 +148,7 @@ fn template_data(request: &NewLaunchTemplate) -> ec2::RequestLaunchTemplateData 
         .set_user_data(launch::user_data(machine))
         .set_block_device_mappings((!devices.is_empty()).then_some(devices))
         .set_ebs_optimized(machine.ebs_optimized.then_some(true))
-        .set_placement(placement(machine))
+        .set_placement(placement(&machine.placement, None))
         .set_capacity_reservation_specification(machine.capacity_reservation.as_ref().map(capacity_reservation))
         .set_license_specifications(licenses(&machine.license_configurations))
         .set_credit_specification(machine.unlimited_credits.then(launch::unlimited_credits))
@@ -161,79 +172,15 @@ fn template_data(request: &NewLaunchTemplate) -> ec2::RequestLaunchTemplateData 
     data.network_interfaces(interface).build()
 }
 
+/// [`tag_specifications`] in the type that templates have for them.
 fn template_tags<const N: usize>(
     kinds: [(ec2::ResourceType, &Tags); N],
 ) -> Option<Vec<ec2::LaunchTemplateTagSpecificationRequest>> {
-    let one = |(kind, tags): (ec2::ResourceType, &Tags)| {
+    let one = |made: ec2::TagSpecification| {
         let builder = ec2::LaunchTemplateTagSpecificationRequest::builder();
-        builder.resource_type(kind).set_tags(Some(to_tags(tags))).build()
+        builder.set_resource_type(made.resource_type).set_tags(made.tags).build()
     };
-    let specifications: Vec<_> = kinds.into_iter().filter(|(_, tags)| !tags.is_empty()).map(one).collect();
-    (!specifications.is_empty()).then_some(specifications)
-}
-
-fn instance_profile(profile: &str) -> ec2::LaunchTemplateIamInstanceProfileSpecificationRequest {
-    let builder = ec2::LaunchTemplateIamInstanceProfileSpecificationRequest::builder();
-    if profile.starts_with("arn:") { builder.arn(profile).build() } else { builder.name(profile).build() }
-}
-
-fn placement(machine: &Machine) -> Option<ec2::LaunchTemplatePlacementRequest> {
-    let wanted = &machine.placement;
-    let placement = ec2::LaunchTemplatePlacementRequest::builder()
-        .set_tenancy(wanted.tenancy.as_deref().map(ec2::Tenancy::from))
-        .set_host_id(wanted.host_id.clone())
-        .set_host_resource_group_arn(wanted.host_resource_group_arn.clone());
-    (*wanted != Placement::default()).then(|| placement.build())
-}
-
-fn capacity_reservation(wanted: &CapacityReservation) -> ec2::LaunchTemplateCapacityReservationSpecificationRequest {
-    use ec2::CapacityReservationPreference as Preference;
-    let builder = ec2::LaunchTemplateCapacityReservationSpecificationRequest::builder();
-    match wanted {
-        CapacityReservation::None => builder.capacity_reservation_preference(Preference::None).build(),
-        CapacityReservation::Open => builder.capacity_reservation_preference(Preference::Open).build(),
-        target => builder.set_capacity_reservation_target(launch::reservation_target(target)).build(),
-    }
-}
-
-fn licenses(arns: &[String]) -> Option<Vec<ec2::LaunchTemplateLicenseConfigurationRequest>> {
-    let one =
-        |arn: &String| ec2::LaunchTemplateLicenseConfigurationRequest::builder().license_configuration_arn(arn).build();
-    (!arns.is_empty()).then(|| arns.iter().map(one).collect())
-}
-
-fn metadata_options(options: &MetadataOptions) -> ec2::LaunchTemplateInstanceMetadataOptionsRequest {
-    use ec2::{
-        LaunchTemplateHttpTokensState as Tokens, LaunchTemplateInstanceMetadataEndpointState as Endpoint,
-        LaunchTemplateInstanceMetadataTagsState as TagsState,
-    };
-    ec2::LaunchTemplateInstanceMetadataOptionsRequest::builder()
-        .http_endpoint(if options.http_endpoint_enabled { Endpoint::Enabled } else { Endpoint::Disabled })
-        .http_tokens(if options.http_tokens_required { Tokens::Required } else { Tokens::Optional })
-        .http_put_response_hop_limit(options.http_put_response_hop_limit)
-        .instance_metadata_tags(if options.instance_metadata_tags { TagsState::Enabled } else { TagsState::Disabled })
-        .build()
-}
-
-fn block_device(device: &BlockDevice) -> ec2::LaunchTemplateBlockDeviceMappingRequest {
-    let builder = ec2::LaunchTemplateBlockDeviceMappingRequest::builder().device_name(&device.device_name);
-    if device.no_device {
-        return builder.no_device("").build();
-    }
-    if let Some(name) = &device.virtual_name {
-        return builder.virtual_name(name).build();
-    }
-    let volume = ec2::LaunchTemplateEbsBlockDeviceRequest::builder()
-        .delete_on_termination(device.delete_on_termination)
-        .set_encrypted(device.encrypted)
-        .set_kms_key_id(device.kms_key_id.clone())
-        .set_iops(device.iops)
-        .set_throughput(device.throughput)
-        .set_snapshot_id(device.snapshot_id.clone())
-        .set_volume_size(device.volume_size)
-        .set_volume_type(device.volume_type.as_deref().map(ec2::VolumeType::from))
-        .build();
-    builder.ebs(volume).build()
+    Some(tag_specifications(kinds)?.into_iter().map(one).collect())
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! Systems Manager's parameters and Secrets Manager's secrets.
 
 use async_trait::async_trait;
-use aws_config::Region;
-use aws_sdk_secretsmanager::config::IdentityCache;
-use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use aws_sdk_ssm::types as ssm;
 
@@ -13,21 +10,11 @@ use crate::cloud::{CloudResult, Parameter, SecretContent, SecretRequest, SecretV
 
 impl AwsAccount {
     fn ssm(&self, region: &str) -> aws_sdk_ssm::Client {
-        let config = aws_sdk_ssm::config::Builder::from(self.config())
-            .region(Region::new(region.to_owned()))
-            .retry_config(RetryConfig::disabled())
-            .identity_cache(IdentityCache::no_cache())
-            .build();
-        aws_sdk_ssm::Client::from_conf(config)
+        aws_sdk_ssm::Client::new(&self.config_in(region))
     }
 
     fn secrets(&self, region: &str) -> aws_sdk_secretsmanager::Client {
-        let config = aws_sdk_secretsmanager::config::Builder::from(self.config())
-            .region(Region::new(region.to_owned()))
-            .retry_config(RetryConfig::disabled())
-            .identity_cache(IdentityCache::no_cache())
-            .build();
-        aws_sdk_secretsmanager::Client::from_conf(config)
+        aws_sdk_secretsmanager::Client::new(&self.config_in(region))
     }
 }
 

@@ -102,7 +102,7 @@ impl FaultKind {
 }
 
 fn fault(class: CloudErrorClass, code: &str, message: &str) -> CloudError {
-    CloudError { class, operation: "", code: code.to_owned(), message: message.to_owned(), request_id: None }
+    CloudError::new(class, "", code, message)
 }
 
 pub(super) type Hook = Arc<dyn Fn(&CallRecord) -> Then + Send + Sync>;

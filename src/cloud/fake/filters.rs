@@ -85,7 +85,7 @@ fn like(pattern: &str, text: &str) -> bool {
 
 /// A refusal; the operation is filled in by the call.
 pub(super) fn refuse(class: CloudErrorClass, code: &str, message: impl Into<String>) -> CloudError {
-    CloudError { class, operation: "", code: code.to_owned(), message: message.into(), request_id: None }
+    CloudError::new(class, "", code, message)
 }
 
 pub(super) fn not_found(kind: &str, id: &str) -> CloudError {

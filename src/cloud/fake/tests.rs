@@ -7,8 +7,7 @@ use crate::cloud::{
     CloudErrorClass, CloudResult, Filter, Grantee, ImageQuery, ImageRules as _, ImageState, InstanceState, Machine,
     NewImage, NewImageCopy, NewInstance, NewSecurityGroup,
 };
-use crate::domain::config::amazon_ebs::{BlockDevice, MetadataOptions, ShutdownBehavior};
-use crate::domain::config::launch::Placement;
+use crate::domain::config::amazon_ebs::{BlockDevice, ShutdownBehavior};
 
 pub(super) const EAST: &str = "us-east-1";
 pub(super) const WEST: &str = "us-west-2";
@@ -30,28 +29,13 @@ pub fn sample_launch(cloud: &FakeCloud, region: &str, token: &str) -> NewInstanc
     NewInstance {
         client_token: token.to_owned(),
         instance_type: "t3.micro".to_owned(),
-        subnet_id: None,
-        availability_zone: None,
         machine: Machine {
             image_id: cloud.base_image(region, "jammy-22.04-amd64").unwrap().id,
-            key_name: None,
-            security_group_ids: vec![],
-            associate_public_ip_address: None,
-            iam_instance_profile: None,
-            user_data: None,
-            block_devices: vec![],
-            ebs_optimized: false,
-            shutdown_behavior: ShutdownBehavior::Terminate,
-            metadata_options: MetadataOptions::default(),
-            placement: Placement::default(),
-            capacity_reservation: None,
-            license_configurations: vec![],
-            unlimited_credits: false,
-            nitro_enclave: false,
             instance_tags: tags("ingot:temporary=true"),
             volume_tags: tags("ingot:temporary=true"),
-            interface_tags: vec![],
+            ..Machine::default()
         },
+        ..NewInstance::default()
     }
 }
 

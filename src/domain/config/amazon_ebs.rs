@@ -206,10 +206,11 @@ pub struct SourceAmiFilter {
     pub include_deprecated: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShutdownBehavior {
     Stop,
+    #[default]
     Terminate,
 }
 

@@ -98,25 +98,17 @@ impl GuardedCloud {
         if let Some(lease) = &self.lease
             && lease.permit().await.is_err()
         {
-            return Err(CloudError {
-                class: CloudErrorClass::Unavailable,
-                operation,
-                code: "lease-lost".into(),
-                message: "another server has this build; the call was not sent".into(),
-                request_id: None,
-            });
+            let message = "another server has this build; the call was not sent";
+            return Err(CloudError::new(CloudErrorClass::Unavailable, operation, "lease-lost", message));
         }
         // The cloud keeps the limit itself; this is the wall behind it. Its second more lets the cloud's own, more
         // telling answer come first, and is covered by the margin between the owner's deadline and the lease's end.
         match tokio::time::timeout(MUTATION_LIMIT + Duration::from_secs(1), call).await {
             Ok(answer) => self.heeded(region, operation, answer).await,
-            Err(_) => Err(CloudError {
-                class: CloudErrorClass::UnknownOutcome,
-                operation,
-                code: "timeout".into(),
-                message: format!("no answer within {} seconds", MUTATION_LIMIT.as_secs()),
-                request_id: None,
-            }),
+            Err(_) => {
+                let message = format!("no answer within {} seconds", MUTATION_LIMIT.as_secs());
+                Err(CloudError::new(CloudErrorClass::UnknownOutcome, operation, "timeout", message))
+            }
         }
     }
 
