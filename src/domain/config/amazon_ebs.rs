@@ -11,7 +11,7 @@ use super::launch::{AssumeRole, CapacityReservation, Filters, Placement, Spot, S
 use super::{LateString, LateTags, Locations, SshConfig};
 
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own in Packer")]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct AmazonEbs {
     pub region: String,
     /// 3–128 characters; empty only with `skip_create_ami`.
@@ -193,6 +193,12 @@ impl Default for AwsPolling {
 pub enum SourceAmi {
     Id(String),
     Filter(SourceAmiFilter),
+}
+
+impl Default for SourceAmi {
+    fn default() -> Self {
+        Self::Id(String::new())
+    }
 }
 
 /// `source_ami_filter`. `owners` is never empty.

@@ -105,6 +105,12 @@ pub enum KeyPairType {
     Rsa,
 }
 
+impl Default for SshConfig {
+    fn default() -> Self {
+        Self::for_user("")
+    }
+}
+
 impl SshConfig {
     /// Packer's defaults for a user name.
     #[must_use]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::eval::{Evaluator, Names};
-use super::syntax::ast::{Block, Body, Expr, ExprKind, Item, Label, Span, Spanned};
+use super::syntax::ast::{Block, Body, Expr, ExprKind, Ident, Item, Label, Span, Spanned};
 use crate::domain::diagnostic::{Diagnostic, Hint};
 use crate::template::source::did_you_mean;
 use crate::template::value::{Kind, Value};
@@ -89,19 +89,16 @@ impl<'f> Dynamic<'f> {
         };
         let mut content = None;
         for item in &block.body.items {
-            let (name, span) = match item {
-                Item::Attribute(attribute) => (&attribute.name.name, attribute.name.span),
-                Item::Block(inner) if &*inner.kind.name == "content" && content.is_none() => {
-                    content = Some(&inner.body);
-                    continue;
-                }
-                Item::Block(inner) => (&inner.kind.name, inner.kind.span),
-            };
+            let Ident { name, span } = item.name();
+            if let (Item::Block(inner), "content", None) = (item, &**name, content) {
+                content = Some(&inner.body);
+                continue;
+            }
             let known = OPTIONS.contains(&&**name) && matches!(item, Item::Attribute(_)) && &**name != "content";
             if !known {
                 let what = if &**name == "content" { "one content block only" } else { "no such option or block" };
                 let hint = did_you_mean(name, OPTIONS.iter().copied());
-                return Err(fault(&|| span, format!("a dynamic block has {what}: {name:?}"), hint));
+                return Err(fault(&|| *span, format!("a dynamic block has {what}: {name:?}"), hint));
             }
         }
         let Some(content) = content else {

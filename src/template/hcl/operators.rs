@@ -61,8 +61,8 @@ impl Evaluator<'_> {
         let result = if logic {
             Value::bool(self.boolean(&right, &binary.right, "an operand of && or ||")?)
         } else {
-            let a = self.operand(&left, &binary.left, symbol(operator))?;
-            let b = self.operand(&right, &binary.right, symbol(operator))?;
+            let a = self.operand(&left, &binary.left, operator.symbol())?;
+            let b = self.operand(&right, &binary.right, operator.symbol())?;
             self.arithmetic(binary, a, b)?
         };
         Ok(result.marked(sensitive))
@@ -85,23 +85,5 @@ impl Evaluator<'_> {
             _ => a.checked_rem(b),
         };
         number.map(Value::number).ok_or_else(|| self.fault(&binary.left, "the result is out of range"))
-    }
-}
-
-fn symbol(operator: BinaryOperator) -> &'static str {
-    match operator {
-        BinaryOperator::Or => "||",
-        BinaryOperator::And => "&&",
-        BinaryOperator::Equal => "==",
-        BinaryOperator::NotEqual => "!=",
-        BinaryOperator::Less => "<",
-        BinaryOperator::LessOrEqual => "<=",
-        BinaryOperator::Greater => ">",
-        BinaryOperator::GreaterOrEqual => ">=",
-        BinaryOperator::Add => "+",
-        BinaryOperator::Subtract => "-",
-        BinaryOperator::Multiply => "*",
-        BinaryOperator::Divide => "/",
-        BinaryOperator::Modulo => "%",
     }
 }

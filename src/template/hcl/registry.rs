@@ -6,7 +6,7 @@ use super::blocks::{Config, Located};
 use super::dynamic::Expanded;
 use super::eval::{Evaluator, Globals};
 use super::plan::{Plan, strings, text};
-use super::syntax::ast::{Expr, Item};
+use super::syntax::ast::{Expr, Ident, Item};
 use crate::domain::config::registry::RegistryConfig;
 use crate::domain::diagnostic::{Diagnostic, Severity};
 use crate::template::runtime::Runtime;
@@ -56,14 +56,11 @@ pub fn evaluate(
 fn read(evaluator: &Evaluator<'_>, block: &Expanded<'_>, complaints: &mut Vec<Diagnostic>) -> RegistryConfig {
     let evaluator = evaluator.with_names(&block.names);
     for item in &block.body.items {
-        let (name, span) = match item {
-            Item::Attribute(attribute) => (&*attribute.name.name, attribute.name.span),
-            Item::Block(inner) => (&*inner.kind.name, inner.kind.span),
-        };
-        if matches!(item, Item::Block(_)) || !OPTIONS.contains(&name) {
+        let Ident { name, span } = item.name();
+        if matches!(item, Item::Block(_)) || !OPTIONS.contains(&&**name) {
             let hint = did_you_mean(name, OPTIONS.iter().copied());
             let summary = format!("hcp_packer_registry has no option {name:?}");
-            complaints.push(evaluator.diagnostic(&span, summary).with_detail(hint));
+            complaints.push(evaluator.diagnostic(span, summary).with_detail(hint));
         }
     }
     let attribute = |name: &str| block.body.attribute(name).map(|attribute| &attribute.value);

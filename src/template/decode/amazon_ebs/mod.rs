@@ -8,15 +8,10 @@ pub mod role;
 pub mod rules;
 mod tags;
 
-use indexmap::IndexMap;
-
 use super::body::Decoder;
 use super::communicator;
 use crate::domain::config::AmazonEbs;
-use crate::domain::config::amazon_ebs::{MetadataOptions, ShutdownBehavior, SourceAmi, SourceAmiFilter};
-use crate::domain::config::image::{Copying, Keeping, Sharing};
-use crate::domain::config::launch::Placement;
-use crate::domain::config::{LateString, LateTags};
+use crate::domain::config::amazon_ebs::{SourceAmi, SourceAmiFilter};
 use devices::Place;
 use rules::{COMMUNICATOR, RULES};
 
@@ -40,7 +35,7 @@ pub fn decode(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
 /// What every amazon builder has: access, the machine and its network, the communicator.
 #[must_use]
 pub fn machine(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
-    let mut config = empty(decoder, clean_image);
+    let mut config = AmazonEbs { clean_image, locations: decoder.options.locations(), ..AmazonEbs::default() };
     config.region = required(decoder, "region", "name the region to build in, such as us-east-1");
     config.source = source_ami(decoder);
     machine::read(decoder, &mut config);
@@ -78,68 +73,6 @@ pub fn finish(decoder: &Decoder<'_>, config: &mut AmazonEbs, volume_tag_key: &'s
         }
     }
     image::check_sharing(decoder, config);
-}
-
-fn empty(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
-    AmazonEbs {
-        region: String::new(),
-        ami_name: String::new(),
-        ami_description: LateString::default(),
-        instance_type: String::new(),
-        source: SourceAmi::Id(String::new()),
-        communicator: crate::domain::config::SshConfig::for_user(""),
-        vpc_id: None,
-        subnet_id: None,
-        availability_zone: None,
-        security_group_ids: Vec::new(),
-        temporary_security_group_source_cidrs: None,
-        associate_public_ip_address: None,
-        iam_instance_profile: None,
-        user_data: None,
-        launch_block_device_mappings: Vec::new(),
-        ebs_optimized: false,
-        ena_support: None,
-        shutdown_behavior: ShutdownBehavior::Terminate,
-        metadata_options: MetadataOptions::default(),
-        disable_stop_instance: false,
-        skip_create_ami: false,
-        ami_regions: Vec::new(),
-        ami_users: Vec::new(),
-        imds_support: None,
-        encrypt_boot: None,
-        kms_key_id: None,
-        tags: LateTags::new(),
-        run_tags: LateTags::new(),
-        run_volume_tags: LateTags::new(),
-        snapshot_tags: LateTags::new(),
-        clean_image,
-        aws_polling: None,
-        max_retries: None,
-        assume_role: None,
-        vpc_filter: IndexMap::new(),
-        subnet_filter: None,
-        security_group_filter: IndexMap::new(),
-        spot: None,
-        placement: Placement::default(),
-        capacity_reservation: None,
-        license_configurations: Vec::new(),
-        enable_nitro_enclave: false,
-        enable_unlimited_credits: false,
-        skip_profile_validation: false,
-        temporary_instance_profile_policy: None,
-        user_data_base64: None,
-        ami_virtualization_type: None,
-        sriov_support: false,
-        ami_block_device_mappings: Vec::new(),
-        skip_ami_run_tags: false,
-        skip_region_validation: false,
-        sharing: Sharing::default(),
-        replace: None,
-        keeping: Keeping::default(),
-        copying: Copying::default(),
-        fast_launch: None,
-        locations: decoder.options.locations(),
-    }
 }
 
 /// A string that must be there.

@@ -13,7 +13,7 @@ use super::dynamic::{self, Expanded};
 use super::eval::{Evaluator, Globals, Names};
 use super::graph::body_references;
 use super::parse::HclFile;
-use super::syntax::ast::{Attribute, Block, Body, Expr, ExprKind, Item, Span, Spanned};
+use super::syntax::ast::{Attribute, Block, Body, Expr, ExprKind, Ident, Item, Span, Spanned};
 use super::syntax::lexer::is_identifier;
 use super::walk::Reference;
 pub use packer_block::Plugin;
@@ -303,20 +303,18 @@ impl<'f> Collector<'_, 'f> {
     fn local(&mut self, block: &'f Block) {
         let mut sensitive = false;
         for item in &block.body.items {
-            let (name, span) = match item {
-                Item::Attribute(attribute) => match &*attribute.name.name {
-                    "expression" => continue,
-                    "sensitive" => {
-                        sensitive = self.literal_bool(attribute);
-                        continue;
-                    }
-                    other => (other, attribute.name.span),
-                },
-                Item::Block(inner) => (&*inner.kind.name, inner.kind.span),
-            };
+            let Ident { name, span } = item.name();
+            match (item, &**name) {
+                (Item::Attribute(_), "expression") => continue,
+                (Item::Attribute(attribute), "sensitive") => {
+                    sensitive = self.literal_bool(attribute);
+                    continue;
+                }
+                _ => {}
+            }
             let hint = did_you_mean(name, ["expression", "sensitive"]);
             let hint = if hint.text.is_empty() { "there are expression and sensitive".into() } else { hint };
-            self.complain(&span, format!("a local has no option {name:?}"), hint);
+            self.complain(span, format!("a local has no option {name:?}"), hint);
         }
         let Some(expression) = block.body.attribute("expression") else {
             return self.complain(&block.kind, "a local block needs expression = …", "");

@@ -1,7 +1,7 @@
 //! `variable "x" { … }` and `variables { … }`.
 
 use super::Collector;
-use crate::template::hcl::syntax::ast::{Block, Expr, Item, Span};
+use crate::template::hcl::syntax::ast::{Block, Expr, Ident, Item, Span};
 use crate::template::source::{SourceFile, did_you_mean};
 
 /// `variable "x" { … }`, or an entry of `variables { … }`.
@@ -91,13 +91,10 @@ impl<'f> Collector<'_, 'f> {
 
     fn validation(&mut self, block: &'f Block) -> Option<Validation<'f>> {
         for item in &block.body.items {
-            let (name, span) = match item {
-                Item::Attribute(attribute) => (&attribute.name.name, attribute.name.span),
-                Item::Block(inner) => (&inner.kind.name, inner.kind.span),
-            };
+            let Ident { name, span } = item.name();
             if matches!(item, Item::Block(_)) || !matches!(&**name, "condition" | "error_message") {
                 let detail = "there are condition and error_message";
-                self.complain(&span, format!("validation has no option {name:?}"), detail);
+                self.complain(span, format!("validation has no option {name:?}"), detail);
             }
         }
         let value = |name: &str| block.body.attribute(name).map(|attribute| &attribute.value);

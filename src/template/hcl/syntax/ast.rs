@@ -269,6 +269,39 @@ impl Body {
     }
 }
 
+impl Item {
+    /// An attribute's name, or a block's kind.
+    #[must_use]
+    pub fn name(&self) -> &Ident {
+        match self {
+            Self::Attribute(attribute) => &attribute.name,
+            Self::Block(block) => &block.kind,
+        }
+    }
+}
+
+impl BinaryOperator {
+    /// As it is written.
+    #[must_use]
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Or => "||",
+            Self::And => "&&",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::Add => "+",
+            Self::Subtract => "-",
+            Self::Multiply => "*",
+            Self::Divide => "/",
+            Self::Modulo => "%",
+        }
+    }
+}
+
 impl Template {
     /// The text, when there is nothing to work out.
     #[must_use]

@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::template::hcl::syntax::ast::{
-    BinaryOperator, Body, Expr, ExprKind, For, Item, ObjectKey, Part, Template, UnaryOperator,
-};
+use crate::template::hcl::syntax::ast::{Body, Expr, ExprKind, For, Item, ObjectKey, Part, Template, UnaryOperator};
 
 pub fn body(body: &Body) -> String {
     let mut text = String::from("{");
@@ -43,7 +41,7 @@ pub fn expr(value: &Expr) -> String {
         ExprKind::Conditional(it) => format!("(cond {} {} {})", expr(&it.condition), expr(&it.yes), expr(&it.no)),
         ExprKind::Unary(UnaryOperator::Not, inner) => format!("(! {})", expr(inner)),
         ExprKind::Unary(UnaryOperator::Negate, inner) => format!("(- {})", expr(inner)),
-        ExprKind::Binary(it) => format!("({} {} {})", operator(it.operator), expr(&it.left), expr(&it.right)),
+        ExprKind::Binary(it) => format!("({} {} {})", it.operator.symbol(), expr(&it.left), expr(&it.right)),
         ExprKind::Attribute(base, name) => format!("(attr {} {})", expr(base), name.name),
         ExprKind::Index(base, key) => format!("(index {} {})", expr(base), expr(key)),
         ExprKind::Splat { base, each } => format!("(splat {} {})", expr(base), expr(each)),
@@ -128,22 +126,4 @@ fn quote(text: &str) -> String {
         }
     }
     quoted + "\""
-}
-
-fn operator(operator: BinaryOperator) -> &'static str {
-    match operator {
-        BinaryOperator::Or => "||",
-        BinaryOperator::And => "&&",
-        BinaryOperator::Equal => "==",
-        BinaryOperator::NotEqual => "!=",
-        BinaryOperator::Less => "<",
-        BinaryOperator::LessOrEqual => "<=",
-        BinaryOperator::Greater => ">",
-        BinaryOperator::GreaterOrEqual => ">=",
-        BinaryOperator::Add => "+",
-        BinaryOperator::Subtract => "-",
-        BinaryOperator::Multiply => "*",
-        BinaryOperator::Divide => "/",
-        BinaryOperator::Modulo => "%",
-    }
 }
