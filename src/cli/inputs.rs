@@ -160,6 +160,7 @@ impl GivenArgs {
             variables: &variables,
             var_files: &var_files,
             env: &inputs.environment,
+            default_region: None,
             only: &self.only,
             except: &self.except,
             git_sha,
@@ -195,7 +196,8 @@ impl GivenArgs {
     /// # Errors
     /// When `--env` names what is not there.
     pub fn environment(&self, own: &BTreeMap<String, String>, packed: &Packed) -> CliResult<IndexMap<String, String>> {
-        let is_variable = |name: &str| name.len() > ENV_PREFIX.len() && name.starts_with(ENV_PREFIX);
+        let is_region = |name: &str| matches!(name, "AWS_REGION" | "AWS_DEFAULT_REGION");
+        let is_variable = |name: &str| name.len() > ENV_PREFIX.len() && name.starts_with(ENV_PREFIX) || is_region(name);
         let mut environment: IndexMap<String, String> = own
             .iter()
             .filter(|(name, _)| is_variable(name))

@@ -13,11 +13,13 @@ pub struct Database {
     /// Connections this server keeps at most.
     pub max_connections: u32,
     /// So many of them are kept for what requests only read, which then does not wait behind builds; fewer than
-    /// `max_connections`. Left out: a fifth of it.
+    /// `max_connections`. Left out: half of it.
     pub read_connections: u32,
 }
 
-const MAX_CONNECTIONS: i64 = 40;
+/// Few, because what builds ask for is short: more of them at once make a database of few processors answer reads later, and
+/// builds no sooner (docs/benchmarks.md).
+const MAX_CONNECTIONS: i64 = 12;
 
 impl Database {
     pub(super) fn read(root: &mut Section, found: &mut Vec<Diagnostic>) -> Self {
@@ -36,7 +38,7 @@ impl Database {
         Self {
             url,
             max_connections: count(connections),
-            read_connections: count(reads.unwrap_or((connections / 5).max(1))),
+            read_connections: count(reads.unwrap_or((connections / 2).max(1))),
         }
     }
 

@@ -100,8 +100,8 @@ subnet_id = "subnet-1"
 #[test]
 fn some_connections_are_kept_for_reads() {
     let reads = |file: &str| load(file, &[]).map(|config| config.database.read_connections);
-    assert_eq!(reads(""), Ok(8));
-    assert_eq!(reads("[database]\nmax_connections = 20\n"), Ok(4));
+    assert_eq!(reads(""), Ok(6));
+    assert_eq!(reads("[database]\nmax_connections = 20\n"), Ok(10));
     assert_eq!(reads("[database]\nmax_connections = 2\n"), Ok(1));
     assert_eq!(reads("[database]\nmax_connections = 3\nread_connections = 2\n"), Ok(2));
     insta::assert_snapshot!(reads("[database]\nmax_connections = 3\nread_connections = 3\n").unwrap_err().join("\n"), @"ingot.toml:3:1: database.read_connections must be a whole number from 1 to 2");

@@ -377,7 +377,11 @@ impl Prepared {
     /// What the run is made of, or why that can't be told.
     async fn content(&self, store: &Store, settings: &AcceptSettings) -> Result<Result<Content, String>> {
         let hasher = store.content_hasher()?;
-        let setting = content::Setting { account: self.account.clone(), family: self.family().to_owned() };
+        let setting = content::Setting {
+            account: self.account.clone(),
+            family: self.family().to_owned(),
+            default_region: settings.data_sources.default_region.clone(),
+        };
         let (bundle, request, data) = (self.bundle.clone(), self.request.clone(), self.data.clone());
         let work = blocking(move || content::of(&hasher, &bundle, &request, &setting, &data));
         match tokio::time::timeout(settings.evaluation_time_limit, work).await {
@@ -461,8 +465,14 @@ pub(super) async fn evaluated(
     let policy = policy(settings, &account)?;
     let bundle = Arc::new(template.bundle().clone());
     let request = Arc::new(request);
-    let subject =
-        Subject { bundle: bundle.clone(), request: request.clone(), account: account.clone(), now: at, run_id };
+    let subject = Subject {
+        bundle: bundle.clone(),
+        request: request.clone(),
+        account: account.clone(),
+        default_region: settings.data_sources.default_region.clone(),
+        now: at,
+        run_id,
+    };
     let (mut evaluation, data) =
         evaluate(&subject, data, (&settings.data_sources, policy), settings.evaluation_time_limit).await?;
     if request.force {

@@ -25,6 +25,8 @@ const FIXED_TIME: i64 = 946_728_000;
 pub struct Setting {
     pub account: String,
     pub family: String,
+    /// Of what names none.
+    pub default_region: Option<String>,
 }
 
 /// The run's content.
@@ -39,7 +41,11 @@ pub fn of(
     data: &DataResults,
 ) -> Result<Content, String> {
     let at = DateTime::<Utc>::from_timestamp(FIXED_TIME, 0).unwrap_or_default();
-    let evaluated = template::evaluate(&of_request(request, bundle, (at, Uuid::nil()), DataMode::Given(data)));
+    let asked = template::Request {
+        default_region: setting.default_region.as_deref(),
+        ..of_request(request, bundle, (at, Uuid::nil()), DataMode::Given(data))
+    };
+    let evaluated = template::evaluate(&asked);
     let evaluated = evaluated.and_then(Evaluated::complete);
     let evaluated = evaluated.map_err(|_| "the template can't be evaluated apart from the present time".to_owned())?;
     let unwritable = |_| "its configuration has no fixed form".to_owned();
@@ -155,7 +161,7 @@ mod tests {
                 force: false,
                 dedupe: None,
             },
-            setting: Setting { account: "default".into(), family: "web".into() },
+            setting: Setting { account: "default".into(), family: "web".into(), default_region: None },
         }
     }
 

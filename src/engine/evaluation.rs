@@ -31,6 +31,8 @@ pub(super) struct Subject {
     pub bundle: Arc<Bundle>,
     pub request: Arc<AcceptRequest>,
     pub account: String,
+    /// Of what names none.
+    pub default_region: Option<String>,
     pub now: DateTime<Utc>,
     pub run_id: Uuid,
 }
@@ -61,9 +63,12 @@ pub(super) async fn evaluate(
 
 async fn evaluate_once(subject: Subject, data: Option<DataResults>, limit: Duration) -> Result<Evaluated> {
     let work = blocking(move || {
-        let Subject { bundle, request, now, run_id, .. } = &subject;
+        let Subject { bundle, request, default_region, now, run_id, .. } = &subject;
         let data = data.as_ref().map_or(DataMode::Unknown, DataMode::Given);
-        template::evaluate(&of_request(request, bundle, (*now, *run_id), data))
+        template::evaluate(&template::Request {
+            default_region: default_region.as_deref(),
+            ..of_request(request, bundle, (*now, *run_id), data)
+        })
     });
     match tokio::time::timeout(limit, work).await {
         Ok(done) => done?.map_err(template_invalid),
@@ -86,6 +91,7 @@ pub(super) fn of_request<'a>(
         variables: &request.variables,
         var_files: &request.var_files,
         env: &request.env,
+        default_region: None,
         only: &request.only,
         except: &request.except,
         git_sha: request.git_sha.as_deref(),

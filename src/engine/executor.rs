@@ -84,7 +84,7 @@ pub async fn drive(surroundings: &Surroundings, work: Workload) -> Departure {
         let (lease, journal, over) = (lease.clone(), work.journal.clone(), over.clone());
         async move { lease.keep(&*journal, &over).await }
     });
-    let build_id = work.facts.build;
+    let (build_id, epoch) = (work.facts.build, work.journal.epoch().0);
     let departure = match Owner::new(surroundings, work, lease).await {
         Ok(owner) => owner.work().await,
         Err(_) => Departure::Lost,
@@ -92,7 +92,12 @@ pub async fn drive(surroundings: &Surroundings, work: Workload) -> Departure {
     over.cancel();
     // It ends at once; a panic in it is already reported by the runtime.
     let _ = keeper.await;
-    tracing::debug!(%build_id, ?departure, "left the build");
+    match departure {
+        Departure::Lost => {
+            tracing::warn!(%build_id, epoch, "the lease on a build is lost; whoever has it now carries it on")
+        }
+        Departure::Done | Departure::Released => tracing::debug!(%build_id, ?departure, "left the build"),
+    }
     departure
 }
 

@@ -107,7 +107,8 @@ impl Lease {
                     pause = HEARTBEAT;
                 }
                 Ok(Ok(false)) => {
-                    tracing::warn!(build_id = %journal.build_id(), epoch = journal.epoch().0, "lease lost to another server");
+                    // By another server, or by this one: a heartbeat may be on its way while the build's end is written.
+                    tracing::debug!(build_id = %journal.build_id(), epoch = journal.epoch().0, "the lease is taken or given back");
                     self.lose();
                     return;
                 }

@@ -11,14 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cloud::{
-    Accounts, Cloud, CloudResult, Filter, Image, ImageQuery, InstanceType, NetworkInterface, SecurityGroup, Snapshot,
-    Subnet, Volume, cloud_of,
+    Accounts, Cloud, CloudResult, Filter, Image, ImageQuery, Instance, InstanceType, NetworkInterface, SecurityGroup,
+    Snapshot, Subnet, Volume, cloud_of,
 };
 use crate::domain::tags::{self, Ownership};
 use crate::gathering::Gathering;
 
 /// Values in one filter. EC2 takes 200 in all filters of a call; some are left for those beside it.
 const CHUNK: usize = 190;
+/// States of instances that are not terminated.
+const LIVE: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
 /// From so many different questions on, those that nobody asks any more are forgotten.
 const MANY: usize = 200;
 /// From one look of a kind to the next. Half of the watcher's, because builds get nothing done while they wait for it.
@@ -49,6 +51,7 @@ struct Kinds {
     // Questions that one filter puts together.
     own_images_by_name: Looks<(Place, ()), Vec<Image>>,
     snapshots: Looks<(Place, ()), Vec<Snapshot>>,
+    instances: Looks<(Place, String), Vec<Instance>>,
     volumes: Looks<(Place, String), Vec<Volume>>,
     interfaces: Looks<(Place, String), Vec<NetworkInterface>>,
 }
@@ -177,6 +180,26 @@ impl SharedLooks {
         };
         let found = self.together(&self.kinds.snapshots, place, (), ids.to_vec(), look).await?;
         Ok(found.iter().filter(|snapshot| ids.contains(&snapshot.id)).cloned().collect())
+    }
+
+    /// An attempt's instances that are not terminated.
+    ///
+    /// # Errors
+    /// When the cloud can't be asked.
+    pub async fn live_instances(&self, place: &Place, owner: &Ownership) -> CloudResult<Vec<Instance>> {
+        let deployment = owner.deployment.to_string();
+        let key = deployment.clone();
+        let look = |at: At, builds: Vec<String>| async move {
+            in_chunks(&builds, |builds| {
+                let [of_deployment, of_builds] = of_builds(&deployment, builds);
+                let filters = [of_deployment, of_builds, Filter::new("instance-state-name", LIVE)];
+                let At { cloud, region } = &at;
+                async move { cloud.find_instances(region, &filters).await }
+            })
+            .await
+        };
+        let found = self.together(&self.kinds.instances, place, key, vec![owner.build.to_string()], look).await?;
+        Ok(found.iter().filter(|instance| owner.owns(&instance.tags)).cloned().collect())
     }
 
     /// An attempt's volumes.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cloud::{CloudError, CloudErrorClass, Filter, Instance, InstanceState};
+use crate::cloud::{CloudError, CloudErrorClass, Instance, InstanceState};
 use crate::domain::failure::Failure;
 use crate::engine::step::{Made, StepContext, StepError, StepResult};
 
 use super::retry::Patience;
-use super::{finding, keep_volumes, launch, removal, retry};
+use super::{keep_volumes, launch, removal, retry};
 
 /// Together half a minute.
 const NOT_FOUND_TRIES: u32 = 4;
@@ -77,9 +77,9 @@ fn leaves_volumes(context: &StepContext) -> bool {
 /// # Errors
 /// When the cloud can't be asked.
 pub async fn find(context: &StepContext, region: &str) -> StepResult<Vec<Instance>> {
-    let mut filters = finding::own(context);
-    filters.push(Filter::new("instance-state-name", ["pending", "running", "stopping", "stopped", "shutting-down"]));
-    retry::call(context, || context.cloud.find_instances(region, &filters)).await
+    let place = context.place(region);
+    let own = context.ownership();
+    retry::call(context, || context.looks.live_instances(&place, &own)).await
 }
 
 /// EC2 may say "not found" of an instance that it has just made: not every part of it knows it yet. So that answer counts

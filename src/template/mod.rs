@@ -56,6 +56,8 @@ pub struct Request<'a> {
     pub var_files: &'a [String],
     /// The run's own environment, never the server's. `GIT_SHA` falls back to `git_sha`.
     pub env: &'a IndexMap<String, String>,
+    /// The region of what names none, when `AWS_REGION` and `AWS_DEFAULT_REGION` of `env` name none either.
+    pub default_region: Option<&'a str>,
     /// Packer's `-only`: patterns over build names.
     pub only: &'a [String],
     /// Packer's `-except`.
@@ -218,6 +220,7 @@ fn outline_here(bundle: &Bundle) -> Result<Outline, Vec<Diagnostic>> {
         variables: &variables,
         var_files: &[],
         env: &nothing,
+        default_region: None,
         only: &[],
         except: &[],
         git_sha: None,

@@ -29,6 +29,7 @@ pub struct Runtime<'a> {
     pub now: DateTime<Utc>,
     pub run_id: Uuid,
     env: &'a IndexMap<String, String>,
+    default_region: Option<&'a str>,
     git_sha: Option<&'a str>,
     uuids: Cell<u64>,
     steps: Cell<u64>,
@@ -43,6 +44,7 @@ impl<'a> Runtime<'a> {
             now: request.now,
             run_id: request.run_id,
             env: request.env,
+            default_region: request.default_region,
             git_sha: request.git_sha,
             uuids: Cell::new(0),
             steps: Cell::new(0),
@@ -55,6 +57,13 @@ impl<'a> Runtime<'a> {
     pub fn env(&self, name: &str) -> Option<&str> {
         let own = self.env.get(name).map(String::as_str);
         if name == "GIT_SHA" { own.or(self.git_sha) } else { own }
+    }
+
+    /// The region of what names none: Packer takes it from the same variables, then from the machine that it runs on.
+    #[must_use]
+    pub fn default_region(&self) -> Option<&str> {
+        let variable = |name: &str| self.env.get(name).map(String::as_str).filter(|region| !region.is_empty());
+        variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).or(self.default_region)
     }
 
     /// The run's environment, for `PKR_VAR_` variables.

@@ -427,3 +427,22 @@ mod checker {
         assert_eq!((code.trim(), files), ("pub mod runs;", vec!["tests".to_owned(), "testing".to_owned()]));
     }
 }
+
+/// The first argument of what makes a failure.
+static FAILURE_CODE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"Failure::(?:user|cloud|capacity|ours)\(\s*"([a-zA-Z.-]+)""#).expect("a pattern"));
+
+#[test]
+fn every_code_of_a_failed_build_is_explained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/failures.md")).expect("docs/failures.md");
+    let mut codes = BTreeSet::new();
+    let sources_of = root.join("src");
+    for source in sources(&sources_of) {
+        let text = fs::read_to_string(sources_of.join(source.path)).expect("a source");
+        codes.extend(FAILURE_CODE.captures_iter(&text).map(|found| found[1].to_owned()));
+    }
+    assert!(codes.len() > 20, "codes are written in another way: {codes:?}");
+    let missing: Vec<&String> = codes.iter().filter(|code| !document.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "docs/failures.md does not say what these mean: {missing:?}");
+}

@@ -84,6 +84,9 @@ impl Janitor {
         if let Err(error) = self.store.purge_janitor().await {
             tracing::warn!(error = error.for_log(), "old sweeps and findings could not be deleted");
         }
+        if let Err(error) = self.store.purge_idempotent_answers().await {
+            tracing::warn!(error = error.for_log(), "old answers to requests with a key could not be deleted");
+        }
     }
 
     /// Makes one sweep, if one is due and it is this server's turn.

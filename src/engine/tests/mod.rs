@@ -2,6 +2,7 @@
 //! holds the fakes; `life` tells ordinary builds, `crash` the matrix of deaths, `faults` what comes of each fault of the cloud
 //! and the machine (docs/failures.md).
 
+mod codes;
 mod control;
 mod crash;
 mod each_step;

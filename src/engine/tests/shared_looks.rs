@@ -30,6 +30,7 @@ fn owner(build: u128, attempt: Attempt) -> Ownership {
 /// A machine with a volume that is an attempt's.
 async fn launch(cloud: &FakeCloud, owner: &Ownership) {
     let mut request = sample_launch(cloud, REGION, &format!("{}-{}", owner.build, owner.attempt));
+    request.machine.instance_tags = owner.temporary_tags();
     request.machine.volume_tags = owner.temporary_tags();
     request.machine.interface_tags = owner.temporary_tags();
     cloud.run_instance(REGION, &request).await.unwrap();
@@ -47,12 +48,18 @@ async fn each_gets_its_own_though_one_call_asks_for_all() {
     cloud.set_call_latency(Duration::from_millis(50));
     let volumes = join_all(owners.iter().map(|owner| looks.volumes(&place, owner))).await;
     let interfaces = join_all(owners.iter().map(|owner| looks.network_interfaces(&place, owner))).await;
+    let instances = join_all(owners.iter().map(|owner| looks.live_instances(&place, owner))).await;
+    for (owner, instances) in owners.iter().zip(instances) {
+        let tags: Vec<_> = instances.unwrap().into_iter().map(|instance| instance.tags).collect();
+        assert!(tags.len() == 1 && owner.owns(&tags[0]), "{owner:?}: {tags:?}");
+    }
     for (owner, (volumes, interfaces)) in owners.iter().zip(volumes.into_iter().zip(interfaces)) {
         let tags: Vec<_> = volumes.unwrap().into_iter().map(|volume| volume.tags).collect();
         assert_eq!(tags.len(), 1, "{owner:?}: {tags:?}");
         assert!(owner.owns(&tags[0]), "{owner:?}: {tags:?}");
         assert_eq!(interfaces.unwrap().len(), 1, "{owner:?}");
     }
+    assert!(cloud.count_of("DescribeInstances") <= 2, "{}", cloud.count_of("DescribeInstances"));
     assert!(cloud.count_of("DescribeVolumes") <= 2, "{}", cloud.count_of("DescribeVolumes"));
     assert!(cloud.count_of("DescribeNetworkInterfaces") <= 2, "{}", cloud.count_of("DescribeNetworkInterfaces"));
 }

@@ -132,6 +132,7 @@ impl TestWorld {
             variables: &IndexMap::new(),
             var_files: &[],
             env: &none,
+            default_region: None,
             only: &[],
             except: &[],
             git_sha: None,

@@ -139,7 +139,9 @@ const RULES: Rules = &[
 ];
 
 fn access(decoder: &Decoder<'_>) -> DataAccess {
-    DataAccess { region: decoder.string("region"), assume_role: role::needed_role(decoder) }
+    let default = decoder.context.early.runtime.default_region();
+    let region = decoder.string("region").or_else(|| default.map(str::to_owned));
+    DataAccess { region, assume_role: role::needed_role(decoder) }
 }
 
 fn amazon_ami(decoder: &Decoder<'_>) -> AmazonAmiData {

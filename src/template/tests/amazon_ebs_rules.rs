@@ -22,6 +22,18 @@ fn encryption_and_sharing() {
 }
 
 #[test]
+fn a_region_that_is_left_out() {
+    let template = "source \"amazon-ebs\" \"a\" {\n  ami_name = \"abc\"\n  instance_type = \"t3.micro\"\n  source_ami = \"ami-1\"\n  \
+        ssh_username = \"u\"\n}\nbuild {\n  sources = [\"amazon-ebs.a\"]\n}\n";
+    let region = |given: &Given| ebs(&given.good().builds[0]).region.clone();
+    let given = || Given::hcl(template);
+    insta::assert_snapshot!(given().bad(), @"t.pkr.hcl:1:1: region is missing: name the region to build in, such as us-east-1, or set AWS_REGION in the run's env");
+    assert_eq!(region(&given().env("AWS_DEFAULT_REGION", "eu-west-1")), "eu-west-1");
+    assert_eq!(region(&given().env("AWS_DEFAULT_REGION", "eu-west-1").env("AWS_REGION", "us-west-2")), "us-west-2");
+    assert!(given().env("AWS_REGION", "").run().is_err());
+}
+
+#[test]
 fn keys_of_regions() {
     let text = |rest: &str| with_options(&format!("  encrypt_boot = true\n{rest}"));
     insta::assert_snapshot!(text("  ami_regions = [\"us-west-2\", \"eu-west-1\"]\n  region_kms_key_ids = { \"us-west-2\" = \"\", \"us-east-2\" = \"key one\" }").bad(), @r#"

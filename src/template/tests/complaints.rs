@@ -63,7 +63,7 @@ build {
 }
 "#;
     insta::assert_snapshot!(Given::hcl(text).bad(), @r#"
-    t.pkr.hcl:2:1: region is missing: name the region to build in, such as us-east-1
+    t.pkr.hcl:2:1: region is missing: name the region to build in, such as us-east-1, or set AWS_REGION in the run's env
     t.pkr.hcl:2:1: instance_type is missing: name the machine to build on, such as t3.micro
     t.pkr.hcl:2:1: ssh_username is missing: name the image's user, such as ubuntu, ec2-user or admin
     t.pkr.hcl:3:3: ami_name "a:b" holds ':', which EC2 does not allow: letters, digits, spaces and ( ) [ ] . / - ' @ _ are allowed; clean_resource_name replaces the rest
@@ -123,7 +123,7 @@ build {
     t.pkr.hcl:24:7: there is no function "lenght": did you mean "length"?
     t.pkr.hcl:25:7: "ubuntu" is not defined: text goes in quotes; variables are var.NAME, locals are local.NAME
     t.pkr.hcl:26:7: substr: it takes 3 arguments, length is missing
-    t.pkr.hcl:28:1: region is missing: name the region to build in, such as us-east-1
+    t.pkr.hcl:28:1: region is missing: name the region to build in, such as us-east-1, or set AWS_REGION in the run's env
     t.pkr.hcl:28:1: source_ami or source_ami_filter is missing: name the image to start from
     t.pkr.hcl:28:1: instance_type is missing: name the machine to build on, such as t3.micro
     t.pkr.hcl:28:1: ssh_username is missing: name the image's user, such as ubuntu, ec2-user or admin
@@ -236,7 +236,7 @@ fn json() {
     t.json:2:23: the variable "a" can't be evaluated: it refers to itself, directly or through other variables; a → b → a
     t.json:2:44: the variable "b" can't be evaluated: it refers to itself, directly or through other variables; b → a → b
     t.json:2:60: the variable "c" has no value: give it in the request's variables, or give it a default other than null
-    t.json:3:16: region is missing: name the region to build in, such as us-east-1
+    t.json:3:16: region is missing: name the region to build in, such as us-east-1, or set AWS_REGION in the run's env
     t.json:3:16: source_ami or source_ami_filter is missing: name the image to start from
     t.json:3:16: instance_type is missing: name the machine to build on, such as t3.micro
     t.json:3:16: ssh_username is missing: name the image's user, such as ubuntu, ec2-user or admin

@@ -24,6 +24,7 @@ fn evaluate(text: &str) -> Result<Value, String> {
         variables: &variables,
         var_files: &[],
         env: &nothing,
+        default_region: None,
         only: &[],
         except: &[],
         git_sha: None,

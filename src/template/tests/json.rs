@@ -199,7 +199,7 @@ fn hcl2_in_json_syntax_is_evaluated() {
     assert_eq!((ebs.ami_name.as_str(), ebs.ami_regions.as_slice()), ("WEB-1709647629", &["eu-west-1".to_owned()][..]));
     let bad = r#"{"source": {"amazon-ebs": {"a": {"ami_name": "${local.nope}", "regoin": "x"}}}, "build": {"sources": ["amazon-ebs.a"]}, "buidl": {}}"#;
     insta::assert_snapshot!(Given::default().file("a.pkr.json", bad).bad(), @r#"
-    a.pkr.json:1:28: region is missing: name the region to build in, such as us-east-1
+    a.pkr.json:1:28: region is missing: name the region to build in, such as us-east-1, or set AWS_REGION in the run's env
     a.pkr.json:1:28: source_ami or source_ami_filter is missing: name the image to start from
     a.pkr.json:1:28: instance_type is missing: name the machine to build on, such as t3.micro
     a.pkr.json:1:28: ssh_username is missing: name the image's user, such as ubuntu, ec2-user or admin

@@ -85,6 +85,7 @@ impl Given {
             variables: &self.variables,
             var_files: &self.var_files,
             env: &self.env,
+            default_region: None,
             only: &self.only,
             except: &self.except,
             git_sha: self.git_sha.as_deref(),

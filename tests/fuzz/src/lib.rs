@@ -28,6 +28,7 @@ pub fn evaluate(path: &str, text: &[u8], variables: &IndexMap<String, serde_json
         variables,
         var_files: &[],
         env: &nothing,
+        default_region: None,
         only: &[],
         except: &[],
         git_sha: None,

@@ -38,7 +38,7 @@ pub struct RunRequest {
     pub account: Option<String>,
     #[schema(value_type = Object)]
     pub variables: IndexMap<String, Value>,
-    /// What `env()` in the template may read. Kept nowhere in clear.
+    /// What `env()` in the template may read; `AWS_REGION` is the region of builders that name none. Kept nowhere in clear.
     #[schema(value_type = Object)]
     pub env: IndexMap<String, String>,
     /// Paths of variable files in the bundle; later ones count.

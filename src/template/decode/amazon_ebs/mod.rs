@@ -36,7 +36,7 @@ pub fn decode(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
 #[must_use]
 pub fn machine(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
     let mut config = AmazonEbs { clean_image, locations: decoder.options.locations(), ..AmazonEbs::default() };
-    config.region = required(decoder, "region", "name the region to build in, such as us-east-1");
+    config.region = region(decoder);
     config.source = source_ami(decoder);
     machine::read(decoder, &mut config);
     network::read(decoder, &mut config);
@@ -84,6 +84,18 @@ pub fn required(decoder: &Decoder<'_>, name: &'static str, detail: &str) -> Stri
         decoder.error_at(name, format!("{name} is missing"), detail);
     }
     value.unwrap_or_default()
+}
+
+fn region(decoder: &Decoder<'_>) -> String {
+    let default = decoder.context.early.runtime.default_region();
+    match (decoder.given("region"), default) {
+        (None, Some(default)) => default.to_owned(),
+        _ => required(
+            decoder,
+            "region",
+            "name the region to build in, such as us-east-1, or set AWS_REGION in the run's env",
+        ),
+    }
 }
 
 fn source_ami(decoder: &Decoder<'_>) -> SourceAmi {

@@ -86,6 +86,7 @@ impl Given {
             variables: &self.variables,
             var_files: &[],
             env: &nothing,
+            default_region: None,
             only: &[],
             except: &[],
             git_sha: None,
