@@ -350,7 +350,7 @@ impl Journal for PgJournal {
     }
 
     async fn give_up(&self, ami_ids: &[String]) -> Result<Vec<StagedAmi>, JournalError> {
-        let mut tx = self.store.pool.begin().await?;
+        let mut tx = self.store.begin().await?;
         self.held(&mut tx).await?;
         // Moves of a family's stages take its row first.
         sqlx::query!(

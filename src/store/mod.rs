@@ -59,6 +59,7 @@ use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, Executor, Postgres, Transaction};
 use tokio::sync::OnceCell;
+use tracing::Instrument as _;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::clock::Clock;
@@ -204,12 +205,29 @@ impl Store {
 
     /// A transaction that may change something.
     pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.changes.begin().await
+        begun(&self.changes, "BEGIN").await
+    }
+
+    /// A transaction in which all reads see the same instant: a run's state and its builds' states belong together.
+    pub(super) async fn snapshot(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        begun(&self.pool, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
+}
+
+/// A transaction that is begun whether or not its caller still waits for it. Whoever gives up waiting (a time limit, a client
+/// that is gone) while the answer to `BEGIN` is on its way would otherwise leave a connection in the pool whose transaction
+/// is open and of which SQLx 0.9 does not know: the next one's writes there are answered and never committed, and its reads
+/// see an instant long past. (`PgTransactionManager::begin` counts the transaction only after the answer, and rolls back what
+/// it has counted.)
+async fn begun(pool: &PgPool, statement: &'static str) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.begin_with(statement).await }.in_current_span())
+        .await
+        .unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 fn pool_options(max_connections: u32) -> PgPoolOptions {

@@ -39,7 +39,7 @@ impl Store {
     }
 
     async fn reseal_builds(&self, limit: i64) -> Result<u64> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let rows = sqlx::query!(
             "SELECT build_id, kind, key_id, nonce, ciphertext FROM build_secrets
              WHERE key_id <> $1 AND key_id = ANY ($2)
@@ -70,7 +70,7 @@ impl Store {
     }
 
     async fn reseal_schedules(&self, limit: i64) -> Result<u64> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let rows = sqlx::query!(
             "SELECT id, request_key_id, request_nonce, request_ciphertext FROM schedules
              WHERE request_key_id <> $1 AND request_key_id = ANY ($2)

@@ -159,11 +159,6 @@ impl Store {
         let mut builds = builds_by_run(&mut tx, &[run.0]).await?;
         builds.remove(&run.0).ok_or_else(run_not_found)
     }
-
-    /// A transaction in which all reads see the same instant: a run's state and its builds' states belong together.
-    pub(super) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>> {
-        Ok(self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
-    }
 }
 
 pub(super) fn run_not_found() -> Error {

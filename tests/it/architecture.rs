@@ -428,6 +428,19 @@ mod checker {
     }
 }
 
+/// Why: docs/decisions/0013.
+#[test]
+fn transactions_are_begun_in_one_place() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let begins = Regex::new(r"(?:pool|changes)\s*\.\s*begin|\.begin_with\(").expect("a pattern");
+    let found: Vec<PathBuf> = sources(&folder)
+        .into_iter()
+        .filter(|source| begins.is_match(&source.code) && source.path != Path::new("mod.rs"))
+        .map(|source| source.path)
+        .collect();
+    assert!(found.is_empty(), "these begin transactions that stay open when nobody waits for them: {found:?}");
+}
+
 /// The first argument of what makes a failure.
 static FAILURE_CODE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"Failure::(?:user|cloud|capacity|ours)\(\s*"([a-zA-Z.-]+)""#).expect("a pattern"));

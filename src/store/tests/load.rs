@@ -1,4 +1,5 @@
-//! What keeps a busy server quick: reads that never wait behind builds, and questions of many builds put together.
+//! What keeps a busy server quick and right: reads that never wait behind builds, questions of many builds put together, and
+//! transactions whose beginning nobody waits for any more.
 
 use futures::future::join_all;
 
@@ -49,4 +50,38 @@ async fn each_build_gets_its_own_answer_of_what_was_asked_together() {
     assert!(matches!(error, JournalError::Inconsistent(_)), "{error}");
     let asked: Vec<bool> = answers.into_iter().map(|answer| answer.unwrap().cancel_requested).collect();
     assert_eq!(asked, cancelled);
+}
+
+/// Drops a future that has sent its question, most of the time before the answer.
+async fn given_up(question: impl Future) {
+    let mut question = std::pin::pin!(question);
+    let _ = futures::poll!(&mut question);
+    // A task that it has started gets its turn.
+    tokio::task::yield_now().await;
+}
+
+#[tokio::test]
+async fn what_is_written_after_a_transaction_that_nobody_waited_for_is_there() {
+    let scene = Scene::new().await;
+    let (run, other) = (scene.accept(1).await, &scene.store);
+    let store = Store::connect(&scene.database.url(), 1, test_sealer("test", 1), scene.clock.clone()).await.unwrap();
+    store.ping().await.unwrap();
+    for label in 0..20 {
+        given_up(store.begin()).await;
+        sqlx::query("UPDATE runs SET labels = jsonb_build_object('n', $1::text) WHERE id = $2")
+            .bind(label.to_string())
+            .bind(run.id.0)
+            .execute(&store.pool)
+            .await
+            .unwrap();
+        assert_eq!(other.run(run.id).await.unwrap().labels["n"], label.to_string(), "what was answered is committed");
+        given_up(store.snapshot()).await;
+        sqlx::query("UPDATE runs SET labels = '{}' WHERE id = $1").bind(run.id.0).execute(&other.pool).await.unwrap();
+        let seen: serde_json::Value = sqlx::query_scalar("SELECT labels FROM runs WHERE id = $1")
+            .bind(run.id.0)
+            .fetch_one(&store.pool)
+            .await
+            .unwrap();
+        assert_eq!(seen, serde_json::json!({}), "it sees the present");
+    }
 }
