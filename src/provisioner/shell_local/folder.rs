@@ -31,7 +31,8 @@ impl Folder {
     /// # Errors
     /// With the path that can't be written.
     pub(super) async fn make(bundle: &Bundle) -> io::Result<Self> {
-        Self::make_in(&std::env::temp_dir(), bundle).await
+        // Scripts start elsewhere, so a path that counts from here would lead them astray.
+        Self::make_in(&std::path::absolute(std::env::temp_dir())?, bundle).await
     }
 
     async fn make_in(parent: &Path, bundle: &Bundle) -> io::Result<Self> {
