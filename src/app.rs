@@ -193,6 +193,9 @@ fn serve_as(mut config: Config, role: Option<ServerRole>) -> Exit {
 }
 
 async fn serve(config: Config) -> Result<Exit> {
+    if config.policy.shell_local && config.server.role.works() {
+        close_to_scripts()?;
+    }
     let lifecycle = Lifecycle::from_signals().map_err(|error| Error::internal(format!("signals: {error}")))?;
     let server = Server::start(config, lifecycle.clone(), Arc::new(SystemClock)).await?;
     if printed(&format!("{}\n", server.ready_line())) != Exit::Success {
@@ -202,6 +205,12 @@ async fn serve(config: Config) -> Result<Exit> {
         Drained::Complete | Drained::GraceOver => Exit::Success,
         Drained::Interrupted => Exit::Interrupted,
     })
+}
+
+/// Closes this process's environment and memory to others of its user, which scripts of templates are: its secrets are there.
+fn close_to_scripts() -> Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(|error| Error::internal(format!("the process can't be closed to scripts of templates: {error}")))
 }
 
 /// The database this server uses, and the private cluster when it is one.
@@ -477,6 +486,7 @@ fn engine_settings(config: &Config, deployment: DeploymentId) -> EngineSettings 
         server_name: config.server.name.clone().unwrap_or_else(host_name),
         max_builds: config.workers.max_builds,
         build_limits: config.build_limits(),
+        shell_local: config.policy.shell_local,
         source_cidrs: config.network.source_cidrs.iter().map(ToString::to_string).collect(),
         janitor: config.janitor.sweeps,
     }

@@ -120,6 +120,7 @@ impl Config {
         let policy = |account: &Account| Policy {
             ssh_hosts: self.policy.ssh_hosts.clone(),
             share_accounts: self.policy.share_accounts.clone(),
+            shell_local: self.policy.shell_local,
             instance_profiles: account.instance_profiles.clone(),
             temporary_instance_profiles: account.temporary_instance_profiles,
             allowed_roles: account.allowed_roles.clone(),

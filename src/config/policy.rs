@@ -13,6 +13,8 @@ pub struct PolicySettings {
     /// Account ids, and ARNs of organizations and their units, that AMIs may be shared with, `*` for all of them; `all`
     /// lets AMIs be made public. None by default.
     pub share_accounts: Vec<String>,
+    /// Whether `shell-local` provisioners may run on this machine; off by default.
+    pub shell_local: bool,
 }
 
 impl PolicySettings {
@@ -20,6 +22,7 @@ impl PolicySettings {
         let mut section = root.section("policy", found);
         let hosts = section.list("ssh_hosts", found);
         let accounts = section.list("share_accounts", found);
+        let shell_local = section.boolean("shell_local", found).unwrap_or(false);
         for host in hosts.iter().filter(|host| host.value.contains('/') && host.value.parse::<IpNet>().is_err()) {
             found
                 .push(host.place.error(format!("policy.ssh_hosts: {:?} is not a CIDR such as 10.0.0.0/8", host.value)));
@@ -35,12 +38,14 @@ impl PolicySettings {
         Self {
             ssh_hosts: hosts.into_iter().map(|host| host.value).collect(),
             share_accounts: accounts.into_iter().map(|account| account.value).collect(),
+            shell_local,
         }
     }
 
     pub(super) fn describe(&self, lines: &mut Lines) {
         line(lines, "policy.ssh_hosts", list(&self.ssh_hosts));
         line(lines, "policy.share_accounts", list(&self.share_accounts));
+        line(lines, "policy.shell_local", self.shell_local);
     }
 }
 

@@ -23,7 +23,7 @@ fn an_empty_configuration_has_sound_defaults() {
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/ingot"));
     assert_eq!(config.accounts.keys().collect::<Vec<_>>(), ["default"]);
     assert_eq!(config.aws.rates, crate::cloud::budget::RateLimits::default());
-    assert!(config.database.url.is_none() && config.policy.ssh_hosts.is_empty());
+    assert!(config.database.url.is_none() && config.policy.ssh_hosts.is_empty() && !config.policy.shell_local);
 }
 
 #[test]
@@ -44,6 +44,7 @@ fn the_environment_wins_over_the_file() {
     let env = [
         ("INGOT__SERVER__LISTEN", "0.0.0.0:9"),
         ("INGOT__POLICY__SSH_HOSTS", "127.77.0.0/16, bastion"),
+        ("INGOT__POLICY__SHELL_LOCAL", "true"),
         ("INGOT__ACCOUNTS__PROD__ROLE_ARN", "arn:aws:iam::123456789012:role/ingot"),
         ("INGOT__DATABASE__URL", "postgres://u:hunter2@db/x"),
         ("INGOT__DATA_DIR", "/b"),
@@ -57,6 +58,7 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.database.url.as_ref().unwrap().expose_secret(), "postgres://u:hunter2@db/x");
     assert!(!config.describe().contains("hunter2") && !format!("{config:?}").contains("hunter2"));
     assert_eq!(config.policies()["prod"].ssh_hosts, config.policy.ssh_hosts);
+    assert!(config.policies()["prod"].shell_local);
 }
 
 #[test]

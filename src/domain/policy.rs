@@ -5,8 +5,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::config::{AmazonEbs, BuildConfig, BuilderConfig, Locations, SshConfig};
+use super::config::{AmazonEbs, BuildConfig, BuilderConfig, Locations, ProvisionerConfig, SshConfig};
 use super::diagnostic::Diagnostic;
+
+/// Why a `shell-local` provisioner is not run.
+pub const SHELL_LOCAL: &str = "a shell-local provisioner would run on the Ingot server, which does not allow it";
+/// What to do about it.
+pub const SHELL_LOCAL_DETAIL: &str = "Run the commands on the build's machine with a shell provisioner, or before and after the build in the CI job that starts it; or have an administrator set `[policy] shell_local = true` on all servers, which lets whoever may start runs execute commands as the server's user.";
 
 /// The configured limits for one account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +33,8 @@ pub struct Policy {
     pub max_volume_size: Option<i32>,
     /// Allowed regions; empty: all.
     pub regions: Vec<String>,
+    /// Whether templates may run scripts on the servers' own machines.
+    pub shell_local: bool,
 }
 
 impl Policy {
@@ -50,6 +57,18 @@ impl Policy {
             }
         }
         complaints.found
+    }
+
+    /// What keeps a run of the build from being started on these servers, though the template is a good one.
+    #[must_use]
+    pub fn check_run(&self, build: &BuildConfig) -> Vec<Diagnostic> {
+        // The file builder leaves its provisioners out.
+        if self.shell_local || matches!(build.builder, BuilderConfig::File(_)) {
+            return Vec::new();
+        }
+        let blocks = build.provisioners.iter().chain(build.error_cleanup.as_deref());
+        let local = blocks.filter(|block| matches!(block.config, ProvisionerConfig::ShellLocal(_)));
+        local.map(|block| Diagnostic::error(SHELL_LOCAL).with_detail(SHELL_LOCAL_DETAIL).at(block.at.clone())).collect()
     }
 
     fn check_hosts(&self, ssh: &SshConfig, complaints: &mut Complaints<'_>) {

@@ -344,6 +344,12 @@ impl Prepared {
         lint::findings(bundle, request, Some(evaluated), policy, limit).await
     }
 
+    /// Why these servers would not start a run of it.
+    pub(super) fn refused(&self, settings: &AcceptSettings) -> Result<Vec<Diagnostic>> {
+        let policy = policy(settings, &self.account)?;
+        Ok(self.evaluation.builds.iter().flat_map(|build| policy.check_run(build)).collect())
+    }
+
     /// What the run would be.
     pub(super) fn into_dry_run(self) -> DryRun {
         let variables = self.shown_variables();
@@ -437,7 +443,20 @@ async fn prepare(
     run_id: Uuid,
 ) -> Result<Prepared> {
     let (template, account) = locate(store, settings, &request).await?;
-    evaluated(settings, request, template, account, (at, run_id), Data::Fetched).await
+    let prepared = evaluated(settings, request, template, account, (at, run_id), Data::Fetched).await?;
+    let refused = prepared.refused(settings)?;
+    if refused.is_empty() {
+        Ok(prepared)
+    } else {
+        Err(policy_violation(&prepared.account, refused, prepared.evaluation.warnings))
+    }
+}
+
+fn policy_violation(account: &str, violations: Vec<Diagnostic>, warnings: Vec<Diagnostic>) -> Error {
+    let first = violations.first().map(|first| first.summary.as_str()).unwrap_or_default();
+    let public = format!("The template asks for what account {account:?} does not allow: {first}.");
+    let diagnostics = violations.into_iter().chain(warnings).collect();
+    Error::unprocessable("policy-violation", public).with_diagnostics(diagnostics)
 }
 
 /// The template and the account that a request means, when nothing else is wrong with it.
@@ -485,10 +504,8 @@ pub(super) async fn evaluated(
         ));
     }
     let violations: Vec<Diagnostic> = evaluation.builds.iter().flat_map(|build| policy.check(build)).collect();
-    if let Some(first) = violations.first() {
-        let public = format!("The template asks for what account {account:?} does not allow: {}.", first.summary);
-        let diagnostics = violations.into_iter().chain(evaluation.warnings).collect();
-        return Err(Error::unprocessable("policy-violation", public).with_diagnostics(diagnostics));
+    if !violations.is_empty() {
+        return Err(policy_violation(&account, violations, evaluation.warnings));
     }
     let prepared = Prepared { request, template, account, bundle, evaluation, data };
     check_name("family", prepared.family())?;

@@ -46,6 +46,8 @@ pub struct Surroundings {
     pub looks: SharedLooks,
     pub clock: Arc<dyn Clock>,
     pub network: Arc<Network>,
+    /// Whether templates may run scripts on this server.
+    pub shell_local: bool,
     /// Fires when the server is asked to stop.
     pub drain: CancellationToken,
 }
@@ -331,6 +333,7 @@ impl<'s> Owner<'s> {
             committed: fold.committed,
             retries: fold.retries.get(step).copied().unwrap_or_default(),
             network: self.surroundings.network.clone(),
+            shell_local: self.surroundings.shell_local,
             lease: self.lease.clone(),
             cancel,
             drain: self.surroundings.drain.clone(),

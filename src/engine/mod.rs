@@ -43,6 +43,7 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::DeploymentId;
 use crate::domain::janitor::SweepSettings;
 use crate::domain::stage::StageOrder;
+use crate::provisioner;
 use crate::store::Store;
 use accept::AcceptSettings;
 use executor::Surroundings;
@@ -81,6 +82,8 @@ pub struct EngineSettings {
     pub build_limits: BTreeMap<String, u32>,
     /// `[network] source_cidrs`.
     pub source_cidrs: Vec<String>,
+    /// `[policy] shell_local`.
+    pub shell_local: bool,
     /// `[janitor]`.
     pub janitor: SweepSettings,
 }
@@ -120,8 +123,12 @@ pub fn start(parts: EngineParts) -> EngineHandle {
         looks: SharedLooks::new(accounts.clone()),
         clock: clock.clone(),
         network: Arc::new(Network { source_cidrs: settings.source_cidrs.clone() }),
+        shell_local: settings.shell_local,
         drain: soft_stop.clone(),
     });
+    if settings.shell_local {
+        tasks.spawn_blocking(provisioner::shell_local::remove_leftovers);
+    }
     let pool =
         worker::Pool::new(store.clone(), surroundings, clock.clone(), &settings, tasks.clone(), soft_stop.clone());
     tasks.spawn(pool.clone().claim_queued(wake.clone()));

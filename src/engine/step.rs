@@ -248,6 +248,8 @@ pub struct StepContext {
     /// How often a person has asked for this step to be done again in this attempt.
     pub retries: u32,
     pub network: Arc<Network>,
+    /// This server's own `[policy] shell_local`; the one that accepted the run may have another.
+    pub shell_local: bool,
     pub lease: Arc<Lease>,
     /// Somebody cancelled, or a time limit is over: stop waiting, stop running commands.
     pub cancel: CancellationToken,

@@ -10,7 +10,7 @@ use super::evaluation::{Data, blocking};
 use super::lint;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
-use crate::domain::diagnostic::Diagnostic;
+use crate::domain::diagnostic::{Diagnostic, Severity};
 use crate::domain::error::{Error, Result};
 use crate::domain::plan::Plan;
 use crate::store::Store;
@@ -80,7 +80,10 @@ pub async fn validate(
     let data = if checks.evaluate_datasources { Data::Fetched } else { Data::Unknown };
     match evaluated(settings, request, template, account.clone(), (at, run_id), data).await {
         Ok(prepared) => {
-            let findings = if checks.lint { prepared.findings(settings).await? } else { Vec::new() };
+            let mut findings = if checks.lint { prepared.findings(settings).await? } else { Vec::new() };
+            // The template is good; another installation may run it.
+            let refused = prepared.refused(settings)?.into_iter();
+            findings.extend(refused.map(|found| Diagnostic { severity: Severity::Warning, ..found }));
             let run = prepared.into_dry_run();
             let builds = run.builds.into_iter().map(|(build, plan)| ValidatedBuild {
                 builder_type: build.builder.builder_type().to_owned(),

@@ -9,6 +9,7 @@ use crate::domain::config::provisioner::{ProvisionerBlock, ProvisionerConfig};
 fn provisioner(config: &ProvisionerConfig) -> &dyn Provisioner {
     match config {
         ProvisionerConfig::Shell(shell) => shell.as_ref(),
+        ProvisionerConfig::ShellLocal(local) => local.as_ref(),
         ProvisionerConfig::File(file) => file.as_ref(),
         ProvisionerConfig::Breakpoint(breakpoint) => breakpoint,
     }

@@ -53,7 +53,7 @@ async fn upload_content(context: &ProvisionContext<'_>, text: &str, destination:
         )));
     }
     (context.say)(&format!("Uploading content => {destination}"));
-    Ok(context.communicator.upload(destination, text.as_bytes(), CONTENT_MODE, context.cancel).await?)
+    Ok(context.machine()?.communicator.upload(destination, text.as_bytes(), CONTENT_MODE, context.cancel).await?)
 }
 
 async fn upload(context: &ProvisionContext<'_>, source: &str, destination: &str) -> Result<(), ProvisionError> {
@@ -65,7 +65,7 @@ async fn upload(context: &ProvisionContext<'_>, source: &str, destination: &str)
         let to = keep_name(destination, &folder);
         (context.say)(&format!("Uploading {source} => {to}"));
         let mode = if file.executable { 0o755 } else { 0o644 };
-        return Ok(context.communicator.upload(&to, &file.bytes, mode, context.cancel).await?);
+        return Ok(context.machine()?.communicator.upload(&to, &file.bytes, mode, context.cancel).await?);
     }
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let files: Vec<(String, &BundleFile)> = context
@@ -83,7 +83,7 @@ async fn upload(context: &ProvisionContext<'_>, source: &str, destination: &str)
         join(destination, base_name(&folder))
     };
     (context.say)(&format!("Uploading {source} => {to}"));
-    Ok(context.communicator.upload_directory(&files, &to, context.cancel).await?)
+    Ok(context.machine()?.communicator.upload_directory(&files, &to, context.cancel).await?)
 }
 
 async fn download(
@@ -119,7 +119,7 @@ async fn download_one(
     limits: DownloadLimits,
 ) -> Result<Vec<(String, Vec<u8>)>, ProvisionError> {
     let contents_only = source.ends_with('/');
-    if !contents_only && !context.communicator.is_directory(source, context.cancel).await? {
+    if !contents_only && !context.machine()?.communicator.is_directory(source, context.cancel).await? {
         let to = keep_name(destination, source);
         (context.say)(&format!("Downloading {source} => {to}"));
         if limits.files == 0 {
@@ -127,12 +127,12 @@ async fn download_one(
             let limit = context.download_limits.files;
             return Err(CommunicatorError::TooManyFiles { path, limit }.into());
         }
-        let bytes = context.communicator.download(source, limits.bytes, context.cancel).await?;
+        let bytes = context.machine()?.communicator.download(source, limits.bytes, context.cancel).await?;
         return Ok(vec![(to, bytes)]);
     }
     let to = if contents_only { destination.to_owned() } else { join(destination, base_name(source)) };
     (context.say)(&format!("Downloading {source} => {to}"));
-    let found = context.communicator.download_directory(source, limits, context.cancel).await?;
+    let found = context.machine()?.communicator.download_directory(source, limits, context.cancel).await?;
     Ok(found.into_iter().map(|(name, bytes)| (join(&to, &name), bytes)).collect())
 }
 

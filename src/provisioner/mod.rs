@@ -1,15 +1,18 @@
-//! Provisioners: what is done on the machine between its start and its image. [`run_block`] runs one block of a template
-//! with its pauses, retries and time limit; [`shell`], [`file`] and `breakpoint` are the provisioners. [`clean`] empties the machine of
-//! what must not be in an image, [`os_release`] reads what it runs.
+//! Provisioners: what is done between a machine's start and its image. [`run_block`] runs one block of a template
+//! with its pauses, retries and time limit; [`shell`], [`file`], [`shell_local`] and `breakpoint` are the provisioners.
+//! [`clean`] empties the machine of what must not be in an image, [`os_release`] reads what it runs.
 //! A provisioner sees the machine through `communicator` and its texts through a render function; it knows nothing of
 //! templates, steps or the database.
 
 mod block;
 mod breakpoint;
 pub mod clean;
+mod environment;
+mod exit_code;
 pub mod file;
 pub mod os_release;
 pub mod shell;
+pub mod shell_local;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,15 +25,24 @@ pub use block::run_block;
 use crate::communicator::{Communicator, CommunicatorError, DownloadLimits, OutputSink, Reconnect};
 use crate::domain::bundle::Bundle;
 
-/// Renders a [`LateString`](crate::domain::config::LateString) with the given fields (`Vars`, `Path`, `EnvVarFile`).
+/// Renders a [`LateString`](crate::domain::config::LateString) with the given fields, such as `Vars` and `Path`.
 pub type Render<'a> = dyn Fn(&str, &BTreeMap<String, String>) -> Result<String, String> + Send + Sync + 'a;
+
+/// How the build's machine is reached.
+#[derive(Clone, Copy)]
+pub struct MachineAccess<'a> {
+    pub communicator: &'a dyn Communicator,
+    /// How to come back when the connection ended.
+    pub reconnect: &'a dyn Reconnect,
+    /// Ask for a pseudo-terminal (`ssh_pty`).
+    pub pty: bool,
+}
 
 /// All that a provisioner acts on and with.
 #[derive(Clone, Copy)]
 pub struct ProvisionContext<'a> {
-    pub communicator: &'a dyn Communicator,
-    /// How to come back when the connection ended.
-    pub reconnect: &'a dyn Reconnect,
+    /// `None` for a provisioner that does not need one.
+    pub machine: Option<MachineAccess<'a>>,
     /// The template version's files.
     pub bundle: &'a Bundle,
     pub render: &'a Render<'a>,
@@ -39,18 +51,24 @@ pub struct ProvisionContext<'a> {
     /// What the provisioner itself says, one message at a time.
     pub say: &'a (dyn Fn(&str) + Send + Sync),
     pub cancel: &'a CancellationToken,
+    pub run_id: &'a str,
     pub build_name: &'a str,
     pub builder_type: &'a str,
     /// Distinguishes this block's file names on the machine; a function of build, attempt and block, so that a repeated
     /// try overwrites its own files.
     pub script_id: u64,
-    pub username: &'a str,
-    /// Ask for a pseudo-terminal (`ssh_pty`).
-    pub pty: bool,
     pub download_limits: DownloadLimits,
 }
 
-impl ProvisionContext<'_> {
+impl<'a> ProvisionContext<'a> {
+    /// The build's machine.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn machine(&self) -> Result<MachineAccess<'a>, ProvisionError> {
+        self.machine.ok_or_else(|| ProvisionError::Configuration("the build has no machine to do this on".to_owned()))
+    }
+
     /// Renders text that may hold `{{ … }}` actions.
     ///
     /// # Errors
@@ -111,6 +129,9 @@ pub enum ProvisionError {
     Render { what: &'static str, reason: String },
     #[error("{0}")]
     Configuration(String),
+    /// The server's own machine can't do what a provisioner asks of it.
+    #[error("{0}")]
+    Server(String),
     #[error("the provisioner ran longer than its timeout of {after:?} and was stopped{}", if *.killed { "" } else { " (its processes on the machine may still be running)" })]
     TimedOut { after: Duration, killed: bool },
 }

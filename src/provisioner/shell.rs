@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{ProvisionContext, ProvisionError, ProvisionOutcome, Provisioner};
+use super::{MachineAccess, ProvisionContext, ProvisionError, ProvisionOutcome, Provisioner, environment, exit_code};
 use crate::communicator::{Command, CommunicatorError, ExitStatus, OutputSink, OutputStream, shell_quote};
 use crate::domain::config::provisioner::Shell;
 use script::Script;
@@ -52,6 +52,7 @@ impl Provisioner for Shell {
 struct Job<'a> {
     shell: &'a Shell,
     context: &'a ProvisionContext<'a>,
+    machine: MachineAccess<'a>,
     remote_path: String,
     /// Path and content.
     variable_file: Option<(String, String)>,
@@ -64,7 +65,10 @@ impl<'a> Job<'a> {
             let file = shell.remote_file.clone().unwrap_or_else(|| format!("script_{}.sh", context.script_id));
             format!("{}/{file}", shell.remote_folder)
         });
-        let variables = script::variables(shell, context)?;
+        let default_format = if shell.use_env_var_file { "export %s='%s'\n" } else { "%s='%s' " };
+        let format = shell.env_var_format.as_deref().unwrap_or(default_format);
+        let variables = environment::variables(&shell.environment_vars, &shell.env, context)?;
+        let variables = environment::formatted(&variables, format)?;
         let variable_file = shell.use_env_var_file.then(|| {
             let path = format!("{}/varfile_{}.sh", shell.remote_folder, context.script_id);
             (path, variables.clone())
@@ -80,8 +84,9 @@ impl<'a> Job<'a> {
             ("EnvVarFile".to_owned(), variable_file.as_ref().map(|(path, _)| path.clone()).unwrap_or_default()),
         ]);
         let text = context.render("execute_command", template, &fields)?;
-        let command = Command { pty: context.pty, ..Command::new(text) };
-        Ok(Self { shell, context, remote_path, variable_file, command })
+        let machine = context.machine()?;
+        let command = Command { pty: machine.pty, ..Command::new(text) };
+        Ok(Self { shell, context, machine, remote_path, variable_file, command })
     }
 
     /// Uploads and runs one script and judges how it ended.
@@ -101,7 +106,7 @@ impl<'a> Job<'a> {
             }
             return self.wait_for_machine().await;
         }
-        script::check_exit(&status, &self.shell.valid_exit_codes)?;
+        exit_code::check(&status, &self.shell.valid_exit_codes)?;
         // `reboot` returns before the connection ends; the next command must not run on the way down.
         if self.shell.expect_disconnect { self.wait_for_machine().await } else { Ok(()) }
     }
@@ -120,13 +125,13 @@ impl<'a> Job<'a> {
                 return Err(lost.into());
             }
             (self.context.say)(&format!("{lost}; connecting again"));
-            self.context.reconnect.reconnect(left, self.context.cancel).await?;
+            self.machine.reconnect.reconnect(left, self.context.cancel).await?;
             self.context.pause(LOOK_INTERVAL).await?;
         }
     }
 
     async fn upload_and_run(&self, script: &Script) -> Result<ExitStatus, CommunicatorError> {
-        let ProvisionContext { communicator, cancel, output, .. } = *self.context;
+        let (communicator, ProvisionContext { cancel, output, .. }) = (self.machine.communicator, *self.context);
         if let Some((path, content)) = &self.variable_file {
             communicator.upload(path, content.as_bytes(), 0o600, cancel).await?;
         }
@@ -136,7 +141,8 @@ impl<'a> Job<'a> {
 
     /// Waits until the machine answers and is not about to go down.
     async fn wait_for_machine(&self) -> Result<(), ProvisionError> {
-        let ProvisionContext { communicator, reconnect, cancel, .. } = *self.context;
+        let MachineAccess { communicator, reconnect, .. } = self.machine;
+        let cancel = self.context.cancel;
         let limit =
             Some(self.shell.start_retry_timeout).filter(|limit| !limit.is_zero()).unwrap_or(DEFAULT_RETRY_LIMIT);
         let deadline = Instant::now() + limit;
@@ -187,7 +193,8 @@ impl<'a> Job<'a> {
 
     /// `come_back`: a machine that is gone is waited for.
     async fn remove(&self, path: &str, come_back: bool) -> Result<(), ProvisionError> {
-        let ProvisionContext { communicator, reconnect, cancel, output, .. } = *self.context;
+        let MachineAccess { communicator, reconnect, .. } = self.machine;
+        let ProvisionContext { cancel, output, .. } = *self.context;
         let mut removed = communicator.remove_file(path, cancel).await;
         if come_back && removed.as_ref().is_err_and(CommunicatorError::is_connection_loss) {
             reconnect.reconnect(self.shell.start_retry_timeout, cancel).await?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use super::ProvisionContext;
+use super::{MachineAccess, ProvisionContext};
 use crate::communicator::fake::FakeCommunicator;
 use crate::communicator::{DownloadLimits, NoOutput};
 use crate::domain::bundle::Bundle;
@@ -44,18 +44,16 @@ pub(crate) fn render(text: &str, fields: &BTreeMap<String, String>) -> Result<St
 impl World {
     pub(crate) fn context(&self) -> ProvisionContext<'_> {
         ProvisionContext {
-            communicator: &self.machine,
-            reconnect: &self.machine,
+            machine: Some(MachineAccess { communicator: &self.machine, reconnect: &self.machine, pty: false }),
             bundle: &self.bundle,
             render: &render,
             output: &NoOutput,
             say: self.say.as_ref(),
             cancel: &self.cancel,
+            run_id: "7e57",
             build_name: "amazon-ebs.web",
             builder_type: "amazon-ebs",
             script_id: 42,
-            username: "ubuntu",
-            pty: false,
             download_limits: DownloadLimits { bytes: 1000, files: 10 },
         }
     }

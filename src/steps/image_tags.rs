@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::config::{LateString, LateTags};
+use crate::domain::config::communicator::CommunicatorKind;
+use crate::domain::config::{BuilderConfig, LateString, LateTags};
 use crate::domain::failure::Failure;
 use crate::domain::image::Stob;
 use crate::domain::tags::{self, TagList};
@@ -47,6 +48,14 @@ pub fn late_data(context: &StepContext) -> Result<LateData, Failure> {
             data.fields.insert(name.to_owned(), value);
         }
         data.maps.insert("SourceAMITags".into(), checked.source_tags.into_iter().collect());
+    }
+    // What Packer's null builder says of itself.
+    if let Some(BuilderConfig::Null(null)) = context.config.as_deref().map(|config| &config.builder) {
+        build.insert("ID".into(), "Null".into());
+        if null.communicator.communicator == CommunicatorKind::None {
+            let fields = [("Host", ""), ("Port", "0"), ("User", ""), ("Password", ""), ("ConnType", "none")];
+            build.extend(fields.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
     }
     if let Some(connected) = context.output_if_any::<Connected>("connect")? {
         build.insert("Host".into(), connected.host);

@@ -1,4 +1,4 @@
-//! One provisioner of the template, run on the machine.
+//! One provisioner of the template, run on the build's machine, or on the server's own where it is a `shell-local`.
 
 use std::fmt;
 
@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::communicator::DownloadLimits;
+use crate::domain::config::provisioner::{ProvisionerBlock, ProvisionerConfig};
 use crate::domain::failure::Failure;
 use crate::domain::image::RunFile;
+use crate::domain::policy;
 use crate::engine::session::Machine;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
-use crate::provisioner::{self, ProvisionContext, ProvisionError, ProvisionOutcome};
+use crate::provisioner::{self, MachineAccess, ProvisionContext, ProvisionError, ProvisionOutcome};
 use crate::template::legacy;
 
 use super::{connect, image_tags, machine_watch};
@@ -48,13 +50,20 @@ impl Step for Provision {
 
     /// A server that has taken over connects again first.
     async fn prepare(&self, context: &StepContext) -> StepResult<()> {
+        if !self.block(context)?.config.needs_machine() {
+            return Ok(());
+        }
         machine_watch::while_there(context, connect::machine(context)).await.map(drop)
     }
 
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
+        let block = self.block(context)?;
+        if matches!(block.config, ProvisionerConfig::ShellLocal(_)) && !context.shell_local {
+            return Err(self.not_allowed().into());
+        }
         let work = async {
-            let machine = connect::machine(context).await?;
-            self.run(context, &machine).await
+            let machine = if block.config.needs_machine() { Some(connect::machine(context).await?) } else { None };
+            self.run(context, block, machine.as_ref()).await
         };
         let outcome = machine_watch::while_there(context, work).await?;
         let mut files = Vec::new();
@@ -68,14 +77,22 @@ impl Step for Provision {
 }
 
 impl Provision {
-    async fn run(&self, context: &StepContext, machine: &Machine) -> StepResult<ProvisionOutcome> {
+    fn block<'c>(&self, context: &'c StepContext) -> Result<&'c ProvisionerBlock, Failure> {
         let config = context.config()?;
         let block = match self {
             Self::Number(index) => config.provisioners.get(*index),
             Self::ErrorCleanup => config.error_cleanup.as_deref(),
         };
-        let block = block
-            .ok_or_else(|| Failure::ours("plan-order", format!("the configuration has no such provisioner: {self}")))?;
+        block.ok_or_else(|| Failure::ours("plan-order", format!("the configuration has no such provisioner: {self}")))
+    }
+
+    async fn run(
+        &self,
+        context: &StepContext,
+        block: &ProvisionerBlock,
+        machine: Option<&Machine>,
+    ) -> StepResult<ProvisionOutcome> {
+        let config = context.config()?;
         let late = image_tags::late_data(context)?;
         let render = move |text: &str, fields: &std::collections::BTreeMap<String, String>| {
             let mut data = late.clone();
@@ -88,22 +105,25 @@ impl Provision {
             let _ = sender.send(text.to_owned());
         };
         let stop = context.cancel.child_token();
-        let ssh = context.communicator()?;
+        let run_id = context.facts.run.to_string();
+        let pty = config.builder.communicator().is_some_and(|ssh| ssh.pty);
         let provisioning = async {
             let say = say;
             let provision = ProvisionContext {
-                communicator: &*machine.communicator,
-                reconnect: &*machine.reconnect,
+                machine: machine.map(|machine| MachineAccess {
+                    communicator: &*machine.communicator,
+                    reconnect: &*machine.reconnect,
+                    pty,
+                }),
                 bundle: &context.bundle,
                 render: &render,
                 output: &context.log,
                 say: &say,
                 cancel: &stop,
+                run_id: &run_id,
                 build_name: &config.name,
                 builder_type: config.builder.builder_type(),
                 script_id: script_id(context, *self),
-                username: &ssh.username,
-                pty: ssh.pty,
                 download_limits: DOWNLOAD_LIMITS,
             };
             tokio::select! {
@@ -125,6 +145,12 @@ impl Provision {
         }
     }
 
+    /// The server that accepted the run allows it, this one does not.
+    fn not_allowed(&self) -> Failure {
+        Failure::user("shell-local-not-allowed", format!("{self}: {}.", policy::SHELL_LOCAL))
+            .with_advice(policy::SHELL_LOCAL_DETAIL)
+    }
+
     fn failure(&self, kind: &str, error: &ProvisionError) -> Failure {
         let message = format!("{self} ({kind}): {error}");
         match error {
@@ -133,6 +159,8 @@ impl Provision {
                     "A script that restarts the machine needs expect_disconnect = true in its provisioner. Otherwise look at the network between this server and the machine, and start the run again.",
                 )
             }
+            ProvisionError::Server(_) => Failure::ours("provisioner-server", message)
+                .with_advice("Look at the disk and the temporary directory (TMPDIR) of the server that had the build."),
             ProvisionError::TimedOut { .. } => Failure::user("provisioner-timeout", message)
                 .with_advice("Raise the provisioner's timeout, or look in the log for where its script hangs."),
             _ => Failure::user("provisioner-failed", message).with_advice("The log has the script's output."),

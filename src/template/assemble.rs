@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decode::body::{Context, Decoder};
-use super::decode::{amazon_ebs, breakpoint, builders, file, manifest, shell};
+use super::decode::{amazon_ebs, breakpoint, builders, file, manifest, shell, shell_local};
 use super::options::{Content, Entry, Options};
 use super::packer;
 use super::select::Selection;
@@ -63,9 +63,8 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
         }
         Some(Box::new(block))
     });
-    let first = parts.provisioners.first().or(parts.error_cleanup.as_ref());
-    if let (Some(builder), Some(first)) = (&builder, first) {
-        check_machine(builder, first, context);
+    if let Some(builder) = &builder {
+        check_machine(builder, parts.provisioners.iter().chain(&parts.error_cleanup), context);
     }
     let mut chains = Vec::new();
     for chain in &parts.post_processors {
@@ -116,18 +115,32 @@ fn builder(parts: &Parts, context: &Context<'_>, clean_image: bool) -> Option<Bu
 
 /// Provisioners need a machine to run on. Packer accepts them all the same and fails when it comes to them, or leaves them
 /// out with the `file` builder.
-fn check_machine(builder: &BuilderConfig, first: &Component, context: &Context<'_>) {
+fn check_machine<'p>(
+    builder: &BuilderConfig,
+    mut provisioners: impl Iterator<Item = &'p Component>,
+    context: &Context<'_>,
+) {
     let without = builder.communicator().is_some_and(|ssh| ssh.communicator == CommunicatorKind::None);
-    let diagnostic = match builder {
-        BuilderConfig::File(_) => Diagnostic::warning("the file builder has no machine: its provisioners are left out"),
-        BuilderConfig::Null(_) if without && first.kind != "breakpoint" => Diagnostic::warning(
-            "with communicator \"none\" there is no machine: the build will fail at this provisioner",
-        )
-        .with_detail("name a host in ssh_host and set communicator = \"ssh\""),
-        _ if without => Diagnostic::error("there can be no provisioners with communicator \"none\""),
+    let needs_machine = |component: &&Component| !matches!(component.kind.as_str(), "breakpoint" | "shell-local");
+    let (first, diagnostic) = match builder {
+        BuilderConfig::File(_) => {
+            let text = "the file builder has no machine: its provisioners are left out";
+            (provisioners.next(), Diagnostic::warning(text))
+        }
+        BuilderConfig::Null(_) if without => {
+            let text = "with communicator \"none\" there is no machine: the build will fail at this provisioner";
+            let detail = "name a host in ssh_host and set communicator = \"ssh\"";
+            (provisioners.find(needs_machine), Diagnostic::warning(text).with_detail(detail))
+        }
+        _ if without => {
+            let text = "there can be no provisioners with communicator \"none\"";
+            (provisioners.next(), Diagnostic::error(text))
+        }
         _ => return,
     };
-    context.complaints.borrow_mut().push(diagnostic.at(Some(first.at.clone())));
+    if let Some(first) = first {
+        context.complaints.borrow_mut().push(diagnostic.at(Some(first.at.clone())));
+    }
 }
 
 fn complain_missing(what: &str, kind: &str, known: &[&str], at: &SourceLocation, context: &Context<'_>) {
@@ -138,7 +151,7 @@ fn complain_missing(what: &str, kind: &str, known: &[&str], at: &SourceLocation,
                 "amazon-instance" => INSTANCE,
                 _ => "amazon-ebs, null and file are; leave the build out with except, or select others with only",
             },
-            "provisioner" => "shell, file and breakpoint are",
+            "provisioner" => "shell, shell-local, file and breakpoint are",
             _ => "manifest is",
         };
         let never = matches!(kind, "amazon-chroot" | "amazon-instance") && what == "builder";
@@ -186,7 +199,7 @@ fn meta(decoder: &Decoder<'_>) {
 }
 
 fn provisioner(component: &Component, context: &Context<'_>) -> Option<ProvisionerBlock> {
-    if !matches!(component.kind.as_str(), "shell" | "file" | "breakpoint") {
+    if !matches!(component.kind.as_str(), "shell" | "shell-local" | "file" | "breakpoint") {
         complain_missing("provisioner", &component.kind, packer::PROVISIONERS, &component.at, context);
         return None;
     }
@@ -201,6 +214,7 @@ fn provisioner(component: &Component, context: &Context<'_>) -> Option<Provision
     let timeout = decoder.duration("timeout").unwrap_or(Duration::ZERO);
     let config = match component.kind.as_str() {
         "shell" => ProvisionerConfig::Shell(Box::new(shell::decode(&decoder))),
+        "shell-local" => ProvisionerConfig::ShellLocal(Box::new(shell_local::decode(&decoder))),
         "breakpoint" => ProvisionerConfig::Breakpoint(breakpoint::decode(&decoder)),
         _ => ProvisionerConfig::File(Box::new(file::decode(&decoder))),
     };

@@ -28,6 +28,8 @@ pub struct ProvisionerBlock {
 pub enum ProvisionerConfig {
     #[serde(rename = "shell")]
     Shell(Box<Shell>),
+    #[serde(rename = "shell-local")]
+    ShellLocal(Box<ShellLocal>),
     #[serde(rename = "file")]
     File(Box<FileTransfer>),
     #[serde(rename = "breakpoint")]
@@ -40,8 +42,18 @@ impl ProvisionerConfig {
     pub fn provisioner_type(&self) -> &'static str {
         match self {
             Self::Shell(_) => "shell",
+            Self::ShellLocal(_) => "shell-local",
             Self::File(_) => "file",
             Self::Breakpoint(_) => "breakpoint",
+        }
+    }
+
+    /// Whether it acts on the build's machine.
+    #[must_use]
+    pub fn needs_machine(&self) -> bool {
+        match self {
+            Self::Shell(_) | Self::File(_) => true,
+            Self::ShellLocal(_) | Self::Breakpoint(_) => false,
         }
     }
 }
@@ -104,6 +116,47 @@ impl Default for Shell {
             expect_disconnect: false,
             start_retry_timeout: Duration::from_secs(300),
             pause_after: Duration::ZERO,
+        }
+    }
+}
+
+/// The `shell-local` provisioner: scripts on the server's own machine. Exactly one of `inline` and `scripts` is not empty
+/// (`script` is a `scripts` of one, `command` an `inline` of one).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShellLocal {
+    pub inline: Vec<LateString>,
+    /// Paths in the bundle; each was seen to exist.
+    pub scripts: Vec<String>,
+    /// `NAME=value`, in order.
+    pub environment_vars: Vec<LateString>,
+    /// Overrides `environment_vars`.
+    pub env: IndexMap<String, LateString>,
+    /// How `{{.Vars}}` has each variable; `%s='%s' ` when `None`.
+    pub env_var_format: Option<String>,
+    /// Program and arguments; when it is empty, the script is run by its own interpreter.
+    pub execute_command: Vec<LateString>,
+    /// `/bin/sh -e` when `None`.
+    pub inline_shebang: Option<String>,
+    /// Go's names of operating systems; empty: all.
+    pub only_on: Vec<String>,
+    /// What the inline script's file name ends with, without its dot.
+    pub tempfile_extension: Option<String>,
+    pub valid_exit_codes: Vec<i32>,
+}
+
+impl Default for ShellLocal {
+    fn default() -> Self {
+        Self {
+            inline: Vec::new(),
+            scripts: Vec::new(),
+            environment_vars: Vec::new(),
+            env: IndexMap::new(),
+            env_var_format: None,
+            execute_command: Vec::new(),
+            inline_shebang: None,
+            only_on: Vec::new(),
+            tempfile_extension: None,
+            valid_exit_codes: vec![0],
         }
     }
 }

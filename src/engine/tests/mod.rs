@@ -14,6 +14,7 @@ mod options;
 mod scheduler;
 mod sequences;
 mod shared_looks;
+mod shell_local;
 mod stage_tagger;
 mod tally;
 mod watcher;

@@ -116,6 +116,10 @@ pub struct TestWorld {
     pub facts: BuildFacts,
     pub plan: Plan,
     pub config: BuildConfig,
+    /// What its files are; the template is not among them.
+    pub bundle: Bundle,
+    /// Whether the servers allow scripts on their own machine.
+    pub shell_local: bool,
     /// Of the server that carries it out together with other builds; `None`: a server of its own.
     pub looks: Option<SharedLooks>,
 }
@@ -195,6 +199,8 @@ impl TestWorld {
             facts,
             plan: Plan::for_build(&config, &RunOptions::default()),
             config,
+            bundle: Bundle::default(),
+            shell_local: false,
             looks: None,
         }
     }
@@ -219,6 +225,7 @@ impl TestWorld {
             looks: self.looks.clone().unwrap_or_else(|| SharedLooks::new(cloud)),
             clock: self.clock.clone(),
             network: Arc::new(Network { source_cidrs: vec!["192.0.2.7/32".into()] }),
+            shell_local: self.shell_local,
             drain,
         };
         let secrets_deleted = self.row.lock().unwrap().secrets_deleted;
@@ -228,7 +235,7 @@ impl TestWorld {
             plan: self.plan.clone(),
             config: (!secrets_deleted).then(|| self.config.clone()),
             sensitive: vec!["hunter2".into()],
-            bundle: Bundle::default(),
+            bundle: self.bundle.clone(),
             takeover: Takeover::New,
             claimed_at: self.clock.since_boot(),
         };

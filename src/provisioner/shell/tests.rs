@@ -53,10 +53,11 @@ async fn variables_are_sorted_quoted_and_overridden_by_the_map() {
     let mut shell = inline(&["x"]);
     shell.environment_vars = vec!["B=it's".into(), "A=1=2".into(), "C=list".into()];
     shell.env.insert("C".to_owned(), "map".into());
-    insta::assert_snapshot!(script::variables(&shell, &world.context()).unwrap(),
+    let variables = |shell: &Shell| environment::variables(&shell.environment_vars, &shell.env, &world.context());
+    insta::assert_snapshot!(environment::formatted(&variables(&shell).unwrap(), "%s='%s' ").unwrap(),
         @r#"A='1=2' B='it'"'"'s' C='map' PACKER_BUILDER_TYPE='amazon-ebs' PACKER_BUILD_NAME='amazon-ebs.web' "#);
     shell.environment_vars = vec!["secret".into()];
-    let error = script::variables(&shell, &world.context()).unwrap_err().to_string();
+    let error = variables(&shell).unwrap_err().to_string();
     assert_eq!(error, "an element of environment_vars is not in format NAME=value");
 }
 
@@ -93,7 +94,9 @@ async fn scripts_come_from_the_bundle_and_run_by_the_template_s_own_command() {
         remote_path: Some("/var/run/me".to_owned()),
         ..Shell::default()
     };
-    shell.provision(&ProvisionContext { pty: true, ..world.context() }).await.unwrap();
+    let context = world.context();
+    let machine = context.machine.map(|machine| MachineAccess { pty: true, ..machine });
+    shell.provision(&ProvisionContext { machine, ..context }).await.unwrap();
     insta::assert_snapshot!(world.machine.log(), @r"
     upload /var/run/me 0755
     run (pty) sudo env PACKER_BUILDER_TYPE='amazon-ebs' PACKER_BUILD_NAME='amazon-ebs.web'  /var/run/me
@@ -197,8 +200,8 @@ async fn it_works_on_a_real_machine() {
     let (world, output) = (World::default(), Collected::default());
     let connection =
         SshConnection::connect(sshd.target(), Duration::from_secs(20), Arc::new(|_| {}), &world.cancel).await.unwrap();
-    let context =
-        ProvisionContext { communicator: &connection, reconnect: &connection, output: &output, ..world.context() };
+    let machine = Some(MachineAccess { communicator: &connection, reconnect: &connection, pty: false });
+    let context = ProvisionContext { machine, output: &output, ..world.context() };
     let folder = sshd.path("scripts dir");
     std::fs::create_dir(&folder).unwrap();
     let mut shell = inline(&["echo \"$PACKER_BUILD_NAME $WORD\"", "echo err >&2", "false", "echo not reached"]);

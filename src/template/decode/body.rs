@@ -250,7 +250,8 @@ impl<'a> Decoder<'a> {
         self.list(name, false, late).into_iter().map(|text| LateString(text.value)).collect()
     }
 
-    fn list(&self, name: &'static str, split: bool, late: Late) -> Vec<Located<String>> {
+    /// A list of strings that may keep late actions, with places; see [`Decoder::texts`].
+    pub fn list(&self, name: &'static str, split: bool, late: Late) -> Vec<Located<String>> {
         let Some(entry) = self.entry(name) else { return Vec::new() };
         let node = &entry.node;
         match &node.content {

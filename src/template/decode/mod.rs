@@ -9,5 +9,6 @@ pub mod communicator;
 pub mod file;
 pub mod manifest;
 pub mod shell;
+pub mod shell_local;
 mod ssh_keys;
 mod unasked;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::body::{Decoder, Rule, Rules};
+use crate::domain::config::LateString;
 use crate::domain::config::provisioner::Shell;
 use crate::template::legacy::early::{COMMAND, MACHINE};
 
@@ -18,25 +19,16 @@ pub fn decode(decoder: &Decoder<'_>) -> Shell {
     check_sources(decoder);
     scripts.extend(script);
     let scripts = scripts.iter().filter_map(|path| decoder.bundle_file(path, "script")).map(|(path, _)| path).collect();
-    let environment_vars = decoder.late_list("environment_vars", MACHINE);
-    if environment_vars.iter().any(|variable| variable.0.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
-        decoder.error_at("environment_vars", "environment_vars holds an entry that is not NAME=value", "");
-    }
+    let environment_vars = environment_vars(decoder);
     let valid_exit_codes = exit_codes(decoder).unwrap_or(defaults.valid_exit_codes);
     let use_env_var_file = decoder.flag("use_env_var_file").unwrap_or(false);
-    let env_var_format = decoder.text("env_var_format");
-    if let Some(format) = &env_var_format
-        && format.value.matches("%s").count() != 2
-    {
-        decoder.error(&format.at, "env_var_format must hold %s twice: for the name and for the value", "");
-    }
     let shell = Shell {
         inline,
         scripts,
         environment_vars,
         env: decoder.late_map("env", MACHINE),
         use_env_var_file,
-        env_var_format: env_var_format.map(|format| format.value),
+        env_var_format: env_var_format(decoder),
         execute_command: decoder.late("execute_command", COMMAND),
         inline_shebang: decoder.string("inline_shebang"),
         remote_folder: decoder.string("remote_folder").unwrap_or(defaults.remote_folder),
@@ -65,7 +57,26 @@ fn check_sources(decoder: &Decoder<'_>) {
     }
 }
 
-fn exit_codes(decoder: &Decoder<'_>) -> Option<Vec<i32>> {
+/// `environment_vars`, each of the form `NAME=value`.
+pub(super) fn environment_vars(decoder: &Decoder<'_>) -> Vec<LateString> {
+    let variables = decoder.late_list("environment_vars", MACHINE);
+    if variables.iter().any(|variable| variable.0.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
+        decoder.error_at("environment_vars", "environment_vars holds an entry that is not NAME=value", "");
+    }
+    variables
+}
+
+/// `env_var_format`, a format with the name and the value.
+pub(super) fn env_var_format(decoder: &Decoder<'_>) -> Option<String> {
+    let format = decoder.text("env_var_format")?;
+    if format.value.matches("%s").count() != 2 {
+        decoder.error(&format.at, "env_var_format must hold %s twice: for the name and for the value", "");
+    }
+    Some(format.value)
+}
+
+/// `valid_exit_codes`; `None` when none is given.
+pub(super) fn exit_codes(decoder: &Decoder<'_>) -> Option<Vec<i32>> {
     let codes = decoder.texts("valid_exit_codes", true);
     let mut result = Vec::new();
     for code in &codes {

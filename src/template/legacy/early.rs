@@ -48,6 +48,8 @@ pub const SOURCE_AMI: Late = Late {
 pub const MACHINE: Late = Late { fields: &[], build: true, again: true };
 /// The shell provisioner's `execute_command`.
 pub const COMMAND: Late = Late { fields: &["Vars", "Path", "EnvVarFile"], build: true, again: true };
+/// The shell-local provisioner's `execute_command`.
+pub const LOCAL_COMMAND: Late = Late { fields: &["Vars", "Script", "Command"], build: true, again: true };
 
 /// How often the value of a user variable may hold actions that name another one.
 const MAX_PASSES: u32 = 8;

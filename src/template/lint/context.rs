@@ -11,14 +11,18 @@ use crate::domain::config::amazon_ebs::SourceAmi;
 pub struct Context<'i> {
     pub input: &'i Input<'i>,
     pub model: Model,
+    /// Those that run on the machines.
     pub scripts: Vec<Script>,
+    /// Those of `shell-local`, which say nothing of an image.
+    pub local_scripts: Vec<Script>,
 }
 
 impl<'i> Context<'i> {
     #[must_use]
     pub fn new(mut model: Model, input: &'i Input<'i>) -> Self {
-        let scripts = scripts::collect(&mut model, input);
-        Self { input, model, scripts }
+        let scripts = scripts::collect("shell", &mut model, input);
+        let local_scripts = scripts::collect("shell-local", &mut model, input);
+        Self { input, model, scripts, local_scripts }
     }
 
     /// The sources of a build.

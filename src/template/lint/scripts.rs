@@ -7,7 +7,7 @@ use super::Input;
 use super::model::{Component, Kind, Model, Piece, Place, Text, Value};
 use super::shell::{self, HOLE};
 use super::text::Alignment;
-use crate::domain::config::ProvisionerConfig;
+use crate::domain::config::{LateString, ProvisionerBlock, ProvisionerConfig};
 use crate::template::source::SourceFile;
 
 /// Bytes of one script, and of all scripts together, that are looked at.
@@ -121,14 +121,14 @@ impl Writer {
     }
 }
 
-/// Collects the scripts of all shell provisioners. Script files become files of the model.
-pub fn collect(model: &mut Model, input: &Input<'_>) -> Vec<Script> {
+/// Collects the scripts of all provisioners of a kind, `shell` or `shell-local`. Script files become files of the model.
+pub fn collect(kind: &str, model: &mut Model, input: &Input<'_>) -> Vec<Script> {
     let mut scripts = Vec::new();
     let mut total = 0;
     for build in 0..model.builds.len() {
         for provisioner in 0..model.builds[build].provisioners.len() {
             let component = model.builds[build].provisioners[provisioner].clone();
-            if component.kind != "shell" {
+            if component.kind != kind {
                 continue;
             }
             let first = scripts.len();
@@ -179,21 +179,22 @@ fn execute_command(component: &Component, model: &Model) -> String {
 
 /// The commands as the evaluated template has them, where the text alone does not tell.
 fn evaluated_inline(component: &Component, model: &Model, input: &Input<'_>) -> Option<String> {
-    let shell = evaluated_shell(component, model, input)?;
-    let lines: Vec<&str> = shell.inline.iter().map(|line| line.0.as_str()).collect();
+    let (inline, _) = evaluated_shell(component, model, input)?;
+    let lines: Vec<&str> = inline.iter().map(|line| line.0.as_str()).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
+/// Its commands and its script files.
 fn evaluated_shell<'i>(
     component: &Component,
     model: &Model,
     input: &Input<'i>,
-) -> Option<&'i crate::domain::config::provisioner::Shell> {
+) -> Option<(&'i [LateString], &'i [String])> {
     let builds = input.evaluated.into_iter().flat_map(|evaluated| &evaluated.builds);
-    builds.flat_map(|build| &build.provisioners).find_map(|block| match &block.config {
-        ProvisionerConfig::Shell(shell) if block.at.as_ref().is_some_and(|at| model.holds(component.extent, at)) => {
-            Some(&**shell)
-        }
+    let here = |block: &&ProvisionerBlock| block.at.as_ref().is_some_and(|at| model.holds(component.extent, at));
+    builds.flat_map(|build| &build.provisioners).filter(here).find_map(|block| match &block.config {
+        ProvisionerConfig::Shell(shell) => Some((&*shell.inline, &*shell.scripts)),
+        ProvisionerConfig::ShellLocal(local) => Some((&*local.inline, &*local.scripts)),
         _ => None,
     })
 }
@@ -205,7 +206,7 @@ fn script_paths(component: &Component, model: &Model, input: &Input<'_>) -> Vec<
         let known: Option<Vec<String>> = value.items().and_then(|items| items.iter().map(Value::text).collect());
         match (known, evaluated_shell(component, model, input)) {
             (Some(known), _) => paths.extend(known),
-            (None, Some(shell)) => paths.extend(shell.scripts.iter().cloned()),
+            (None, Some((_, scripts))) => paths.extend(scripts.iter().cloned()),
             (None, None) => {}
         }
     }

@@ -142,7 +142,7 @@ fn provisioners() {
     };
     insta::assert_snapshot!(text("  provisioner \"shell\" {}\n  provisioner \"powershell\" {}\n  provisioner \"shel\" {}\n").bad(), @r#"
     t.pkr.hcl:11:3: the shell provisioner needs inline, script or scripts
-    t.pkr.hcl:12:3: provisioner "powershell" is not supported yet: shell, file and breakpoint are
+    t.pkr.hcl:12:3: provisioner "powershell" is not supported yet: shell, shell-local, file and breakpoint are
     t.pkr.hcl:13:3: there is no provisioner "shel": did you mean "shell"?
     "#);
     insta::assert_snapshot!(text("  provisioner \"shell\" {\n    script = \"setup.sh\"\n    execute_comand = \"x\"\n  }\n").bad(), @r#"

@@ -11,6 +11,7 @@ mod json;
 mod language;
 mod limits;
 mod packer;
+mod shell_local;
 mod templates;
 mod upgrade;
 

@@ -260,6 +260,23 @@ mod tests {
         assert!(summaries(&found).iter().any(|summary| summary.contains("eu-central-1")), "{found}");
     }
 
+    /// It is a good template, which this server would not run.
+    #[tokio::test]
+    async fn local_scripts_are_warned_of_where_runs_with_them_are_refused() {
+        let (api, token) = builder().await;
+        let template = "source \"null\" \"x\" {\n  communicator = \"none\"\n}\nbuild {\n  sources = [\"null.x\"]\n  provisioner \
+                        \"shell-local\" {\n    inline = [\"true\"]\n  }\n}\n";
+        let answer = api.post(&token, PATH, HCL, template).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["valid"]), (200, &json!(true)), "{}", answer.text());
+        let diagnostic = &answer.json()["diagnostics"][0];
+        let place = &diagnostic["range"]["start"]["line"];
+        assert_eq!((&diagnostic["severity"], place), (&json!("warning"), &json!(6)), "{diagnostic}");
+
+        let run = api.post(&token, "/v1/runs", HCL, template).await;
+        assert_eq!(run.problem(422), "policy-violation");
+        assert!(run.text().contains("[policy] shell_local = true"), "{}", run.text());
+    }
+
     #[tokio::test]
     async fn what_is_wrong_with_the_request_is_a_problem() {
         let (api, token) = builder().await;

@@ -16,9 +16,20 @@ const RULE_ENVIRONMENT: &str = "secret-in-environment";
 const RULE_VARIABLE: &str = "secret-in-variable";
 const RULE_TEMPLATE: &str = "secret-in-template";
 
+const SEEN: &str = "Everybody who can read the template or its history has it. Take it from a variable with sensitive = true, and \
+                    replace the secret: it has been seen.";
+
 pub fn check(context: &Context<'_>, findings: &mut Findings) {
     for script in &context.scripts {
-        in_script(script, findings);
+        in_script(script, on_machine, findings);
+        for (index, command) in script.parsed.commands.iter().enumerate() {
+            if shell::simple(command).is_some() {
+                baked(script, index, findings);
+            }
+        }
+    }
+    for script in &context.local_scripts {
+        in_script(script, on_server, findings);
     }
     for build in &context.model.builds {
         for provisioner in &build.provisioners {
@@ -58,18 +69,25 @@ fn report(rule: &'static str, secret: Place, what: &str, findings: &mut Findings
             "Everybody who can read the template or its history has it. Leave the default out, set sensitive = true, and give the value with \
              the run; or read it by the data source amazon-secretsmanager.",
         ),
-        _ => (
-            format!("{what} is written into the template"),
-            "Everybody who can read the template or its history has it. Take it from a variable with sensitive = true, and replace the secret: \
-             it has been seen.",
-        ),
+        _ => (format!("{what} is written into the template"), SEEN),
     };
     findings.add(rule, secret, summary, detail);
 }
 
-fn in_script(script: &Script, findings: &mut Findings) {
+fn on_machine(secret: Place, what: &str, findings: &mut Findings) {
+    report(RULE_PROVISIONER, secret, what, findings);
+}
+
+/// A `shell-local` script leaves nothing in an image.
+fn on_server(secret: Place, what: &str, findings: &mut Findings) {
+    if findings.secrets.add(secret) {
+        findings.add(RULE_PROVISIONER, secret, format!("{what} is written into what runs on the server"), SEEN);
+    }
+}
+
+fn in_script(script: &Script, report: fn(Place, &str, &mut Findings), findings: &mut Findings) {
     for Form { range, what } in secret_forms::tokens(&script.text) {
-        report(RULE_PROVISIONER, script.place(&range), what, findings);
+        report(script.place(&range), what, findings);
     }
     // Matches come in the order of the text, so its lines are gone through once.
     let (mut line_end, mut comment) = (0, false);
@@ -80,15 +98,13 @@ fn in_script(script: &Script, findings: &mut Findings) {
             line_end += line.len();
         }
         if !comment {
-            report(RULE_PROVISIONER, script.place(&range), &format!("the value of {name}"), findings);
+            report(script.place(&range), &format!("the value of {name}"), findings);
         }
     }
-    for (index, command) in script.parsed.commands.iter().enumerate() {
-        let Some(simple) = shell::simple(command) else { continue };
+    for simple in script.parsed.commands.iter().filter_map(shell::simple) {
         for range in in_arguments(&simple) {
-            report(RULE_PROVISIONER, script.place(&range), &format!("a password for {}", simple.name), findings);
+            report(script.place(&range), &format!("a password for {}", simple.name), findings);
         }
-        baked(script, index, findings);
     }
 }
 
@@ -162,6 +178,7 @@ fn in_provisioner(model: &Model, provisioner: &Component, findings: &mut Finding
         match entry.key.as_str() {
             // Looked at as scripts.
             "inline" if provisioner.kind == "shell" => {}
+            "inline" | "command" if provisioner.kind == "shell-local" => {}
             "environment_vars" | "ansible_env_vars" => {
                 for item in entry.value.items().unwrap_or_default() {
                     environment_entry(model, item, findings);
@@ -286,8 +303,9 @@ fn uploaded_or_template(context: &Context<'_>, index: usize, text: &str, finding
     for Form { range, what } in secret_forms::tokens(text) {
         report(rule, Place { file: index, start: range.start, end: range.end }, what, findings);
     }
-    let script =
-        context.scripts.iter().any(|script| script.path.as_deref() == Some(context.model.files[index].path.as_str()));
+    let path = context.model.files[index].path.as_str();
+    let mut scripts = context.scripts.iter().chain(&context.local_scripts);
+    let script = scripts.any(|script| script.path.as_deref() == Some(path));
     if rule == RULE_PROVISIONER && !script {
         for (name, range) in secret_forms::assignments(text) {
             report(

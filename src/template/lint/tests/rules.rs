@@ -294,6 +294,8 @@ fn secrets() -> Vec<Case> {
             vec![
                 environment("environment_vars = [\"A=b\", \"DB_PASSWORD=hunter2\"]"),
                 environment("env = { API_TOKEN = \"abcdef\" }"),
+                environment("env = { API_TOKEN = \"abcdef\" }")
+                    .with("\"shell\" {\n    inline = [\"true\"]", "\"shell-local\" {\n    inline = [\"true\"]"),
                 json("\"inline\"", "\"environment_vars\": [\"DB_PASSWORD=hunter2\"], \"inline\""),
             ],
             vec![
@@ -320,11 +322,18 @@ fn secrets() -> Vec<Case> {
                 file("/tmp/x").and("x.pem", "").with_file("x", "-----BEGIN RSA PRIVATE KEY-----\n"),
                 file("/tmp/x").with_file("x", "db.password = hunter2\n"),
                 json_script("#!/usr/bin/python3\nTOKEN = 'abcdefgh'\n"),
+                build("provisioner \"shell-local\" {\n    inline = [\"curl -u bob:hunter2 https://x\"]\n  }"),
+                build("provisioner \"shell-local\" {\n    command = \"export DB_PASSWORD=hunter2\"\n  }"),
+                build("provisioner \"shell-local\" {\n    script = \"x.sh\"\n  }").and("x.sh", "DB_PASSWORD=hunter2\n"),
             ],
             vec![
                 script("#!/bin/sh -e\n# DB_PASSWORD=hunter2 is an example\n"),
                 file("/tmp/x"),
                 json_script("#!/usr/bin/python3\nTOKEN = os.environ['X']\n"),
+                // The server's own files are not in the image.
+                build(
+                    "provisioner \"shell-local\" {\n    inline = [\"echo DB_PASSWORD=${var.version} > /srv/x\"]\n  }",
+                ),
             ],
         ),
         case(
