@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use uuid::Uuid;
 
-use super::Request;
+use super::{Request, late};
 use crate::domain::bundle::Bundle;
 use crate::domain::diagnostic::Diagnostic;
 
@@ -34,6 +34,8 @@ pub struct Runtime<'a> {
     uuids: Cell<u64>,
     steps: Cell<u64>,
     further: RefCell<Vec<Diagnostic>>,
+    /// What of the template waits for the build.
+    pub late: late::Needs,
 }
 
 impl<'a> Runtime<'a> {
@@ -49,6 +51,7 @@ impl<'a> Runtime<'a> {
             uuids: Cell::new(0),
             steps: Cell::new(0),
             further: RefCell::new(Vec::new()),
+            late: late::Needs::default(),
         }
     }
 

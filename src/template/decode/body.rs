@@ -12,6 +12,15 @@ use crate::template::duration;
 use crate::template::legacy::early::{self, Early, Late, NOW};
 use crate::template::options::{Content, Entry, Language, Node, Options};
 
+const NOT_HERE: &str = "use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the \
+    script work with it";
+
+/// What of the build a late text asks for, as templates write it.
+fn asked(text: &str) -> String {
+    let name = text.split_once("{{ build `").and_then(|(_, rest)| rest.split_once('`'));
+    name.map_or_else(|| "what it uses of build".to_owned(), |(name, _)| format!("build.{name}"))
+}
+
 /// What decoding may look at, and where it puts complaints.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -156,6 +165,11 @@ impl<'a> Decoder<'a> {
             }
             return None;
         };
+        if matches!(node.content, Content::Late(_)) && !late.build {
+            let summary = format!("{name} is needed before the build runs, and {} is known only then", asked(&text));
+            self.error(&node.at, summary, NOT_HERE);
+            return None;
+        }
         self.rendered(&text, &node.at, late)
     }
 

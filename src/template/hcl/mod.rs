@@ -10,6 +10,7 @@ pub mod eval;
 pub mod fmt;
 pub mod functions;
 mod graph;
+mod late;
 mod operators;
 pub mod options;
 pub mod parse;

@@ -12,7 +12,7 @@ use crate::template::assemble::{Component, Parts};
 use crate::template::options::Options;
 use crate::template::runtime::Runtime;
 use crate::template::select::OnlyExcept;
-use crate::template::value::Value;
+use crate::template::value::{Late, Value};
 
 /// What `build.…` offers, besides the name: text that is put in while the build runs.
 const LATE: &[&str] = &[
@@ -118,10 +118,15 @@ fn build_object(planned: &Planned<'_>, block_name: Option<&str>, runtime: &Runti
         return Value::UNKNOWN;
     }
     let mut entries: IndexMap<String, Value> =
-        LATE.iter().map(|name| ((*name).to_owned(), Value::string(format!("{{{{ build `{name}` }}}}")))).collect();
+        LATE.iter().map(|name| ((*name).to_owned(), late(name))).collect();
     entries.insert("name".to_owned(), block_name.map_or(Value::UNKNOWN, Value::string));
     entries.insert("PackerRunUUID".to_owned(), Value::string(runtime.run_id.to_string()));
     Value::object(entries)
+}
+
+/// Text that the build puts in while it runs.
+fn late(name: &str) -> Value {
+    Value::string(format!("{{{{ build `{name}` }}}}")).with_late(Late::Text)
 }
 
 struct Reader<'r, 'f> {
