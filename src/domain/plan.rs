@@ -12,8 +12,11 @@ use super::ids::StepName;
 
 /// The newest form of plans; a server that meets a newer form leaves the build to a newer server. Form 2 may hold
 /// breakpoints, an `error-cleanup-provisioner` and options of the run ([`RunOptions`]) that form 1 does not know. Form 3 may
-/// be of any builder and have any of its options.
-pub const PLAN_FORMAT: u32 = 3;
+/// be of any builder and have any of its options. Form 4 may have expressions that are evaluated while the build runs
+/// ([`BuildConfig::expressions`]).
+pub const PLAN_FORMAT: u32 = 4;
+/// A plan that servers before the fourth form can carry out too.
+const THIRD_FORMAT: u32 = 3;
 /// A plan that servers before the third form can carry out too.
 const SECOND_FORMAT: u32 = 2;
 /// A plan that servers before the second form can carry out too.
@@ -163,7 +166,8 @@ impl Plan {
             || plan.steps().any(|step| matches!(step.kind, StepKind::Breakpoint { .. }))
             || !options.is_plain();
         plan.format = match (with_first_form, second) {
-            (false, _) => PLAN_FORMAT,
+            _ if !config.expressions.is_empty() => PLAN_FORMAT,
+            (false, _) => THIRD_FORMAT,
             (true, true) => SECOND_FORMAT,
             (true, false) => FIRST_FORMAT,
         };

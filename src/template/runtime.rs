@@ -83,6 +83,17 @@ impl<'a> Runtime<'a> {
         uuid::Builder::from_random_bytes(*name.as_bytes()).into_uuid()
     }
 
+    /// How many ids were made.
+    #[must_use]
+    pub fn uuids(&self) -> u64 {
+        self.uuids.get()
+    }
+
+    /// Makes ids as if so many were made before.
+    pub fn uuids_from(&self, made: u64) {
+        self.uuids.set(made);
+    }
+
     /// How many further faults are noted; what was tried and failed forgets those that came after.
     #[must_use]
     pub fn further_faults(&self) -> usize {

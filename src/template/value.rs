@@ -24,6 +24,10 @@ pub enum Late {
     No,
     /// Text with `build.…` in it.
     Text,
+    /// The value of an expression that waits, by its number; what can be told of it says that it is text.
+    Expression(u32),
+    /// The value of an expression that waits and gives a list or a map.
+    Collection(u32),
 }
 
 /// What a value is.

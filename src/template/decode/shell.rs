@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::body::{Decoder, Rule, Rules};
+use crate::domain::config::LateString;
 use crate::domain::config::provisioner::Shell;
+use crate::template::late;
 use crate::template::legacy::early::{COMMAND, MACHINE};
 
 const RULES: Rules = &[("command", Rule::NotYet("write inline = [ … ]"))];
@@ -19,7 +21,10 @@ pub fn decode(decoder: &Decoder<'_>) -> Shell {
     scripts.extend(script);
     let scripts = scripts.iter().filter_map(|path| decoder.bundle_file(path, "script")).map(|(path, _)| path).collect();
     let environment_vars = decoder.late_list("environment_vars", MACHINE);
-    if environment_vars.iter().any(|variable| variable.0.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
+    let named = |variable: &LateString| variable.0.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+    // What an expression gives is looked at once the build has it.
+    let waits = |variable: &LateString| late::named(&variable.0).next().is_some();
+    if environment_vars.iter().any(|variable| !named(variable) && !waits(variable)) {
         decoder.error_at("environment_vars", "environment_vars holds an entry that is not NAME=value", "");
     }
     let valid_exit_codes = exit_codes(decoder).unwrap_or(defaults.valid_exit_codes);

@@ -46,12 +46,12 @@ impl<'s> Scope<'s> {
         Scope { names: &[], splat: Some(item), parent: Some(parent) }
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
         let own = self.names.iter().find(|(own, _)| own == name).map(|(_, value)| value);
         own.or_else(|| self.parent.and_then(|parent| parent.get(name)))
     }
 
-    fn splat_item(&self) -> Option<&Value> {
+    pub(super) fn splat_item(&self) -> Option<&Value> {
         self.splat.or_else(|| self.parent.and_then(Scope::splat_item))
     }
 }
@@ -122,7 +122,7 @@ impl<'a> Evaluator<'a> {
         self.spend(1, expr)?;
         let looked = self.runtime.late.looked();
         let result = self.eval_now(expr, scope);
-        let value = if self.runtime.late.looked() == looked { result? } else { self.deferred(expr, looked)? };
+        let value = if self.runtime.late.looked() == looked { result? } else { self.deferred(expr, scope, result, looked)? };
         self.check_weight(value.weight(), expr)?;
         // What makes new values pays for them, so that all values of a template together are bounded too.
         if matches!(expr.kind, ExprKind::Call(_) | ExprKind::Template(_)) {

@@ -11,6 +11,7 @@ pub mod fmt;
 pub mod functions;
 mod graph;
 mod late;
+pub mod late_run;
 mod operators;
 pub mod options;
 pub mod parse;

@@ -66,8 +66,8 @@ impl Evaluator<'_> {
             text.unknown = true;
             return Ok(());
         }
-        let Some(part) = value.to_text() else {
-            let name = value.type_name();
+        let Some(part) = value.to_text().filter(|_| !matches!(value.late(), Late::Collection(_))) else {
+            let name = if value.is_late() { "list or map" } else { value.type_name() };
             let mut fault = self.fault(expr, format!("a {name} can't be put into a string"));
             fault.set_hint(match name {
                 "null" => "the value is null here; use coalesce(…) or a condition",

@@ -1,8 +1,14 @@
 //! What of `build` is known only while the build runs, and what can be made of it.
 
+use std::sync::{Arc, Mutex};
+
+use uuid::Uuid;
+
 use super::Given;
-use crate::domain::config::{BuildConfig, ProvisionerConfig};
 use crate::domain::config::provisioner::Shell;
+use crate::domain::config::{BuildConfig, ProvisionerConfig};
+use crate::template::hcl::late_run::Expressions;
+use crate::template::legacy::{self, LateData};
 
 /// A template with one shell provisioner of these options.
 fn shell(options: &str) -> Given {
@@ -17,6 +23,13 @@ fn shell(options: &str) -> Given {
 variable "suffix" {{
   default = "-x"
 }}
+variable "zone" {{
+  default = "z"
+}}
+locals {{
+  unused = "unused"
+  map    = {{ root = {{ x = "y" }} }}
+}}
 variable "token" {{
   default   = "hunter2"
   sensitive = true
@@ -30,6 +43,8 @@ build {{
 }}
 "#
     ))
+    .file("x.txt", "id is ID")
+    .file("x.tpl", "${id}\n${upper(id)}${n}")
 }
 
 fn only(build: &BuildConfig) -> &Shell {
@@ -86,55 +101,249 @@ fn what_is_known_is_given() {
 #[test]
 fn what_planning_needs_can_not_wait() {
     let bad = |options: &str| shell(&format!("    inline = [\"x\"]\n    {options}")).bad();
-    insta::assert_snapshot!(bad("max_retries = build.Port"), @"t.pkr.hcl:20:19: max_retries is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
-    insta::assert_snapshot!(bad("timeout = \"${build.Port}s\""), @"t.pkr.hcl:20:15: timeout is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
-    insta::assert_snapshot!(bad("skip_clean = build.SSHAgentAuth"), @"t.pkr.hcl:20:18: skip_clean is needed before the build runs, and build.SSHAgentAuth is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
-    insta::assert_snapshot!(bad("only = [build.ID]"), @"t.pkr.hcl:20:13: each element of only is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
-    insta::assert_snapshot!(bad("remote_path = \"/tmp/${build.ID}\""), @"t.pkr.hcl:20:19: remote_path is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
-    insta::assert_snapshot!(bad("valid_exit_codes = [0, build.Port]"), @"t.pkr.hcl:20:28: each element of valid_exit_codes is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("max_retries = build.Port"), @"t.pkr.hcl:27:19: max_retries is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("timeout = \"${build.Port}s\""), @"t.pkr.hcl:27:15: timeout is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("skip_clean = build.SSHAgentAuth"), @"t.pkr.hcl:27:18: skip_clean is needed before the build runs, and build.SSHAgentAuth is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("only = [build.ID]"), @"t.pkr.hcl:27:13: each element of only is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("remote_path = \"/tmp/${build.ID}\""), @"t.pkr.hcl:27:19: remote_path is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("valid_exit_codes = [0, build.Port]"), @"t.pkr.hcl:27:28: each element of valid_exit_codes is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+}
+
+/// The lines of `inline` as the step renders them, and what it hides.
+fn rendered(given: &Given) -> (Result<Vec<String>, String>, Vec<String>) {
+    let evaluated = given.good();
+    // What is kept is read again by the server that builds.
+    let kept = serde_json::to_vec(&evaluated.builds[0]).expect("a configuration can be written");
+    let build: BuildConfig = serde_json::from_slice(&kept).expect("and read");
+    let hidden = Arc::new(Mutex::new(Vec::new()));
+    let hide = {
+        let hidden = Arc::clone(&hidden);
+        Arc::new(move |text: &str| hidden.lock().unwrap().push(text.to_owned()))
+    };
+    let said = [
+        ("ID", "i-0abc"),
+        ("Host", "10.0.0.7"),
+        ("Port", "22"),
+        ("User", "root"),
+        ("ConnType", "ssh"),
+        ("SourceAMIName", "ubuntu/noble"),
+        ("PackerRunUUID", "run"),
+        ("name", "amazon-ebs.a"),
+    ];
+    let data = LateData {
+        build: said.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        fields: [("Path".to_owned(), "/tmp/s.sh".to_owned())].into(),
+        expressions: Some(Expressions {
+            config: Arc::new(build.clone()),
+            bundle: Arc::new(given.bundle()),
+            now: "2024-03-05T14:07:09Z".parse().expect("a time"),
+            run_id: Uuid::from_u128(1),
+            hide,
+        }),
+        ..LateData::default()
+    };
+    let shell = only(&build);
+    let lines =
+        shell.inline.iter().chain(shell.env.values()).chain(&shell.environment_vars).chain(&shell.execute_command);
+    let lines = lines.map(|line| legacy::render_late(&line.0, &data)).collect();
+    let hidden = hidden.lock().unwrap().clone();
+    (lines, hidden)
+}
+
+fn value(expression: &str) -> String {
+    let (lines, hidden) = rendered(&shell(&format!("    inline = [{expression}]")));
+    assert!(hidden.is_empty(), "{expression}: {hidden:?}");
+    lines.unwrap_or_else(|error| panic!("{expression}: {error}")).join("\n")
 }
 
 #[test]
-fn nothing_is_worked_out_of_a_placeholder() {
-    for expression in [
-        "upper(build.ID)",
-        "length(build.ID)",
-        "trimprefix(build.SourceAMIName, \"ubuntu/\")",
-        "build.User == \"root\" ? \"a\" : \"b\"",
-        "split(\"-\", build.ID)[0]",
-        "base64encode(build.Password)",
-        "sha256(\"x${build.ID}\")",
-        "!build.SSHAgentAuth",
-        "-build.Port",
-        "build.Port + 1",
-        "build.ID != null",
-        "true && build.SSHAgentAuth",
-        "build.SSHAgentAuth && true",
-        "build.SSHAgentAuth ? \"a\" : \"b\"",
-        "\"%{ if build.SSHAgentAuth }a%{ endif }\"",
-        "[for x in [build.ID] : upper(x)][0]",
-        "join(\",\", [for x in [build.ID] : x if x != \"\"])",
-        "{ (build.ID) = \"a\" }[\"b\"]",
-        "{ for x in [build.ID] : x => \"a\" }[\"b\"]",
-        "{ a = \"b\" }[build.ID]",
-        "[\"a\", \"b\"][build.Port]",
-        "build.ID[0]",
-        "build.ID.x",
-        "build.ID[*][0]",
-        "try(upper(build.ID), \"x\")",
-        "can(upper(build.ID)) ? \"a\" : \"b\"",
-        "convert(build.Port, number)",
-        "jsonencode({ a = build.ID })",
-        "format(\"%s\", build.ID)",
-        "contains([build.ID], \"x\") ? \"a\" : \"b\"",
-        "coalesce(build.ID, \"x\")",
-        "zipmap([build.ID], [\"x\"])[\"y\"]",
-        "distinct([build.ID, \"x\"])[0]",
-        "max([build.Port]...)",
-        "lookup({ a = 1 }, build.ID, 2)",
+fn what_needs_the_build_is_worked_out_while_it_runs() {
+    for (expression, expected) in [
+        ("upper(build.ID)", "I-0ABC"),
+        ("\"id ${upper(build.ID)}!\"", "id I-0ABC!"),
+        ("length(build.ID)", "6"),
+        ("length(build.ID) > 5 ? \"long\" : \"short\"", "long"),
+        ("trimprefix(build.SourceAMIName, \"ubuntu/\")", "noble"),
+        ("build.User == \"root\" ? \"a\" : \"b\"", "a"),
+        ("build.User == \"root\" ? \"a\" : upper(build.ID)", "a"),
+        ("split(\"-\", build.ID)[1]", "0abc"),
+        ("split(\"-\", build.ID)[1] == \"0abc\" ? 1 : 2", "1"),
+        ("base64encode(build.User)", "cm9vdA=="),
+        ("md5(\"x${build.ID}\")", "41e6bc6f5310fe573793a3f062b84c6b"),
+        ("-build.Port", "-22"),
+        ("build.Port + 1", "23"),
+        ("build.ID != null", "true"),
+        ("true && build.Port > 20", "true"),
+        ("build.Port > 20 && false", "false"),
+        ("build.Port > 20 || false", "true"),
+        ("\"%{ if build.Port > 20 }a%{ else }b%{ endif }${build.ID}\"", "ai-0abc"),
+        ("[for x in [build.ID] : upper(x)][0]", "I-0ABC"),
+        ("[for x in [upper(build.ID)] : lower(x)][0]", "i-0abc"),
+        ("[for x in [\"a${upper(build.ID)}\"] : lower(x)][0]", "ai-0abc"),
+        ("[for x in [build.Port] : x + 1][0]", "23"),
+        ("[for x in [split(\"-\", build.ID)] : x[0]][0]", "i"),
+        ("join(\",\", [for x in [build.ID, \"\"] : x if x != \"\"])", "i-0abc"),
+        ("join(\",\", [for p in split(\"-\", build.ID) : upper(p)])", "I,0ABC"),
+        ("join(\",\", split(\"-\", build.ID))", "i,0abc"),
+        ("{ (build.ID) = \"a\" }[\"i-0abc\"]", "a"),
+        ("{ for x in [build.ID] : x => \"a\" }[\"i-0abc\"]", "a"),
+        ("{ root = \"b\" }[build.User]", "b"),
+        ("{ a = \"b\", c = { root = \"d\" } }.c[build.User]", "d"),
+        ("([for x in [{ root = 1 }] : x][*][build.User])[0]", "1"),
+        ("[\"a\", \"b\"][build.Port - 21]", "b"),
+        ("try(split(\"-\", build.ID)[7], \"none\")", "none"),
+        ("can(split(\"-\", build.ID)[7]) ? \"a\" : \"b\"", "b"),
+        ("try(build.Nothing, \"x\")", "x"),
+        ("convert(build.Port, number) + 1", "23"),
+        ("jsonencode({ a = build.ID, b = [build.Port] })", "{\"a\":\"i-0abc\",\"b\":[22]}"),
+        ("format(\"%s:%d\", build.Host, build.Port)", "10.0.0.7:22"),
+        ("contains([build.ID], \"x\") ? \"a\" : \"b\"", "b"),
+        ("coalesce(build.ID, \"x\")", "i-0abc"),
+        ("zipmap([build.ID], [\"x\"])[\"i-0abc\"]", "x"),
+        ("distinct([build.ID, \"x\", \"i-0abc\"])[1]", "x"),
+        ("max([build.Port, 3]...)", "22"),
+        ("lookup({ root = 1 }, build.User, 2)", "1"),
+        ("\"${build.User}${var.suffix}\" == \"root-x\" ? var.suffix : local.unused", "-x"),
+        ("local.map[build.User].x", "y"),
+        ("var.zone == \"root\" ? \"a\" : \"b\"", "b"),
+        ("upper(\"${build.name}-${build.ID}\")", "WEB-I-0ABC"),
+        ("\"${source.name}${upper(source.type)}${upper(build.ID)}\"", "aAMAZON-EBSI-0ABC"),
+        (
+            "trimspace(<<-EOT\n      a ${build.ID}\n        %{ if build.Port == 22 }yes%{ endif }\n      EOT\n    )",
+            "a i-0abc\n  yes",
+        ),
+        ("replace(file(\"x.txt\"), \"ID\", build.ID)", "id is i-0abc"),
+        ("templatefile(\"x.tpl\", { id = build.ID, n = 2 })", "i-0abc\nI-0ABC2"),
+        ("formatdate(\"YYYY\", timestamp()) == build.ID ? \"a\" : formatdate(\"YYYY\", timestamp())", "2024"),
     ] {
-        let complaints = shell(&format!("    inline = [{expression}]")).bad();
-        assert!(complaints.contains("only while the build runs"), "{expression}: {complaints}");
+        assert_eq!(value(expression), expected, "{expression}");
     }
-    insta::assert_snapshot!(shell("    inline = [\"a\", \"b ${upper(build.ID)}\"]").bad(), @r#"t.pkr.hcl:19:25: build.ID is known only while the build runs, nothing can be worked out of it here: put it into text as it is and let the script work: inline = ["ID='${build.ID}'; …"]"#);
+}
+
+#[test]
+fn ids_made_late_are_not_those_made_before() {
+    let text = value("uuidv4(), substr(\"${build.ID}${uuidv4()}\", 6, 36), uuidv4()");
+    let ids: Vec<&str> = text.lines().collect();
+    assert_eq!(ids.len(), 3);
+    assert!(ids[0] != ids[1] && ids[0].len() == 36 && ids[1].len() == 36, "{ids:?}");
+}
+
+#[test]
+fn other_options_wait_too() {
+    let given = shell(
+        r#"    inline           = ["x"]
+    env              = { ID = upper(build.ID) }
+    environment_vars = [build.User == "root" ? "A=1" : "B=2", "C=${length(build.ID)}"]
+    execute_command  = build.User == "root" ? "{{ .Path }}" : "sudo {{ .Path }} ${upper(build.ID)}""#,
+    );
+    insta::assert_snapshot!(rendered(&given).0.unwrap().join("\n"), @r#"
+    x
+    I-0ABC
+    A=1
+    C=6
+    /tmp/s.sh
+    "#);
+}
+
+#[test]
+fn what_the_build_says_is_no_template() {
+    // Its own text is rendered, as by Packer.
+    assert_eq!(value(r#"build.User == "root" ? "{{ .Path }}" : """#), "/tmp/s.sh");
+    assert_eq!(
+        value(
+            "replace(build.ID, \"i-\", \"{\") == \"\" ? 1 : join(\"\", [\"{\", replace(build.ID, \"i-0abc\", \"{ .Path }}\")])"
+        ),
+        "{{ .Path }}"
+    );
+    // An expression can't name itself.
+    let given = shell(r#"    inline = [build.User == "root" ? "{{ expression `0` }}" : "b"]"#);
+    insta::assert_snapshot!(rendered(&given).0.unwrap_err(), @r#"t.pkr.hcl:26:15: there is no function "expression""#);
+    insta::assert_snapshot!(shell("    inline = [\"{{ expression `0` }}\"]").bad(), @r#"t.pkr.hcl:26:15: there is no function "expression" for {{ }}"#);
+}
+
+#[test]
+fn what_is_made_of_secrets_is_hidden() {
+    let (lines, hidden) = rendered(&shell(
+        r#"    inline = [base64encode("${build.ID}${var.token}"), [for x in ["${upper(build.ID)}${var.token}"] : lower(x)][0], upper(build.ID)]"#,
+    ));
+    assert_eq!(lines.unwrap(), ["aS0wYWJjaHVudGVyMg==", "i-0abchunter2", "I-0ABC"]);
+    assert_eq!(hidden, ["aS0wYWJjaHVudGVyMg==", "i-0abchunter2"]);
+}
+
+#[test]
+fn only_what_is_used_is_kept() {
+    let evaluated =
+        shell("    inline = [\"a ${upper(lower(\"${build.ID}${var.suffix}\"))}\", \"b ${build.ID}\"]").good();
+    insta::assert_json_snapshot!(evaluated.builds[0].expressions, @r#"
+    {
+      "1": {
+        "source": "upper(lower(\"${build.ID}${var.suffix}\"))\n",
+        "at": {
+          "file": "t.pkr.hcl",
+          "line": 26,
+          "column": 20
+        },
+        "names": [
+          {
+            "path": [
+              "var",
+              "suffix"
+            ],
+            "value": {
+              "text": "-x"
+            }
+          }
+        ],
+        "uuids": 0
+      }
+    }
+    "#);
+    let evaluated = shell("    inline = [\"b ${build.ID}\"]").good();
+    let kept = serde_json::to_value(&evaluated.builds[0]).unwrap();
+    assert!(kept.get("expressions").is_none(), "as servers before expressions write it");
+}
+
+#[test]
+fn faults_of_the_step_have_their_place() {
+    let fault = |line: &str| rendered(&shell(&format!("    inline = [\n      {line},\n    ]"))).0.unwrap_err();
+    insta::assert_snapshot!(fault("split(\"-\", build.ID)[7]"), @"t.pkr.hcl:27:28: there is no element 7: the list has 2");
+    insta::assert_snapshot!(fault("\"ä ${upper(build.WinRMPassword)}\""), @"t.pkr.hcl:27:18: build.WinRMPassword has no value in this build");
+    insta::assert_snapshot!(fault("build.User == \"root\" ? null : \"x\""), @"t.pkr.hcl:27:7: this must be text, it is null");
+    insta::assert_snapshot!(fault("build.ID + 1"), @"t.pkr.hcl:27:7: + needs a number, this is string");
+    insta::assert_snapshot!(fault("jsondecode(replace(build.ID, \"i-0abc\", \"[]\"))"), @"t.pkr.hcl:27:7: this must be text, it is tuple: use join(…) or jsonencode(…) to make it text");
+    insta::assert_snapshot!(fault("length([for i in range(build.Port * 40) : [for j in range(1000) : upper(\"${i}${j}\")]])"), @"t.pkr.hcl:27:86: the template needs too much work to evaluate (more than 3,000,000 steps)");
+}
+
+#[test]
+fn what_is_wrong_already_is_told_at_once() {
+    let bad = |options: &str| shell(&format!("    inline = [\n      {options},\n    ]")).bad();
+    insta::assert_snapshot!(bad("upper(build.ID, 1)"), @"t.pkr.hcl:27:23: upper: it takes 1 argument, 2 are given");
+    insta::assert_snapshot!(bad("upper(build.Id)"), @r#"t.pkr.hcl:27:19: there is no build.Id: did you mean "ID"?"#);
+    insta::assert_snapshot!(bad("upper(\"${build.ID}${var.nothing}\")"), @r#"t.pkr.hcl:27:31: there is no variable "nothing": declare it: variable "nothing" { … }"#);
+    insta::assert_snapshot!(bad("build.User == \"root\" ? var.nothing : nothing"), @r#"t.pkr.hcl:27:34: there is no variable "nothing": declare it: variable "nothing" { … }"#);
+    insta::assert_snapshot!(bad("build.User == \"root\" ? \"a\" : var.nothing"), @r#"t.pkr.hcl:27:40: there is no variable "nothing": declare it: variable "nothing" { … }"#);
+    insta::assert_snapshot!(bad("\"x${split(\"-\", build.ID)}\""), @"t.pkr.hcl:27:11: a list or map can't be put into a string: use join(…) or jsonencode(…) to make it text");
+    insta::assert_snapshot!(bad("{ (upper(build.ID)) = nothing }[\"x\"]"), @r#"t.pkr.hcl:27:29: "nothing" is not defined: text goes in quotes; variables are var.NAME, locals are local.NAME"#);
+    insta::assert_snapshot!(bad("split(\"-\", build.ID)"), @"t.pkr.hcl:27:7: each element of inline is needed before the build runs, and how much it holds depends on build.ID: write it out here; what its elements say may depend on build");
+    let bad = |options: &str| shell(options).bad();
+    insta::assert_snapshot!(bad("    inline = split(\"-\", build.ID)"), @"t.pkr.hcl:26:14: inline is needed before the build runs, and how much it holds depends on build.ID: write it out here; what its elements say may depend on build");
+    insta::assert_snapshot!(bad("    inline = [for p in split(\"-\", build.ID) : p]"), @"t.pkr.hcl:26:14: inline is needed before the build runs, and how much it holds depends on build.ID: write it out here; what its elements say may depend on build");
+    insta::assert_snapshot!(bad("    inline = build.User == \"root\" ? [\"a\"] : [\"a\", \"b\"]"), @"t.pkr.hcl:26:14: inline is needed before the build runs, and how much it holds depends on build.User: write it out here; what its elements say may depend on build");
+    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    env = build.User == \"root\" ? { A = \"b\" } : {}"), @"t.pkr.hcl:27:11: env is needed before the build runs, and how much it holds depends on build.User: write it out here; what its elements say may depend on build");
+    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    max_retries = length(build.ID)"), @"t.pkr.hcl:27:19: max_retries is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    skip_clean = build.User == \"root\""), @"t.pkr.hcl:27:18: skip_clean is needed before the build runs, and build.User is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    only = [upper(build.ID)]"), @"t.pkr.hcl:27:13: each element of only is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    override = { a = { timeout = \"${build.Port + 1}s\" } }"), @"t.pkr.hcl:27:34: timeout is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+}
+
+#[test]
+fn the_run_stands_for_what_the_registry_of_hcp_gives() {
+    let evaluated = shell("    inline = [packer.versionFingerprint, \"${packer.iterationID}\"]").good();
+    let run = "01900000-0000-7000-8000-000000000001";
+    let lines: Vec<&str> = only(&evaluated.builds[0]).inline.iter().map(|line| line.0.as_str()).collect();
+    assert_eq!(lines, [run, run]);
+    insta::assert_snapshot!(super::lines(&evaluated.warnings), @r#"
+    t.pkr.hcl:26:15: warning: packer.versionFingerprint is the run's id here: Packer has HCP's registry give it, and here there is none
+    t.pkr.hcl:26:45: warning: packer.iterationID is the run's id here: Packer has HCP's registry give it, and here there is none
+    "#);
 }

@@ -144,6 +144,11 @@ impl Function {
         if value.late() != Late::No {
             return !(self.joins && takes == Some(Takes::Text));
         }
+        // A list or a map is no text that could be put together with other text.
+        let collection = |item: &Value| matches!(item.late(), Late::Collection(_));
+        if self.joins && value.as_items().is_some_and(|items| items.iter().any(collection)) {
+            return true;
+        }
         // The keys of a map are looked at, its values only passed on.
         let passes_on = self.joins || self.shallow && takes != Some(Takes::Texts);
         value.is_late() && !passes_on
