@@ -62,6 +62,8 @@ pub fn late_data(context: &StepContext) -> Result<LateData, Failure> {
         build.insert("User".into(), connected.username);
         build.insert("Port".into(), connected.port.to_string());
         build.insert("ConnType".into(), "ssh".into());
+        let ssh = context.config()?.builder.communicator();
+        build.insert("Password".into(), ssh.and_then(|ssh| ssh.password.clone()).unwrap_or_default());
     }
     if let Some(launched) = context.output_if_any::<super::launch::Output>("launch")? {
         build.insert("ID".into(), launched.instance_id);

@@ -156,8 +156,9 @@ impl Run<'_> {
     fn build(&self, known: Option<&Value>) -> Value {
         let mut entries: IndexMap<String, Value> = IndexMap::new();
         for (name, text) in &self.data.build {
-            let number = if name == "Port" { Number::parse(text) } else { None };
-            entries.insert(name.clone(), number.map_or_else(|| Value::string(text.as_str()), Value::number));
+            let number = if matches!(name.as_str(), "Port" | "PackerHTTPPort") { Number::parse(text) } else { None };
+            let value = number.map_or_else(|| Value::string(text.as_str()), Value::number);
+            entries.insert(name.clone(), value.marked(name == "Password" && !text.is_empty()));
         }
         if let Some(known) = known.and_then(Value::as_mapping) {
             entries.extend(known.entries.iter().map(|(name, value)| (name.clone(), value.clone())));

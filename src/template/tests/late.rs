@@ -63,7 +63,7 @@ fn inline(options: &str) -> Vec<String> {
 fn text_and_collections_take_late_values() {
     let lines = inline(
         r#"    inline = concat(
-      [build.ID, "echo ${build.Host}:${build.Port}", convert(build.User, string)],
+      [build.ID, "echo ${build.Host}:${build.PackerHTTPPort}", convert(build.SourceAMIOwner, string)],
       [for name in ["a", build.SourceAMI] : "x${name}"],
       [{ a = build.ID }.a, element(["no", build.Host], 1), merge({ a = "b" }, { a = build.ConnType })["a"]],
       [join(" ", ["id", build.ID]), "%{ for x in [build.ID, "y"] }${x};%{ endfor }"],
@@ -71,13 +71,13 @@ fn text_and_collections_take_late_values() {
     );
     insta::assert_snapshot!(lines.join("\n"), @r#"
     {{ build `ID` }}
-    echo {{ build `Host` }}:{{ build `Port` }}
-    {{ build `User` }}
+    echo {{ build `Host` }}:{{ build `PackerHTTPPort` }}
+    {{ build `SourceAMIOwner` }}
     xa
     x{{ build `SourceAMI` }}
     {{ build `ID` }}
     {{ build `Host` }}
-    {{ build `ConnType` }}
+    ssh
     id {{ build `ID` }}
     {{ build `ID` }};y;
     "#);
@@ -88,6 +88,7 @@ fn what_is_known_is_given() {
     let lines = inline(
         r#"    inline = [
       upper(build.name), split("-", build.PackerRunUUID)[0], length([build.ID, build.Host]), keys({ a = build.ID })[0],
+      build.User == "u" ? "me" : "other", build.Port + 1, upper(build.ConnType), "${build.User}:${build.Port}",
     ]"#,
     );
     insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -95,18 +96,22 @@ fn what_is_known_is_given() {
     01900000
     2
     a
+    me
+    23
+    SSH
+    u:22
     "#);
 }
 
 #[test]
 fn what_planning_needs_can_not_wait() {
     let bad = |options: &str| shell(&format!("    inline = [\"x\"]\n    {options}")).bad();
-    insta::assert_snapshot!(bad("max_retries = build.Port"), @"t.pkr.hcl:27:19: max_retries is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
-    insta::assert_snapshot!(bad("timeout = \"${build.Port}s\""), @"t.pkr.hcl:27:15: timeout is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("max_retries = build.PackerHTTPPort"), @"t.pkr.hcl:27:19: max_retries is needed before the build runs, and build.PackerHTTPPort is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("timeout = \"${build.PackerHTTPPort}s\""), @"t.pkr.hcl:27:15: timeout is needed before the build runs, and build.PackerHTTPPort is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
     insta::assert_snapshot!(bad("skip_clean = build.SSHAgentAuth"), @"t.pkr.hcl:27:18: skip_clean is needed before the build runs, and build.SSHAgentAuth is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
     insta::assert_snapshot!(bad("only = [build.ID]"), @"t.pkr.hcl:27:13: each element of only is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
     insta::assert_snapshot!(bad("remote_path = \"/tmp/${build.ID}\""), @"t.pkr.hcl:27:19: remote_path is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
-    insta::assert_snapshot!(bad("valid_exit_codes = [0, build.Port]"), @"t.pkr.hcl:27:28: each element of valid_exit_codes is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("valid_exit_codes = [0, build.PackerHTTPPort]"), @"t.pkr.hcl:27:28: each element of valid_exit_codes is needed before the build runs, and build.PackerHTTPPort is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
 }
 
 /// The lines of `inline` as the step renders them, and what it hides.
@@ -123,8 +128,9 @@ fn rendered(given: &Given) -> (Result<Vec<String>, String>, Vec<String>) {
     let said = [
         ("ID", "i-0abc"),
         ("Host", "10.0.0.7"),
-        ("Port", "22"),
-        ("User", "root"),
+        ("PackerHTTPPort", "22"),
+        ("SourceAMIOwner", "root"),
+        ("Password", "hunter3"),
         ("ConnType", "ssh"),
         ("SourceAMIName", "ubuntu/noble"),
         ("PackerRunUUID", "run"),
@@ -164,52 +170,52 @@ fn what_needs_the_build_is_worked_out_while_it_runs() {
         ("length(build.ID)", "6"),
         ("length(build.ID) > 5 ? \"long\" : \"short\"", "long"),
         ("trimprefix(build.SourceAMIName, \"ubuntu/\")", "noble"),
-        ("build.User == \"root\" ? \"a\" : \"b\"", "a"),
-        ("build.User == \"root\" ? \"a\" : upper(build.ID)", "a"),
+        ("build.SourceAMIOwner == \"root\" ? \"a\" : \"b\"", "a"),
+        ("build.SourceAMIOwner == \"root\" ? \"a\" : upper(build.ID)", "a"),
         ("split(\"-\", build.ID)[1]", "0abc"),
         ("split(\"-\", build.ID)[1] == \"0abc\" ? 1 : 2", "1"),
-        ("base64encode(build.User)", "cm9vdA=="),
+        ("base64encode(build.SourceAMIOwner)", "cm9vdA=="),
         ("md5(\"x${build.ID}\")", "41e6bc6f5310fe573793a3f062b84c6b"),
-        ("-build.Port", "-22"),
-        ("build.Port + 1", "23"),
+        ("-build.PackerHTTPPort", "-22"),
+        ("build.PackerHTTPPort + 1", "23"),
         ("build.ID != null", "true"),
-        ("true && build.Port > 20", "true"),
-        ("build.Port > 20 && false", "false"),
-        ("build.Port > 20 || false", "true"),
-        ("\"%{ if build.Port > 20 }a%{ else }b%{ endif }${build.ID}\"", "ai-0abc"),
+        ("true && build.PackerHTTPPort > 20", "true"),
+        ("build.PackerHTTPPort > 20 && false", "false"),
+        ("build.PackerHTTPPort > 20 || false", "true"),
+        ("\"%{ if build.PackerHTTPPort > 20 }a%{ else }b%{ endif }${build.ID}\"", "ai-0abc"),
         ("[for x in [build.ID] : upper(x)][0]", "I-0ABC"),
         ("[for x in [upper(build.ID)] : lower(x)][0]", "i-0abc"),
         ("[for x in [\"a${upper(build.ID)}\"] : lower(x)][0]", "ai-0abc"),
-        ("[for x in [build.Port] : x + 1][0]", "23"),
+        ("[for x in [build.PackerHTTPPort] : x + 1][0]", "23"),
         ("[for x in [split(\"-\", build.ID)] : x[0]][0]", "i"),
         ("join(\",\", [for x in [build.ID, \"\"] : x if x != \"\"])", "i-0abc"),
         ("join(\",\", [for p in split(\"-\", build.ID) : upper(p)])", "I,0ABC"),
         ("join(\",\", split(\"-\", build.ID))", "i,0abc"),
         ("{ (build.ID) = \"a\" }[\"i-0abc\"]", "a"),
         ("{ for x in [build.ID] : x => \"a\" }[\"i-0abc\"]", "a"),
-        ("{ root = \"b\" }[build.User]", "b"),
-        ("{ a = \"b\", c = { root = \"d\" } }.c[build.User]", "d"),
-        ("([for x in [{ root = 1 }] : x][*][build.User])[0]", "1"),
-        ("[\"a\", \"b\"][build.Port - 21]", "b"),
+        ("{ root = \"b\" }[build.SourceAMIOwner]", "b"),
+        ("{ a = \"b\", c = { root = \"d\" } }.c[build.SourceAMIOwner]", "d"),
+        ("([for x in [{ root = 1 }] : x][*][build.SourceAMIOwner])[0]", "1"),
+        ("[\"a\", \"b\"][build.PackerHTTPPort - 21]", "b"),
         ("try(split(\"-\", build.ID)[7], \"none\")", "none"),
         ("can(split(\"-\", build.ID)[7]) ? \"a\" : \"b\"", "b"),
         ("try(build.Nothing, \"x\")", "x"),
-        ("convert(build.Port, number) + 1", "23"),
-        ("jsonencode({ a = build.ID, b = [build.Port] })", "{\"a\":\"i-0abc\",\"b\":[22]}"),
-        ("format(\"%s:%d\", build.Host, build.Port)", "10.0.0.7:22"),
+        ("convert(build.PackerHTTPPort, number) + 1", "23"),
+        ("jsonencode({ a = build.ID, b = [build.PackerHTTPPort] })", "{\"a\":\"i-0abc\",\"b\":[22]}"),
+        ("format(\"%s:%d\", build.Host, build.PackerHTTPPort)", "10.0.0.7:22"),
         ("contains([build.ID], \"x\") ? \"a\" : \"b\"", "b"),
         ("coalesce(build.ID, \"x\")", "i-0abc"),
         ("zipmap([build.ID], [\"x\"])[\"i-0abc\"]", "x"),
         ("distinct([build.ID, \"x\", \"i-0abc\"])[1]", "x"),
-        ("max([build.Port, 3]...)", "22"),
-        ("lookup({ root = 1 }, build.User, 2)", "1"),
-        ("\"${build.User}${var.suffix}\" == \"root-x\" ? var.suffix : local.unused", "-x"),
-        ("local.map[build.User].x", "y"),
+        ("max([build.PackerHTTPPort, 3]...)", "22"),
+        ("lookup({ root = 1 }, build.SourceAMIOwner, 2)", "1"),
+        ("\"${build.SourceAMIOwner}${var.suffix}\" == \"root-x\" ? var.suffix : local.unused", "-x"),
+        ("local.map[build.SourceAMIOwner].x", "y"),
         ("var.zone == \"root\" ? \"a\" : \"b\"", "b"),
         ("upper(\"${build.name}-${build.ID}\")", "WEB-I-0ABC"),
         ("\"${source.name}${upper(source.type)}${upper(build.ID)}\"", "aAMAZON-EBSI-0ABC"),
         (
-            "trimspace(<<-EOT\n      a ${build.ID}\n        %{ if build.Port == 22 }yes%{ endif }\n      EOT\n    )",
+            "trimspace(<<-EOT\n      a ${build.ID}\n        %{ if build.PackerHTTPPort == 22 }yes%{ endif }\n      EOT\n    )",
             "a i-0abc\n  yes",
         ),
         ("replace(file(\"x.txt\"), \"ID\", build.ID)", "id is i-0abc"),
@@ -233,8 +239,8 @@ fn other_options_wait_too() {
     let given = shell(
         r#"    inline           = ["x"]
     env              = { ID = upper(build.ID) }
-    environment_vars = [build.User == "root" ? "A=1" : "B=2", "C=${length(build.ID)}"]
-    execute_command  = build.User == "root" ? "{{ .Path }}" : "sudo {{ .Path }} ${upper(build.ID)}""#,
+    environment_vars = [build.SourceAMIOwner == "root" ? "A=1" : "B=2", "C=${length(build.ID)}"]
+    execute_command  = build.SourceAMIOwner == "root" ? "{{ .Path }}" : "sudo {{ .Path }} ${upper(build.ID)}""#,
     );
     insta::assert_snapshot!(rendered(&given).0.unwrap().join("\n"), @r#"
     x
@@ -248,7 +254,7 @@ fn other_options_wait_too() {
 #[test]
 fn what_the_build_says_is_no_template() {
     // Its own text is rendered, as by Packer.
-    assert_eq!(value(r#"build.User == "root" ? "{{ .Path }}" : """#), "/tmp/s.sh");
+    assert_eq!(value(r#"build.SourceAMIOwner == "root" ? "{{ .Path }}" : """#), "/tmp/s.sh");
     assert_eq!(
         value(
             "replace(build.ID, \"i-\", \"{\") == \"\" ? 1 : join(\"\", [\"{\", replace(build.ID, \"i-0abc\", \"{ .Path }}\")])"
@@ -256,7 +262,7 @@ fn what_the_build_says_is_no_template() {
         "{{ .Path }}"
     );
     // An expression can't name itself.
-    let given = shell(r#"    inline = [build.User == "root" ? "{{ expression `0` }}" : "b"]"#);
+    let given = shell(r#"    inline = [build.SourceAMIOwner == "root" ? "{{ expression `0` }}" : "b"]"#);
     insta::assert_snapshot!(rendered(&given).0.unwrap_err(), @r#"t.pkr.hcl:26:15: there is no function "expression""#);
     insta::assert_snapshot!(shell("    inline = [\"{{ expression `0` }}\"]").bad(), @r#"t.pkr.hcl:26:15: there is no function "expression" for {{ }}"#);
 }
@@ -264,10 +270,10 @@ fn what_the_build_says_is_no_template() {
 #[test]
 fn what_is_made_of_secrets_is_hidden() {
     let (lines, hidden) = rendered(&shell(
-        r#"    inline = [base64encode("${build.ID}${var.token}"), [for x in ["${upper(build.ID)}${var.token}"] : lower(x)][0], upper(build.ID)]"#,
+        r#"    inline = [base64encode("${build.ID}${var.token}"), [for x in ["${upper(build.ID)}${var.token}"] : lower(x)][0], upper(build.ID), base64encode(build.Password)]"#,
     ));
-    assert_eq!(lines.unwrap(), ["aS0wYWJjaHVudGVyMg==", "i-0abchunter2", "I-0ABC"]);
-    assert_eq!(hidden, ["aS0wYWJjaHVudGVyMg==", "i-0abchunter2"]);
+    assert_eq!(lines.unwrap(), ["aS0wYWJjaHVudGVyMg==", "i-0abchunter2", "I-0ABC", "aHVudGVyMw=="]);
+    assert_eq!(hidden, ["aS0wYWJjaHVudGVyMg==", "i-0abchunter2", "aHVudGVyMw=="]);
 }
 
 #[test]
@@ -308,10 +314,10 @@ fn faults_of_the_step_have_their_place() {
     let fault = |line: &str| rendered(&shell(&format!("    inline = [\n      {line},\n    ]"))).0.unwrap_err();
     insta::assert_snapshot!(fault("split(\"-\", build.ID)[7]"), @"t.pkr.hcl:27:28: there is no element 7: the list has 2");
     insta::assert_snapshot!(fault("\"ä ${upper(build.WinRMPassword)}\""), @"t.pkr.hcl:27:18: build.WinRMPassword has no value in this build");
-    insta::assert_snapshot!(fault("build.User == \"root\" ? null : \"x\""), @"t.pkr.hcl:27:7: this must be text, it is null");
+    insta::assert_snapshot!(fault("build.SourceAMIOwner == \"root\" ? null : \"x\""), @"t.pkr.hcl:27:7: this must be text, it is null");
     insta::assert_snapshot!(fault("build.ID + 1"), @"t.pkr.hcl:27:7: + needs a number, this is string");
     insta::assert_snapshot!(fault("jsondecode(replace(build.ID, \"i-0abc\", \"[]\"))"), @"t.pkr.hcl:27:7: this must be text, it is tuple: use join(…) or jsonencode(…) to make it text");
-    insta::assert_snapshot!(fault("length([for i in range(build.Port * 40) : [for j in range(1000) : upper(\"${i}${j}\")]])"), @"t.pkr.hcl:27:86: the template needs too much work to evaluate (more than 3,000,000 steps)");
+    insta::assert_snapshot!(fault("length([for i in range(build.PackerHTTPPort * 40) : [for j in range(1000) : upper(\"${i}${j}\")]])"), @"t.pkr.hcl:27:96: the template needs too much work to evaluate (more than 3,000,000 steps)");
 }
 
 #[test]
@@ -320,20 +326,20 @@ fn what_is_wrong_already_is_told_at_once() {
     insta::assert_snapshot!(bad("upper(build.ID, 1)"), @"t.pkr.hcl:27:23: upper: it takes 1 argument, 2 are given");
     insta::assert_snapshot!(bad("upper(build.Id)"), @r#"t.pkr.hcl:27:19: there is no build.Id: did you mean "ID"?"#);
     insta::assert_snapshot!(bad("upper(\"${build.ID}${var.nothing}\")"), @r#"t.pkr.hcl:27:31: there is no variable "nothing": declare it: variable "nothing" { … }"#);
-    insta::assert_snapshot!(bad("build.User == \"root\" ? var.nothing : nothing"), @r#"t.pkr.hcl:27:34: there is no variable "nothing": declare it: variable "nothing" { … }"#);
-    insta::assert_snapshot!(bad("build.User == \"root\" ? \"a\" : var.nothing"), @r#"t.pkr.hcl:27:40: there is no variable "nothing": declare it: variable "nothing" { … }"#);
+    insta::assert_snapshot!(bad("build.SourceAMIOwner == \"root\" ? var.nothing : nothing"), @r#"t.pkr.hcl:27:44: there is no variable "nothing": declare it: variable "nothing" { … }"#);
+    insta::assert_snapshot!(bad("build.SourceAMIOwner == \"root\" ? \"a\" : var.nothing"), @r#"t.pkr.hcl:27:50: there is no variable "nothing": declare it: variable "nothing" { … }"#);
     insta::assert_snapshot!(bad("\"x${split(\"-\", build.ID)}\""), @"t.pkr.hcl:27:11: a list or map can't be put into a string: use join(…) or jsonencode(…) to make it text");
     insta::assert_snapshot!(bad("{ (upper(build.ID)) = nothing }[\"x\"]"), @r#"t.pkr.hcl:27:29: "nothing" is not defined: text goes in quotes; variables are var.NAME, locals are local.NAME"#);
     insta::assert_snapshot!(bad("split(\"-\", build.ID)"), @"t.pkr.hcl:27:7: each element of inline is needed before the build runs, and how much it holds depends on build.ID: write it out here; what its elements say may depend on build");
     let bad = |options: &str| shell(options).bad();
     insta::assert_snapshot!(bad("    inline = split(\"-\", build.ID)"), @"t.pkr.hcl:26:14: inline is needed before the build runs, and how much it holds depends on build.ID: write it out here; what its elements say may depend on build");
     insta::assert_snapshot!(bad("    inline = [for p in split(\"-\", build.ID) : p]"), @"t.pkr.hcl:26:14: inline is needed before the build runs, and how much it holds depends on build.ID: write it out here; what its elements say may depend on build");
-    insta::assert_snapshot!(bad("    inline = build.User == \"root\" ? [\"a\"] : [\"a\", \"b\"]"), @"t.pkr.hcl:26:14: inline is needed before the build runs, and how much it holds depends on build.User: write it out here; what its elements say may depend on build");
-    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    env = build.User == \"root\" ? { A = \"b\" } : {}"), @"t.pkr.hcl:27:11: env is needed before the build runs, and how much it holds depends on build.User: write it out here; what its elements say may depend on build");
+    insta::assert_snapshot!(bad("    inline = build.SourceAMIOwner == \"root\" ? [\"a\"] : [\"a\", \"b\"]"), @"t.pkr.hcl:26:14: inline is needed before the build runs, and how much it holds depends on build.SourceAMIOwner: write it out here; what its elements say may depend on build");
+    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    env = build.SourceAMIOwner == \"root\" ? { A = \"b\" } : {}"), @"t.pkr.hcl:27:11: env is needed before the build runs, and how much it holds depends on build.SourceAMIOwner: write it out here; what its elements say may depend on build");
     insta::assert_snapshot!(bad("    inline = [\"a\"]\n    max_retries = length(build.ID)"), @"t.pkr.hcl:27:19: max_retries is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
-    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    skip_clean = build.User == \"root\""), @"t.pkr.hcl:27:18: skip_clean is needed before the build runs, and build.User is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    skip_clean = build.SourceAMIOwner == \"root\""), @"t.pkr.hcl:27:18: skip_clean is needed before the build runs, and build.SourceAMIOwner is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
     insta::assert_snapshot!(bad("    inline = [\"a\"]\n    only = [upper(build.ID)]"), @"t.pkr.hcl:27:13: each element of only is needed before the build runs, and build.ID is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
-    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    override = { a = { timeout = \"${build.Port + 1}s\" } }"), @"t.pkr.hcl:27:34: timeout is needed before the build runs, and build.Port is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
+    insta::assert_snapshot!(bad("    inline = [\"a\"]\n    override = { a = { timeout = \"${build.PackerHTTPPort + 1}s\" } }"), @"t.pkr.hcl:27:34: timeout is needed before the build runs, and build.PackerHTTPPort is known only then: use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the script work with it");
 }
 
 #[test]
