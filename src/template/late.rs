@@ -84,7 +84,7 @@ impl Needs {
     }
 
     /// Notes that a text of the configuration names an expression. Says whether there is one of this number.
-    pub fn is_used(&self, number: u32) -> bool {
+    pub fn mark_used(&self, number: u32) -> bool {
         let all = self.expressions.borrow();
         let mut used = self.used.borrow_mut();
         let mut open = vec![number];

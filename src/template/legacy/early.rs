@@ -312,7 +312,7 @@ impl Names for Scope<'_> {
             "user" => return early.user_variable(one_text(name, arguments)?),
             "expression" => {
                 let number = one_text(name, arguments)?.parse();
-                let known = number.is_ok_and(|number| early.runtime.late.is_used(number));
+                let known = number.is_ok_and(|number| early.runtime.late.mark_used(number));
                 return Err(if known { Obstacle::Late } else { Obstacle::Fault(unknown(name)) });
             }
             "build" => {

@@ -353,3 +353,81 @@ fn the_run_stands_for_what_the_registry_of_hcp_gives() {
     t.pkr.hcl:26:45: warning: packer.iterationID is the run's id here: Packer has HCP's registry give it, and here there is none
     "#);
 }
+
+#[test]
+fn every_component_and_block_has_it() {
+    let template = r#"source "amazon-ebs" "a" {
+  ami_name      = "abc"
+  region        = "us-east-1"
+  instance_type = "t3.micro"
+  source_ami    = "ami-1"
+  ssh_username  = "u"
+}
+build {
+  sources = ["amazon-ebs.a"]
+  dynamic "provisioner" {
+    for_each = ["-one", "-two"]
+    iterator = suffix
+    labels   = ["shell"]
+    content {
+      inline = ["${upper(build.ID)}${suffix.value}${upper("${build.ID}${suffix.value}")}"]
+    }
+  }
+  provisioner "file" {
+    content     = jsonencode({ id = build.ID })
+    destination = "/tmp/${lower(build.ID)}"
+  }
+  error-cleanup-provisioner "shell" {
+    inline = [upper(build.Host)]
+  }
+  post-processor "manifest" {
+    custom_data = { id = "x-${upper(build.ID)}" }
+  }
+}
+"#;
+    let evaluated = Given::hcl(template).good();
+    let build = &evaluated.builds[0];
+    let sources: Vec<&str> = build.expressions.values().map(|expression| expression.source.trim()).collect();
+    insta::assert_snapshot!(sources.join("\n"), @r#"
+    upper(build.ID)
+    upper("${build.ID}${suffix.value}")
+    upper(build.ID)
+    upper("${build.ID}${suffix.value}")
+    jsonencode({ id = build.ID })
+    lower(build.ID)
+    upper(build.Host)
+    upper(build.ID)
+    "#);
+    let names: Vec<String> = build.expressions.values().map(|one| format!("{:?}", one.names)).collect();
+    insta::assert_snapshot!(names.join("\n"), @r#"
+    []
+    [LateName { path: ["suffix"], value: Object([("key", Number("0")), ("value", Text("-one"))]) }]
+    []
+    [LateName { path: ["suffix"], value: Object([("key", Number("1")), ("value", Text("-two"))]) }]
+    []
+    []
+    []
+    []
+    "#);
+    insta::assert_snapshot!(format!("{:?}", build.post_processors[0][0].config), @r#"Manifest(Manifest { output: "packer-manifest.json", strip_path: false, strip_time: false, custom_data: {"id": LateString("x-{{ expression `7` }}")} })"#);
+}
+
+#[test]
+fn the_json_syntax_takes_plain_values_only() {
+    let template = |line: &str| {
+        format!(
+            r#"{{
+  "source": {{ "amazon-ebs": {{ "a": {{
+    "ami_name": "abc", "region": "us-east-1", "instance_type": "t3.micro", "source_ami": "ami-1", "ssh_username": "u"
+  }} }} }},
+  "build": {{
+    "sources": ["amazon-ebs.a"],
+    "provisioner": {{ "shell": {{ "inline": ["{line}"] }} }}
+  }}
+}}"#
+        )
+    };
+    let given = |line: &str| Given::default().file("t.pkr.json", &template(line));
+    assert_eq!(only(&given("echo ${build.ID}").good().builds[0]).inline[0].0, "echo {{ build `ID` }}");
+    insta::assert_snapshot!(given("echo ${upper(build.ID)}").bad(), @r#"t.pkr.json:7:52: build.ID is known only while the build runs, nothing can be worked out of it here: put it into text as it is and let the script work: inline = ["ID='${build.ID}'; …"]"#);
+}
