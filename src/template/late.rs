@@ -91,7 +91,9 @@ impl Needs {
         while let Some(number) = open.pop() {
             let Some(waiting) = usize::try_from(number).ok().and_then(|at| all.get(at)) else { return false };
             if used.insert(number) {
-                waiting.expression.names.iter().for_each(|name| name.value.expressions(&mut open));
+                for name in &waiting.expression.names {
+                    name.value.expressions(&mut open);
+                }
             }
         }
         true
@@ -167,9 +169,15 @@ impl LateValue {
         match self {
             Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) => {}
             Self::List(items) | Self::Set(items) | Self::Tuple(items) => {
-                items.iter().for_each(|item| item.expressions(into));
+                for item in items {
+                    item.expressions(into);
+                }
             }
-            Self::Map(entries) | Self::Object(entries) => entries.iter().for_each(|(_, item)| item.expressions(into)),
+            Self::Map(entries) | Self::Object(entries) => {
+                for (_, item) in entries {
+                    item.expressions(into);
+                }
+            }
             Self::Sensitive(inner) => inner.expressions(into),
             Self::Late(text) => into.extend(named(text)),
             Self::Expression(number) => into.push(*number),

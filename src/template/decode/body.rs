@@ -180,7 +180,10 @@ impl<'a> Decoder<'a> {
             return None;
         };
         if matches!(node.content, Content::Late(_)) && !late.build {
-            let summary = format!("{name} is needed before the build runs, and {} is known only then", asked(&text, self.context));
+            let summary = format!(
+                "{name} is needed before the build runs, and {} is known only then",
+                asked(&text, self.context)
+            );
             self.error(&node.at, summary, NOT_HERE);
             return None;
         }

@@ -48,7 +48,8 @@ fn warn_of_registry(body: &Body, file: &SourceFile, complaints: &mut Vec<Diagnos
                 if let ["packer", name @ ("versionFingerprint" | "iterationID")] = walk::path(expr).as_slice() {
                     let mut diagnostic = file.error(expr.span, format!("packer.{name} is the run's id here"));
                     diagnostic.severity = Severity::Warning;
-                    complaints.push(diagnostic.with_detail("Packer has HCP's registry give it, and here there is none"));
+                    complaints
+                        .push(diagnostic.with_detail("Packer has HCP's registry give it, and here there is none"));
                 }
             }),
         }
@@ -72,7 +73,9 @@ pub(crate) fn scene<'f>(
 ) -> Scene<'f> {
     let mut config = blocks::collect(files);
     complaints.append(&mut config.complaints);
-    files.iter().for_each(|file| warn_of_registry(&file.body, &file.source, complaints));
+    for file in files {
+        warn_of_registry(&file.body, &file.source, complaints);
+    }
     let mut variables = variables::evaluate(&config, request, runtime, complaints);
     let mut globals = base_globals(runtime);
     globals.insert("var".to_owned(), Value::object(std::mem::take(&mut variables.values)));

@@ -122,7 +122,8 @@ impl<'a> Evaluator<'a> {
         self.spend(1, expr)?;
         let looked = self.runtime.late.looked();
         let result = self.eval_now(expr, scope);
-        let value = if self.runtime.late.looked() == looked { result? } else { self.deferred(expr, scope, result, looked)? };
+        let value =
+            if self.runtime.late.looked() == looked { result? } else { self.deferred(expr, scope, result, looked)? };
         self.check_weight(value.weight(), expr)?;
         // What makes new values pays for them, so that all values of a template together are bounded too.
         if matches!(expr.kind, ExprKind::Call(_) | ExprKind::Template(_)) {

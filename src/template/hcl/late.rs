@@ -1,6 +1,8 @@
 //! Expressions that need more of the build than it has done yet: what they use is taken along, and the step evaluates
 //! them again. `late_run` does that.
 
+use std::collections::HashSet;
+
 use super::eval::{EvalResult, Evaluator, Scope};
 use super::parse;
 use super::syntax::ast::{Expr, ExprKind};
@@ -12,6 +14,9 @@ use crate::template::source::SourceFile;
 use crate::template::value::{Kind, Late, Value};
 
 const ADVICE: &str = "put it into text as it is and let the script work: inline = [\"ID='${build.ID}'; …\"]";
+
+/// A value with the names that lead to it.
+type Named = (Vec<String>, Value);
 
 impl Evaluator<'_> {
     /// The value of an expression one of whose operations has looked into a late value. `now` is what came of the text
@@ -31,7 +36,7 @@ impl Evaluator<'_> {
         // A heredoc ends with its line.
         let source = format!("{}\n", expr.span.text(&self.file.text));
         self.spend(16 + source.len() as u64 / 4, expr)?;
-        if self.file.path.ends_with(".json") || parse::expression(&SourceFile::new("", &source)).is_err() {
+        if self.file.path.ends_with(".pkr.json") || parse::expression(&SourceFile::new("", &source)).is_err() {
             let summary = format!("{asked} is known only while the build runs, nothing can be worked out of it here");
             let mut fault = self.fault(expr, summary);
             fault.set_hint(ADVICE);
@@ -52,24 +57,9 @@ impl Evaluator<'_> {
     }
 
     /// What an expression uses, but for what of `build` is late; `None` when something is unknown.
-    fn names_of(&self, expr: &Expr, scope: &Scope<'_>) -> Result<Option<Vec<(Vec<String>, Value)>>, Box<Diagnostic>> {
-        let mut paths: Vec<(Vec<&str>, &Expr)> = Vec::new();
-        let mut inner: Vec<*const Expr> = Vec::new();
-        let mut forgiving = false;
-        walk::walk(expr, &mut |part| {
-            forgiving |= matches!(&part.kind, ExprKind::Call(call) if matches!(&*call.name.name, "try" | "can"));
-            let path = walk::path(part);
-            if path.is_empty() {
-                return;
-            }
-            if !inner.contains(&std::ptr::from_ref(part)) {
-                paths.push((path, part));
-            }
-            if let ExprKind::Attribute(base, _) | ExprKind::Index(base, _) = &part.kind {
-                inner.push(std::ptr::from_ref::<Expr>(base));
-            }
-        });
-        let mut names: Vec<(Vec<String>, Value)> = Vec::new();
+    fn names_of(&self, expr: &Expr, scope: &Scope<'_>) -> Result<Option<Vec<Named>>, Box<Diagnostic>> {
+        let Mentioned { paths, forgiving } = Mentioned::by(expr);
+        let mut names: Vec<Named> = Vec::new();
         for (path, part) in paths {
             self.spend(1, part)?;
             let depth = if scope.get(path[0]).is_some() {
@@ -113,6 +103,39 @@ impl Evaluator<'_> {
         }
         Some(value)
     }
+}
+
+/// The names that an expression mentions, as paths, with where each stands.
+struct Mentioned<'e> {
+    paths: Vec<(Vec<&'e str>, &'e Expr)>,
+    /// Whether it may do without some of them: `try`, `can`.
+    forgiving: bool,
+}
+
+impl<'e> Mentioned<'e> {
+    fn by(expr: &'e Expr) -> Self {
+        let mut mentioned = Self { paths: Vec::new(), forgiving: false };
+        let mut inner: HashSet<*const Expr> = HashSet::new();
+        walk::walk(expr, &mut |part| {
+            mentioned.forgiving |= is_forgiving(part);
+            let path = walk::path(part);
+            if path.is_empty() {
+                return;
+            }
+            if !inner.contains(&std::ptr::from_ref(part)) {
+                mentioned.paths.push((path, part));
+            }
+            if let ExprKind::Attribute(base, _) | ExprKind::Index(base, _) = &part.kind {
+                inner.insert(std::ptr::from_ref::<Expr>(base));
+            }
+        });
+        mentioned
+    }
+}
+
+/// Whether what is missing may be missing in it.
+pub(super) fn is_forgiving(expr: &Expr) -> bool {
+    matches!(&expr.kind, ExprKind::Call(call) if matches!(&*call.name.name, "try" | "can"))
 }
 
 impl LateName {

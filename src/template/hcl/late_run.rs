@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::eval::{Evaluator, Globals};
 use super::parse;
-use super::syntax::ast::{Expr, ExprKind};
-use super::walk;
+use super::syntax::ast::Expr;
+use super::{late, walk};
 use crate::domain::bundle::Bundle;
 use crate::domain::config::BuildConfig;
 use crate::domain::config::late::{LateExpression, LateValue};
@@ -122,7 +122,7 @@ impl Run<'_> {
         let expression = self.expression(number)?;
         let mut globals = Globals::new();
         for name in &expression.names {
-            let value = name.value.value(&mut |late| self.late(late, number))?;
+            let value = name.value.value(&mut |waiting| self.late(waiting, number))?;
             put(&mut globals, &name.path, value);
         }
         let known = globals.shift_remove("build");
@@ -203,11 +203,13 @@ fn without_value(expr: &Expr, globals: &Globals, file: &SourceFile) -> Option<Bo
     let mut fault = None;
     let mut forgiving = false;
     walk::walk(expr, &mut |part| {
-        forgiving |= matches!(&part.kind, ExprKind::Call(call) if matches!(&*call.name.name, "try" | "can"));
+        forgiving |= late::is_forgiving(part);
         if let ["build", name] = walk::path(part).as_slice()
             && !build.entries.contains_key(*name)
         {
-            fault.get_or_insert_with(|| Box::new(file.error(part.span, format!("build.{name} has no value in this build"))));
+            fault.get_or_insert_with(|| {
+                Box::new(file.error(part.span, format!("build.{name} has no value in this build")))
+            });
         }
     });
     fault.filter(|_| !forgiving)
