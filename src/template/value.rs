@@ -85,6 +85,8 @@ struct Summary {
     sensitive: bool,
     unknown: bool,
     late: bool,
+    /// Something late that may be no text.
+    waits: bool,
 }
 
 impl Summary {
@@ -96,6 +98,7 @@ impl Summary {
             summary.sensitive |= value.is_sensitive();
             summary.unknown |= value.is_unknown();
             summary.late |= value.is_late();
+            summary.waits |= value.waits();
         }
         summary.depth = summary.depth.saturating_add(1);
         summary
@@ -207,6 +210,17 @@ impl Value {
             || match &self.kind {
                 Kind::Sequence(sequence) => sequence.summary.late,
                 Kind::Mapping(mapping) => mapping.summary.late,
+                _ => false,
+            }
+    }
+
+    /// Whether the value, or anything in it, is an expression's, which may turn out to be a list or a map.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(self.late, Late::Expression(_) | Late::Collection(_))
+            || match &self.kind {
+                Kind::Sequence(sequence) => sequence.summary.waits,
+                Kind::Mapping(mapping) => mapping.summary.waits,
                 _ => false,
             }
     }

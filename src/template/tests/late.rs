@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use proptest::prelude::{Just, Strategy};
+use proptest::prop_oneof;
 use uuid::Uuid;
 
 use super::Given;
@@ -430,4 +432,74 @@ fn the_json_syntax_takes_plain_values_only() {
     let given = |line: &str| Given::default().file("t.pkr.json", &template(line));
     assert_eq!(only(&given("echo ${build.ID}").good().builds[0]).inline[0].0, "echo {{ build `ID` }}");
     insta::assert_snapshot!(given("echo ${upper(build.ID)}").bad(), @r#"t.pkr.json:7:52: build.ID is known only while the build runs, nothing can be worked out of it here: put it into text as it is and let the script work: inline = ["ID='${build.ID}'; …"]"#);
+}
+
+/// Expressions that give text, over `ID`, `OWNER`, which stand for `build.…`.
+fn expressions() -> impl Strategy<Value = String> {
+    let text =
+        prop_oneof![Just("ID".to_owned()), Just("OWNER".to_owned()), Just("\"a-b\"".to_owned()), Just("x".to_owned())];
+    text.prop_recursive(5, 40, 4, |text| {
+        let list = prop_oneof![
+            (text.clone(), text.clone()).prop_map(|(a, b)| format!("[{a}, {b}]")),
+            text.clone().prop_map(|a| format!("split(\"-\", {a})")),
+        ]
+        .boxed();
+        let list = prop_oneof![
+            list.clone(),
+            (list.clone(), text.clone()).prop_map(|(l, a)| format!("[for x in {l} : \"${{{a}}}.${{x}}\"]")),
+            (list.clone(), text.clone()).prop_map(|(l, a)| format!("[for i, x in {l} : upper(x) if x != {a}]")),
+            (list.clone(), list.clone()).prop_map(|(a, b)| format!("concat({a}, {b})")),
+            (list.clone(), text.clone()).prop_map(|(l, a)| format!("concat({l}, [for y in [{a}] : y])[*]")),
+            list.clone().prop_map(|l| format!("reverse({l})")),
+            list.clone().prop_map(|l| format!("sort({l})")),
+            (text.clone(), list.clone()).prop_map(|(a, l)| format!("values({{ ({a}) = {a}, b = {l}[0] }})")),
+            (list.clone(), list).prop_map(|(a, b)| format!("flatten([{a}, {b}])")),
+        ]
+        .boxed();
+        let condition = prop_oneof![
+            (text.clone(), text.clone()).prop_map(|(a, b)| format!("{a} == {b}")),
+            (list.clone(), text.clone()).prop_map(|(l, a)| format!("contains({l}, {a})")),
+            (text.clone(), list.clone()).prop_map(|(a, l)| format!("length({a}) > length({l}) + 1")),
+            (text.clone(), text.clone()).prop_map(|(a, b)| format!("!(startswith({a}, \"i\") && {b} != \"q\")")),
+            list.clone().prop_map(|l| format!("can({l}[2])")),
+        ]
+        .boxed();
+        prop_oneof![
+            (text.clone(), text.clone()).prop_map(|(a, b)| format!("\"${{{a}}}/${{{b}}}\"")),
+            text.clone().prop_map(|a| format!("upper({a})")),
+            (text.clone(), text.clone()).prop_map(|(a, b)| format!("replace({a}, \"-\", {b})")),
+            list.clone().prop_map(|l| format!("join(\",\", {l})")),
+            (list.clone(), 0..3).prop_map(|(l, at)| format!("{l}[{at}]")),
+            (list.clone(), text.clone()).prop_map(|(l, a)| format!("try({l}[1], {a})")),
+            (condition.clone(), text.clone(), text.clone()).prop_map(|(c, a, b)| format!("({c} ? {a} : {b})")),
+            (condition, text.clone()).prop_map(|(c, a)| format!("\"%{{ if {c} }}${{{a}}}%{{ else }}-%{{ endif }}\"")),
+            (list.clone(), text.clone())
+                .prop_map(|(l, a)| format!("\"%{{ for x in {l} }}${{x}}${{{a}}};%{{ endfor }}\"")),
+            (text.clone(), list).prop_map(|(a, l)| format!("{{ for x in {l} : x => {a}... }}[{a}][0]")),
+            (text.clone(), text.clone()).prop_map(|(a, b)| format!("lookup({{ a = {a} }}, {b}, {a})")),
+            text.prop_map(|a| format!("merge({{ a = \"b\" }}, {{ a = {a} }}).a")),
+        ]
+        .boxed()
+    })
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(150))]
+    /// Whenever an expression is worked out, it gives the same. A fault in what nobody asks for in the end may go unseen.
+    #[test]
+    fn late_is_as_good_as_early(text in expressions()) {
+        let with = |id: &str, owner: &str| {
+            let words = text.replace("ID", id).replace("OWNER", owner);
+            shell(&format!("    inline = [for x in [\"i-9\"] : {words}]"))
+        };
+        let told = |given: Given| match given.run() {
+            Ok(_) => rendered(&given).0.map_err(|_| ()),
+            Err(_) => Err(()),
+        };
+        let early = told(with("\"i-0abc\"", "\"root\""));
+        if early.is_ok() {
+            let late = told(with("build.ID", "build.SourceAMIOwner"));
+            proptest::prop_assert_eq!(early, late, "{}", text);
+        }
+    }
 }

@@ -114,17 +114,19 @@ struct Function {
     shallow: bool,
     /// Whether it only puts texts together, late ones too.
     joins: bool,
+    /// Whether it looks at what lists hold for other lists, although it is shallow.
+    opens: bool,
     run: fn(&Call<'_>) -> FunctionResult,
 }
 
 type Run = fn(&Call<'_>) -> FunctionResult;
 
 const fn function(name: &'static str, parameters: &'static [Parameter], run: Run) -> Function {
-    Function { name, parameters, rest: None, shallow: false, joins: false, run }
+    Function { name, parameters, rest: None, shallow: false, joins: false, opens: false, run }
 }
 
 const fn variadic(name: &'static str, parameters: &'static [Parameter], rest: Parameter, run: Run) -> Function {
-    Function { name, parameters, rest: Some(rest), shallow: false, joins: false, run }
+    Function { name, parameters, rest: Some(rest), shallow: false, joins: false, opens: false, run }
 }
 
 impl Function {
@@ -138,15 +140,22 @@ impl Function {
         self
     }
 
+    const fn opens(mut self) -> Self {
+        self.opens = true;
+        self
+    }
+
     /// Whether it can't do its work before an argument that is late, or holds something late, is known.
     fn waits_for(&self, at: usize, value: &Value) -> bool {
         let takes = self.parameter(at).map(|parameter| parameter.takes);
         if value.late() != Late::No {
             return !(self.joins && takes == Some(Takes::Text));
         }
-        // A list or a map is no text that could be put together with other text.
+        // What may be a list is neither text to put together with other text, nor an element among others.
+        let converts = !matches!(takes, Some(Takes::Anything | Takes::AnythingOrNull));
         let collection = |item: &Value| matches!(item.late(), Late::Collection(_));
-        if self.joins && value.as_items().is_some_and(|items| items.iter().any(collection)) {
+        let lists = value.as_items().is_some_and(|items| items.iter().any(collection));
+        if self.joins && lists || !self.joins && value.waits() && (self.opens || converts) {
             return true;
         }
         // The keys of a map are looked at, its values only passed on.
