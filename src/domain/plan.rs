@@ -12,7 +12,8 @@ use super::ids::StepName;
 
 /// The newest form of plans; a server that meets a newer form leaves the build to a newer server. Form 2 may hold
 /// breakpoints, an `error-cleanup-provisioner` and options of the run ([`RunOptions`]) that form 1 does not know. Form 3 may
-/// be of any builder and have any of its options. Form 4 may have `shell-local` provisioners.
+/// be of any builder and have any of its options. Form 4 may have `shell-local` provisioners, and expressions that are
+/// evaluated while the build runs ([`BuildConfig::expressions`]).
 pub const PLAN_FORMAT: u32 = 4;
 /// A plan that servers before the fourth form can carry out too.
 const THIRD_FORMAT: u32 = 3;
@@ -165,14 +166,12 @@ impl Plan {
             || plan.steps().any(|step| matches!(step.kind, StepKind::Breakpoint { .. }))
             || !options.is_plain();
         let local = |block: &ProvisionerBlock| matches!(block.config, ProvisionerConfig::ShellLocal(_));
-        plan.format = if config.provisioners.iter().chain(config.error_cleanup.as_deref()).any(local) {
-            PLAN_FORMAT
-        } else {
-            match (with_first_form, second) {
-                (false, _) => THIRD_FORMAT,
-                (true, true) => SECOND_FORMAT,
-                (true, false) => FIRST_FORMAT,
-            }
+        let has_local = config.provisioners.iter().chain(config.error_cleanup.as_deref()).any(local);
+        plan.format = match (with_first_form, second) {
+            _ if has_local || !config.expressions.is_empty() => PLAN_FORMAT,
+            (false, _) => THIRD_FORMAT,
+            (true, true) => SECOND_FORMAT,
+            (true, false) => FIRST_FORMAT,
         };
         plan
     }

@@ -89,6 +89,9 @@ fn add_build(mut build: BuildConfig, parts: &mut Vec<(String, Value)>) -> Result
     parts.push((format!("build:{name}"), json!(build.source)));
     parts.push((format!("build:{name}:provisioners"), serde_json::to_value(&build.provisioners)?));
     parts.push((format!("build:{name}:post-processors"), serde_json::to_value(&build.post_processors)?));
+    for (number, expression) in &build.expressions {
+        parts.push((format!("build:{name}:expression:{number}"), json!([expression.source, expression.names])));
+    }
     if let Value::Object(options) = serde_json::to_value(&build.builder)? {
         for (option, value) in options.into_iter().filter(|(_, value)| !value.is_null()) {
             let option = if option == "source" { "source_ami" } else { option.as_str() };

@@ -1,6 +1,7 @@
 //! Which tags go where, with their late `{{ … }}` rendered.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::domain::config::communicator::CommunicatorKind;
 use crate::domain::config::{BuilderConfig, LateString, LateTags};
@@ -8,19 +9,27 @@ use crate::domain::failure::Failure;
 use crate::domain::image::Stob;
 use crate::domain::tags::{self, TagList};
 use crate::engine::step::StepContext;
+use crate::template::hcl::late_run::Expressions;
+use crate::template::late;
 use crate::template::legacy::{self, LateData};
 
 use super::check::Checked;
 use super::connect::Connected;
 use super::finding;
 
+/// Late text can't be rendered, or an expression of the template evaluated.
+pub const LATE_TEMPLATE: &str = "late-template";
+
 /// Renders text that waited for the source AMI or the machine to be known.
 ///
 /// # Errors
 /// When it asks for something that is not there.
 pub fn render(context: &StepContext, text: &LateString) -> Result<String, Failure> {
-    legacy::render_late(&text.0, &late_data(context)?)
-        .map_err(|error| Failure::user("late-template", format!("{:?}: {error}", text.0)))
+    legacy::render_late(&text.0, &late_data(context)?).map_err(|error| {
+        // An expression's fault has its place in the template.
+        let message = if late::named(&text.0).next().is_some() { error } else { format!("{:?}: {error}", text.0) };
+        Failure::user(LATE_TEMPLATE, message)
+    })
 }
 
 /// What late text may ask for, as far as the build has come.
@@ -62,12 +71,28 @@ pub fn late_data(context: &StepContext) -> Result<LateData, Failure> {
         build.insert("User".into(), connected.username);
         build.insert("Port".into(), connected.port.to_string());
         build.insert("ConnType".into(), "ssh".into());
+        let ssh = context.config()?.builder.communicator();
+        build.insert("Password".into(), ssh.and_then(|ssh| ssh.password.clone()).unwrap_or_default());
     }
     if let Some(launched) = context.output_if_any::<super::launch::Output>("launch")? {
         build.insert("ID".into(), launched.instance_id);
     }
     data.build = build;
+    data.expressions = expressions(context);
     Ok(data)
+}
+
+/// The expressions of the template that wait for the build.
+fn expressions(context: &StepContext) -> Option<Expressions> {
+    let config = context.config.clone().filter(|config| !config.expressions.is_empty())?;
+    let redactor = context.log.redactor().clone();
+    Some(Expressions {
+        config,
+        bundle: context.bundle.clone(),
+        now: context.facts.accepted_at,
+        run_id: context.facts.run.0,
+        hide: Arc::new(move |text| redactor.learn([text])),
+    })
 }
 
 /// Tags with their late text rendered.

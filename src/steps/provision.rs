@@ -163,6 +163,8 @@ impl Provision {
                 .with_advice("Look at the disk and the temporary directory (TMPDIR) of the server that had the build."),
             ProvisionError::TimedOut { .. } => Failure::user("provisioner-timeout", message)
                 .with_advice("Raise the provisioner's timeout, or look in the log for where its script hangs."),
+            ProvisionError::Render { .. } => Failure::user(image_tags::LATE_TEMPLATE, message)
+                .with_advice("Look at this text of the template: what it asks of the build is not there, or does not fit."),
             _ => Failure::user("provisioner-failed", message).with_advice("The log has the script's output."),
         }
     }

@@ -88,6 +88,7 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
         provisioners,
         error_cleanup,
         post_processors: chains,
+        expressions: context.early.runtime.late.take_used(),
     })
 }
 

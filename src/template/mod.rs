@@ -10,6 +10,7 @@ mod files;
 pub mod hcl;
 pub mod inspect;
 pub mod json;
+pub mod late;
 pub mod legacy;
 pub mod lint;
 pub mod number;

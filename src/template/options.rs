@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::number::Number;
-use super::value::{Kind, Value};
+use super::value::{Kind, Late, Value};
 use crate::domain::config::Locations;
 use crate::domain::diagnostic::SourceLocation;
 
@@ -22,6 +22,10 @@ pub enum Content {
     Bool(bool),
     Number(Number),
     String(String),
+    /// Text of which the build, while it runs, makes what is meant.
+    Late(String),
+    /// A list or a map that the build, while it runs, makes of what the text names.
+    LateCollection(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
 }
@@ -61,6 +65,10 @@ impl Node {
             Kind::Unknown => Content::Unknown,
             Kind::Bool(flag) => Content::Bool(*flag),
             Kind::Number(number) => Content::Number(*number),
+            Kind::String(text) if matches!(value.late(), Late::Collection(_)) => {
+                Content::LateCollection(text.to_string())
+            }
+            Kind::String(text) if value.is_late() => Content::Late(text.to_string()),
             Kind::String(text) => Content::String(text.to_string()),
             Kind::Sequence(sequence) => {
                 Content::List(sequence.items.iter().map(|item| Self::from_value(item, at)).collect())
@@ -80,7 +88,7 @@ impl Node {
     #[must_use]
     pub fn scalar(&self) -> Option<String> {
         match &self.content {
-            Content::String(text) => Some(text.clone()),
+            Content::String(text) | Content::Late(text) => Some(text.clone()),
             Content::Number(number) => Some(number.to_string()),
             Content::Bool(flag) => Some(flag.to_string()),
             _ => None,
@@ -92,7 +100,7 @@ impl Node {
     pub fn is_empty(&self) -> bool {
         match &self.content {
             Content::Null => true,
-            Content::Unknown => false,
+            Content::Unknown | Content::Late(_) | Content::LateCollection(_) => false,
             Content::Bool(flag) => !flag,
             Content::Number(number) => *number == Number::ZERO,
             Content::String(text) => text.is_empty(),
@@ -108,7 +116,8 @@ impl Node {
             Content::Unknown => "unknown",
             Content::Bool(_) => "a bool",
             Content::Number(_) => "a number",
-            Content::String(_) => "a string",
+            Content::String(_) | Content::Late(_) => "a string",
+            Content::LateCollection(_) => "known only while the build runs",
             Content::List(_) => "a list",
             Content::Map(_) => "a map",
         }

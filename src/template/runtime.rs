@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use uuid::Uuid;
 
-use super::Request;
+use super::{Request, late};
 use crate::domain::bundle::Bundle;
 use crate::domain::diagnostic::Diagnostic;
 
@@ -34,6 +34,8 @@ pub struct Runtime<'a> {
     uuids: Cell<u64>,
     steps: Cell<u64>,
     further: RefCell<Vec<Diagnostic>>,
+    /// What of the template waits for the build.
+    pub late: late::Needs,
 }
 
 impl<'a> Runtime<'a> {
@@ -49,6 +51,7 @@ impl<'a> Runtime<'a> {
             uuids: Cell::new(0),
             steps: Cell::new(0),
             further: RefCell::new(Vec::new()),
+            late: late::Needs::default(),
         }
     }
 
@@ -78,6 +81,17 @@ impl<'a> Runtime<'a> {
         self.uuids.set(count);
         let name = Uuid::new_v5(&self.run_id, format!("uuid {count}").as_bytes());
         uuid::Builder::from_random_bytes(*name.as_bytes()).into_uuid()
+    }
+
+    /// How many ids were made.
+    #[must_use]
+    pub fn uuids(&self) -> u64 {
+        self.uuids.get()
+    }
+
+    /// Makes ids as if so many were made before.
+    pub fn uuids_from(&self, made: u64) {
+        self.uuids.set(made);
     }
 
     /// How many further faults are noted; what was tried and failed forgets those that came after.

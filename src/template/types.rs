@@ -117,7 +117,7 @@ pub fn convert(value: &Value, to: &Type) -> Result<Value, String> {
         Type::Map(element) => convert_map(value, element, to)?,
         Type::Object(fields) => convert_object(value, fields, to)?,
     };
-    Ok(converted.marked(value.is_marked()))
+    Ok(converted.marked(value.is_marked()).with_late(value.late()))
 }
 
 fn convert_tuple(value: &Value, types: &[Type], to: &Type) -> Result<Value, String> {

@@ -1,5 +1,5 @@
-//! Values of the template language. Collections are shared, know their size, and carry whether something sensitive or
-//! unknown is inside them, so a value that a template made is never walked to find that out.
+//! Values of the template language. Collections are shared, know their size, and carry whether something sensitive,
+//! unknown or late is inside them, so a value that a template made is never walked to find that out.
 
 use std::sync::Arc;
 
@@ -8,11 +8,26 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::number::Number;
 
-/// A value with its mark.
+/// A value with its marks.
 #[derive(Debug, Clone)]
 pub struct Value {
     kind: Kind,
     sensitive: bool,
+    late: Late,
+}
+
+/// Whether a value is known only while the build runs. It is a string then, whose `{{ … }}` are rendered by the step: it
+/// can be put into other text and into collections, and anything else that is done with it has to wait too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Late {
+    #[default]
+    No,
+    /// Text with `build.…` in it.
+    Text,
+    /// The value of an expression that waits, by its number; what can be told of it says that it is text.
+    Expression(u32),
+    /// The value of an expression that waits and gives a list or a map.
+    Collection(u32),
 }
 
 /// What a value is.
@@ -69,6 +84,9 @@ struct Summary {
     depth: u32,
     sensitive: bool,
     unknown: bool,
+    late: bool,
+    /// Something late that may be no text.
+    waits: bool,
 }
 
 impl Summary {
@@ -79,6 +97,8 @@ impl Summary {
             summary.depth = summary.depth.max(value.depth());
             summary.sensitive |= value.is_sensitive();
             summary.unknown |= value.is_unknown();
+            summary.late |= value.is_late();
+            summary.waits |= value.waits();
         }
         summary.depth = summary.depth.saturating_add(1);
         summary
@@ -96,8 +116,12 @@ impl Mapping {
 }
 
 impl Value {
-    pub const NULL: Self = Self { kind: Kind::Null, sensitive: false };
-    pub const UNKNOWN: Self = Self { kind: Kind::Unknown, sensitive: false };
+    pub const NULL: Self = Self::plain(Kind::Null);
+    pub const UNKNOWN: Self = Self::plain(Kind::Unknown);
+
+    const fn plain(kind: Kind) -> Self {
+        Self { kind, sensitive: false, late: Late::No }
+    }
 
     /// A string. Text of the language is in Unicode's normal form C, whatever it is made of.
     #[must_use]
@@ -106,22 +130,22 @@ impl Value {
         if !text.is_ascii() && is_nfc_quick(text.chars()) != IsNormalized::Yes {
             text = text.nfc().collect::<String>().into();
         }
-        Self { kind: Kind::String(text), sensitive: false }
+        Self::plain(Kind::String(text))
     }
 
     #[must_use]
     pub fn bool(flag: bool) -> Self {
-        Self { kind: Kind::Bool(flag), sensitive: false }
+        Self::plain(Kind::Bool(flag))
     }
 
     pub fn number(number: impl Into<Number>) -> Self {
-        Self { kind: Kind::Number(number.into()), sensitive: false }
+        Self::plain(Kind::Number(number.into()))
     }
 
     #[must_use]
     pub fn sequence(shape: SequenceShape, items: Vec<Self>) -> Self {
         let summary = Summary::of(items.iter());
-        Self { kind: Kind::Sequence(Arc::new(Sequence { shape, items, summary })), sensitive: false }
+        Self::plain(Kind::Sequence(Arc::new(Sequence { shape, items, summary })))
     }
 
     #[must_use]
@@ -147,7 +171,7 @@ impl Value {
         let mut summary = Summary::of(entries.values());
         let keys: u64 = entries.keys().map(|key| key.len() as u64).sum();
         summary.weight = summary.weight.saturating_add(keys);
-        Self { kind: Kind::Mapping(Arc::new(Mapping { shape, entries, summary })), sensitive: false }
+        Self::plain(Kind::Mapping(Arc::new(Mapping { shape, entries, summary })))
     }
 
     #[must_use]
@@ -164,6 +188,41 @@ impl Value {
     pub fn marked(mut self, sensitive: bool) -> Self {
         self.sensitive |= sensitive;
         self
+    }
+
+    /// The value with another mark of what is late.
+    #[must_use]
+    pub fn with_late(mut self, late: Late) -> Self {
+        self.late = late;
+        self
+    }
+
+    /// Whether the value itself waits for the build; for a collection see [`Value::is_late`].
+    #[must_use]
+    pub fn late(&self) -> Late {
+        self.late
+    }
+
+    /// Whether the value, or anything in it, is known only while the build runs.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.late != Late::No
+            || match &self.kind {
+                Kind::Sequence(sequence) => sequence.summary.late,
+                Kind::Mapping(mapping) => mapping.summary.late,
+                _ => false,
+            }
+    }
+
+    /// Whether the value, or anything in it, is an expression's, which may turn out to be a list or a map.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(self.late, Late::Expression(_) | Late::Collection(_))
+            || match &self.kind {
+                Kind::Sequence(sequence) => sequence.summary.waits,
+                Kind::Mapping(mapping) => mapping.summary.waits,
+                _ => false,
+            }
     }
 
     /// Whether the value, or anything in it, is sensitive.

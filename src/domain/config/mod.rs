@@ -7,11 +7,13 @@ pub mod builders;
 pub mod communicator;
 pub mod data_source;
 pub mod image;
+pub mod late;
 pub mod launch;
 pub mod postprocessor;
 pub mod provisioner;
 pub mod registry;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -20,13 +22,15 @@ use serde::{Deserialize, Serialize};
 pub use amazon_ebs::AmazonEbs;
 pub use builders::{AmazonEbsSurrogate, AmazonEbsVolume, FileBuild, Null};
 pub use communicator::SshConfig;
+pub use late::LateExpression;
 pub use postprocessor::{PostProcessorBlock, PostProcessorConfig};
 pub use provisioner::{ProvisionerBlock, ProvisionerConfig};
 
 use super::diagnostic::SourceLocation;
 
 /// Text that may still hold `{{ … }}` actions which can only be rendered once the build runs, such as
-/// `{{ .SourceAMI }}`, `{{ .Vars }}` or ``{{ build `Host` }}``. All else in it was rendered when the run was accepted.
+/// `{{ .SourceAMI }}`, `{{ .Vars }}` or ``{{ build `Host` }}``; ``{{ expression `3` }}`` is the third of
+/// [`BuildConfig::expressions`]. All else in it was rendered when the run was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LateString(pub String);
@@ -58,6 +62,9 @@ pub struct BuildConfig {
     pub error_cleanup: Option<Box<ProvisionerBlock>>,
     /// Chains of post-processors, each applied to the build's artifact.
     pub post_processors: Vec<Vec<PostProcessorBlock>>,
+    /// What the late strings of the blocks name by number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub expressions: BTreeMap<u32, LateExpression>,
 }
 
 /// The builders that exist. The tag is Packer's builder type.

@@ -8,6 +8,7 @@ mod crash;
 mod each_step;
 mod faults;
 mod janitor;
+mod late;
 mod life;
 mod memory_journal;
 mod options;

@@ -9,8 +9,20 @@ use crate::domain::bundle::{Bundle, BundleFile};
 use crate::domain::config::LateString;
 use crate::domain::diagnostic::{Diagnostic, Hint, SourceLocation};
 use crate::template::duration;
+use crate::template::late;
 use crate::template::legacy::early::{self, Early, Late, NOW};
 use crate::template::options::{Content, Entry, Language, Node, Options};
+
+const NOT_HERE: &str = "use it in a provisioner's inline, environment_vars, env, content or execute_command, and let the \
+    script work with it";
+
+/// What of the build a late text asks for, as templates write it.
+fn asked(text: &str, context: &Context<'_>) -> String {
+    let waiting = late::named(text).next().and_then(|number| context.early.runtime.late.asked(number));
+    let name = || text.split_once("{{ build `").and_then(|(_, rest)| rest.split_once('`'));
+    let name = waiting.or_else(|| name().map(|(name, _)| format!("build.{name}")));
+    name.unwrap_or_else(|| "what it uses of build".to_owned())
+}
 
 /// What decoding may look at, and where it puts complaints.
 #[derive(Debug)]
@@ -149,13 +161,32 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// A list or a map of which only the build, while it runs, knows what it holds.
+    fn late_collection(&self, node: &Node, name: &str, text: &str) {
+        let asked = asked(text, self.context);
+        let summary = format!("{name} is needed before the build runs, and how much it holds depends on {asked}");
+        self.error(&node.at, summary, "write it out here; what its elements say may depend on build");
+    }
+
     fn node_text(&self, node: &Node, name: &str, late: Late) -> Option<String> {
+        if let Content::LateCollection(text) = &node.content {
+            self.late_collection(node, name, text);
+            return None;
+        }
         let Some(text) = node.scalar() else {
             if !matches!(node.content, Content::Unknown) {
                 self.error(&node.at, format!("{name} must be a string, this is {}", node.type_name()), "");
             }
             return None;
         };
+        if matches!(node.content, Content::Late(_)) && !late.build {
+            let summary = format!(
+                "{name} is needed before the build runs, and {} is known only then",
+                asked(&text, self.context)
+            );
+            self.error(&node.at, summary, NOT_HERE);
+            return None;
+        }
         self.rendered(&text, &node.at, late)
     }
 
@@ -290,6 +321,10 @@ impl<'a> Decoder<'a> {
                     _ => &[],
                 })
                 .collect(),
+            Content::LateCollection(text) => {
+                self.late_collection(node, name, text);
+                return Vec::new();
+            }
             _ => {
                 if !node.is_empty() {
                     let summary = format!("{name} must be a map, this is {}", node.type_name());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::body::{Decoder, Rule, Rules};
 use crate::domain::config::LateString;
 use crate::domain::config::provisioner::Shell;
+use crate::template::late;
 use crate::template::legacy::early::{COMMAND, MACHINE};
 
 const RULES: Rules = &[("command", Rule::NotYet("write inline = [ … ]"))];
@@ -60,7 +61,10 @@ fn check_sources(decoder: &Decoder<'_>) {
 /// `environment_vars`, each of the form `NAME=value`.
 pub(super) fn environment_vars(decoder: &Decoder<'_>) -> Vec<LateString> {
     let variables = decoder.late_list("environment_vars", MACHINE);
-    if variables.iter().any(|variable| variable.0.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
+    let named = |variable: &LateString| variable.0.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+    // What an expression gives is looked at once the build has it.
+    let waits = |variable: &LateString| late::named(&variable.0).next().is_some();
+    if variables.iter().any(|variable| !named(variable) && !waits(variable)) {
         decoder.error_at("environment_vars", "environment_vars holds an entry that is not NAME=value", "");
     }
     variables

@@ -8,7 +8,7 @@ use crate::template::value::{Kind, SequenceShape, Value};
 impl Evaluator<'_> {
     pub(super) fn attribute_of(&self, base: &Expr, name: &Ident, scope: &Scope<'_>) -> EvalResult {
         let value = self.eval(base, scope)?;
-        if matches!(value.kind(), Kind::Unknown) {
+        if matches!(value.kind(), Kind::Unknown) || self.runtime.late.look_at(&value) {
             return Ok(value);
         }
         let Some(mapping) = value.as_mapping() else {
@@ -35,7 +35,8 @@ impl Evaluator<'_> {
         let value = self.eval(base, scope)?;
         let index = self.eval(key, scope)?;
         let sensitive = value.is_marked() || index.is_sensitive();
-        if matches!(value.kind(), Kind::Unknown) || matches!(index.kind(), Kind::Unknown) {
+        let late = self.runtime.late.look_at(&value) || self.runtime.late.look_into(&index);
+        if late || matches!(value.kind(), Kind::Unknown) || matches!(index.kind(), Kind::Unknown) {
             return Ok(Value::UNKNOWN.marked(sensitive));
         }
         match value.kind() {
@@ -76,14 +77,20 @@ impl Evaluator<'_> {
     pub(super) fn splat(&self, base: &Expr, each: &Expr, scope: &Scope<'_>) -> EvalResult {
         let value = self.eval(base, scope)?;
         let (items, list) = match value.kind() {
+            _ if self.runtime.late.look_at(&value) => return Ok(value),
             Kind::Unknown => return Ok(value),
             Kind::Null => (Vec::new(), false),
             Kind::Sequence(sequence) => (sequence.items.clone(), sequence.shape != SequenceShape::Tuple),
             _ => (vec![value.clone()], false),
         };
         let mut results = Vec::with_capacity(items.len());
+        let waiting = self.runtime.late.waiting();
         for item in &items {
             results.push(self.eval(each, &Scope::with_splat(scope, item))?);
+        }
+        // What follows a splat means nothing without it.
+        if self.runtime.late.waiting() > waiting {
+            self.runtime.late.look();
         }
         Ok(if list { Value::list(results) } else { Value::tuple(results) }.marked(value.is_marked()))
     }

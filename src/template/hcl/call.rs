@@ -59,6 +59,7 @@ impl Evaluator<'_> {
         if call.expand {
             let last = args.pop().unwrap_or(Value::NULL);
             match last.kind() {
+                _ if self.runtime.late.look_at(&last) => return Ok(None),
                 Kind::Unknown => return Ok(None),
                 Kind::Sequence(sequence) => {
                     args.extend(sequence.items.iter().map(|item| item.clone().marked(last.is_marked())));
@@ -72,10 +73,21 @@ impl Evaluator<'_> {
         Ok(Some(args))
     }
 
+    /// [`Evaluator::attempt`] for who asks whether it fails: with something late in it that is known only later.
+    fn attempt_now(&self, expr: &Expr, scope: &Scope<'_>) -> EvalResult {
+        let waiting = self.runtime.late.waiting();
+        let result = self.attempt(expr, scope);
+        if self.runtime.late.waiting() > waiting {
+            self.runtime.late.look();
+            return Ok(Value::UNKNOWN);
+        }
+        result
+    }
+
     fn try_call(&self, call: &Call, whole: &Expr, scope: &Scope<'_>) -> EvalResult {
         let mut last = None;
         for argument in &call.arguments {
-            match self.attempt(argument, scope) {
+            match self.attempt_now(argument, scope) {
                 Ok(value) => return Ok(value),
                 // Work that is used up is no ordinary failure: going on would only use more.
                 Err(error) => {
@@ -96,7 +108,7 @@ impl Evaluator<'_> {
         let [argument] = call.arguments.as_slice() else {
             return Err(self.fault(whole, "can: it takes one argument"));
         };
-        let result = self.attempt(argument, scope);
+        let result = self.attempt_now(argument, scope);
         self.spend(0, whole)?;
         Ok(match result {
             Ok(value) if value.is_unknown() => Value::UNKNOWN,
@@ -111,7 +123,12 @@ impl Evaluator<'_> {
         let value = self.eval(argument, scope)?;
         let to = self.type_constraint(to)?;
         self.spend(value.weight() / 8, whole)?;
-        convert(&value, &to).map_err(|message| self.fault(argument, format!("convert: {message}")))
+        let converted = convert(&value, &to);
+        // Text stays text; whether a number can be made of it, and how many values of a set differ, is not known.
+        if converted.is_err() || matches!(to, Type::Set(_)) {
+            self.runtime.late.look_into(&value);
+        }
+        converted.map_err(|message| self.fault(argument, format!("convert: {message}")))
     }
 
     /// Reads a type expression of this file.
@@ -152,7 +169,8 @@ impl Evaluator<'_> {
             let message = format!("it takes a path and the values for it, {} arguments are given", args.len());
             return Err(blame(args.len(), message));
         };
-        if path.is_unknown() || matches!(values.kind(), Kind::Unknown) {
+        let late = self.runtime.late.look_into(path) || self.runtime.late.look_at(values);
+        if late || path.is_unknown() || matches!(values.kind(), Kind::Unknown) {
             return Ok(Value::UNKNOWN);
         }
         let Some(path) = path.to_text() else {
@@ -174,6 +192,9 @@ impl Evaluator<'_> {
             let first = faults.into_iter().next();
             first.map_or_else(|| self.fault(whole, "templatefile: the file can't be read"), Box::new)
         })?;
+        if self.runtime.late.look_into(values) {
+            return Ok(Value::UNKNOWN);
+        }
         let globals = Globals::new();
         let mut inner = Evaluator::new(&file, self.runtime, &globals);
         inner.in_template_file = true;

@@ -10,28 +10,50 @@ use super::eval::{Evaluator, Globals};
 use super::graph::{self, Graph};
 use super::parse::HclFile;
 use super::plan::{self, Plan, Planned};
+use super::syntax::ast::{Body, Item};
 use super::walk::Reference;
-use super::{parts, plugins, registry, variables};
-use crate::domain::diagnostic::Diagnostic;
+use super::{parts, plugins, registry, variables, walk};
+use crate::domain::diagnostic::{Diagnostic, Severity};
 use crate::template::assemble::{self, Parts};
 use crate::template::decode::body::Context;
 use crate::template::legacy::early::Early;
 use crate::template::packer;
 use crate::template::runtime::{PACKER_VERSION, Runtime};
 use crate::template::select::Selection;
-use crate::template::source::did_you_mean;
+use crate::template::source::{SourceFile, did_you_mean};
 use crate::template::value::Value;
 use crate::template::{BuildOutline, Evaluated, Format, Outline, Request, VariableOutline};
 
 /// Names that every expression can use. The template's folder is all that a template knows of the machine it is read on.
-fn base_globals() -> Globals {
+fn base_globals(runtime: &Runtime<'_>) -> Globals {
+    let run_id = runtime.run_id.to_string();
     let object = |entries: &[(&str, &str)]| {
         Value::object(entries.iter().map(|(key, value)| ((*key).to_owned(), Value::string(*value))).collect())
     };
     Globals::from([
         ("path".to_owned(), object(&[("cwd", "."), ("root", ".")])),
-        ("packer".to_owned(), object(&[("version", PACKER_VERSION)])),
+        (
+            "packer".to_owned(),
+            object(&[("version", PACKER_VERSION), ("versionFingerprint", &run_id), ("iterationID", &run_id)]),
+        ),
     ])
+}
+
+/// Warns of what Packer takes from HCP's registry. There is none here: the run stands for it.
+fn warn_of_registry(body: &Body, file: &SourceFile, complaints: &mut Vec<Diagnostic>) {
+    for item in &body.items {
+        match item {
+            Item::Block(block) => warn_of_registry(&block.body, file, complaints),
+            Item::Attribute(attribute) => walk::walk(&attribute.value, &mut |expr| {
+                if let ["packer", name @ ("versionFingerprint" | "iterationID")] = walk::path(expr).as_slice() {
+                    let mut diagnostic = file.error(expr.span, format!("packer.{name} is the run's id here"));
+                    diagnostic.severity = Severity::Warning;
+                    complaints
+                        .push(diagnostic.with_detail("Packer has HCP's registry give it, and here there is none"));
+                }
+            }),
+        }
+    }
 }
 
 /// A template whose variables, locals and data sources have their values.
@@ -51,8 +73,11 @@ pub(crate) fn scene<'f>(
 ) -> Scene<'f> {
     let mut config = blocks::collect(files);
     complaints.append(&mut config.complaints);
+    for file in files {
+        warn_of_registry(&file.body, &file.source, complaints);
+    }
     let mut variables = variables::evaluate(&config, request, runtime, complaints);
-    let mut globals = base_globals();
+    let mut globals = base_globals(runtime);
     globals.insert("var".to_owned(), Value::object(std::mem::take(&mut variables.values)));
     let sensitive = &mut variables.sensitive_values;
     let graph = graph::evaluate(&config, request, runtime, &globals, sensitive, complaints);
@@ -184,7 +209,7 @@ fn no_build(files: &[HclFile], config: &Config<'_>) -> Diagnostic {
 pub fn outline(files: &[HclFile], runtime: &Runtime<'_>, complaints: &mut Vec<Diagnostic>) -> Outline {
     let mut config = blocks::collect(files);
     complaints.append(&mut config.complaints);
-    let globals = base_globals();
+    let globals = base_globals(runtime);
     let mut outlines = Vec::new();
     for (name, variable) in &config.variables {
         let mut evaluator = Evaluator::new(variable.file, runtime, &globals);
@@ -200,7 +225,7 @@ pub fn outline(files: &[HclFile], runtime: &Runtime<'_>, complaints: &mut Vec<Di
     let unknown = |names: Vec<&String>| {
         Value::object(names.into_iter().map(|name| (name.clone(), Value::UNKNOWN)).collect::<IndexMap<_, _>>())
     };
-    let mut globals = base_globals();
+    let mut globals = base_globals(runtime);
     globals.insert("var".to_owned(), unknown(config.variables.keys().collect()));
     globals.insert("local".to_owned(), unknown(config.locals.keys().collect()));
     globals.insert("data".to_owned(), Graph::default().data_object(&config));

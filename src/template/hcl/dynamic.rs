@@ -7,7 +7,7 @@ use super::eval::{Evaluator, Names};
 use super::syntax::ast::{Block, Body, Expr, ExprKind, Ident, Item, Label, Span, Spanned};
 use crate::domain::diagnostic::{Diagnostic, Hint};
 use crate::template::source::did_you_mean;
-use crate::template::value::{Kind, Value};
+use crate::template::value::{Kind, Late, Value};
 
 /// Blocks that dynamic blocks of one body make at most.
 const MAX_BLOCKS: usize = 10_000;
@@ -160,6 +160,10 @@ fn make<'f>(
     let here = evaluator.with_names(names);
     let collection = here.value(dynamic.for_each)?;
     let pairs = match collection.kind() {
+        _ if collection.late() != Late::No => {
+            let summary = "for_each is needed before the build runs, and what it uses of build is known only then";
+            return Err(evaluator.fault(dynamic.for_each, summary));
+        }
         // Nobody knows how many there are: one stands for all of them.
         Kind::Unknown => vec![(Value::UNKNOWN, Value::UNKNOWN)],
         Kind::Sequence(_) | Kind::Mapping(_) => here.pairs(&collection, dynamic.for_each)?,
@@ -199,6 +203,10 @@ fn labels(expr: &Expr, evaluator: &Evaluator<'_>) -> Result<Option<Vec<Label>>, 
     let value = evaluator.value(expr)?;
     if value.is_unknown() {
         return Ok(None);
+    }
+    if value.is_late() {
+        let summary = "labels are needed before the build runs, and what these use of build is known only then";
+        return Err(evaluator.fault(expr, summary));
     }
     let bad = || evaluator.fault(expr, "labels is a list of strings");
     let items = value.as_items().ok_or_else(bad)?;

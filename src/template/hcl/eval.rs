@@ -46,12 +46,12 @@ impl<'s> Scope<'s> {
         Scope { names: &[], splat: Some(item), parent: Some(parent) }
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
         let own = self.names.iter().find(|(own, _)| own == name).map(|(_, value)| value);
         own.or_else(|| self.parent.and_then(|parent| parent.get(name)))
     }
 
-    fn splat_item(&self) -> Option<&Value> {
+    pub(super) fn splat_item(&self) -> Option<&Value> {
         self.splat.or_else(|| self.parent.and_then(Scope::splat_item))
     }
 }
@@ -120,7 +120,23 @@ impl<'a> Evaluator<'a> {
     /// With the complaint, located.
     pub fn eval(&self, expr: &Expr, scope: &Scope<'_>) -> EvalResult {
         self.spend(1, expr)?;
-        let value = match &expr.kind {
+        let looked = self.runtime.late.looked();
+        let result = self.eval_now(expr, scope);
+        let value =
+            if self.runtime.late.looked() == looked { result? } else { self.deferred(expr, scope, result, looked)? };
+        self.check_weight(value.weight(), expr)?;
+        // What makes new values pays for them, so that all values of a template together are bounded too.
+        if matches!(expr.kind, ExprKind::Call(_) | ExprKind::Template(_)) {
+            self.spend(value.weight() / 64, expr)?;
+        }
+        if value.depth() > MAX_VALUE_DEPTH {
+            return Err(self.fault(expr, "this value nests too deep: more than 100 levels"));
+        }
+        Ok(value)
+    }
+
+    fn eval_now(&self, expr: &Expr, scope: &Scope<'_>) -> EvalResult {
+        Ok(match &expr.kind {
             ExprKind::Null => Value::NULL,
             ExprKind::Bool(flag) => Value::bool(*flag),
             ExprKind::Number(text) => match Number::parse(text) {
@@ -142,16 +158,7 @@ impl<'a> Evaluator<'a> {
             ExprKind::Binary(binary) => self.binary(binary, scope)?,
             ExprKind::For(for_expr) => self.for_expr(for_expr, scope)?,
             ExprKind::Invalid => Value::UNKNOWN,
-        };
-        self.check_weight(value.weight(), expr)?;
-        // What makes new values pays for them, so that all values of a template together are bounded too.
-        if matches!(expr.kind, ExprKind::Call(_) | ExprKind::Template(_)) {
-            self.spend(value.weight() / 64, expr)?;
-        }
-        if value.depth() > MAX_VALUE_DEPTH {
-            return Err(self.fault(expr, "this value nests too deep: more than 100 levels"));
-        }
-        Ok(value)
+        })
     }
 
     fn check_weight(&self, weight: u64, at: &Expr) -> Result<(), Box<Diagnostic>> {
@@ -239,6 +246,9 @@ impl<'a> Evaluator<'a> {
             return Err(fault);
         }
         let value = self.eval(expr, scope)?;
+        if self.runtime.late.look_at(&value) {
+            return Ok(None);
+        }
         self.key_text(&value, expr)
     }
 
@@ -301,6 +311,9 @@ impl<'a> Evaluator<'a> {
     /// Both results are evaluated, for their common type; what is wrong with the one that is not chosen does not matter.
     fn conditional(&self, conditional: &Conditional, whole: &Expr, scope: &Scope<'_>) -> EvalResult {
         let condition = self.eval(&conditional.condition, scope)?;
+        if self.runtime.late.look_into(&condition) {
+            return self.either(conditional, scope);
+        }
         if condition.is_unknown() {
             return Ok(Value::UNKNOWN.marked(condition.is_sensitive()));
         }
@@ -315,8 +328,19 @@ impl<'a> Evaluator<'a> {
         Ok(value.marked(condition.is_sensitive()))
     }
 
+    /// One of the two results, of which only the build will know which it is: what is wrong with both is wrong.
+    fn either(&self, conditional: &Conditional, scope: &Scope<'_>) -> EvalResult {
+        let yes = self.attempt(&conditional.yes, scope);
+        let no = self.attempt(&conditional.no, scope);
+        match yes {
+            Ok(value) if !value.is_null() && !value.is_unknown() => Ok(value),
+            Ok(yes) => Ok(no.unwrap_or(yes)),
+            Err(fault) => no.map_err(|_| fault),
+        }
+    }
+
     fn in_common_type(&self, value: Value, other: &Value, whole: &Expr) -> EvalResult {
-        if other.is_null() || other.is_unknown() || value.is_unknown() {
+        if value.is_late() || other.is_late() || other.is_null() || other.is_unknown() || value.is_unknown() {
             return Ok(value);
         }
         let (own, its) = (Type::of(&value), Type::of(other));
@@ -359,7 +383,7 @@ impl<'a> Evaluator<'a> {
 
     fn for_expr(&self, expr: &For, scope: &Scope<'_>) -> EvalResult {
         let collection = self.eval(&expr.collection, scope)?;
-        if matches!(collection.kind(), Kind::Unknown) {
+        if matches!(collection.kind(), Kind::Unknown) || self.runtime.late.look_at(&collection) {
             return Ok(Value::UNKNOWN.marked(collection.is_marked()));
         }
         let mut result = ForResult::default();
@@ -387,7 +411,7 @@ impl<'a> Evaluator<'a> {
         if let Some(condition) = &expr.condition {
             let keep = self.eval(condition, inner)?;
             result.sensitive |= keep.is_sensitive();
-            if keep.is_unknown() {
+            if keep.is_unknown() || self.runtime.late.look_into(&keep) {
                 result.unknown = true;
                 return Ok(());
             }
@@ -404,7 +428,7 @@ impl<'a> Evaluator<'a> {
         let key = self.eval(key_expr, inner)?;
         result.sensitive |= key.is_sensitive();
         let sensitive = key.is_sensitive();
-        let key = self.key_text(&key, key_expr)?;
+        let key = if self.runtime.late.look_at(&key) { None } else { self.key_text(&key, key_expr)? };
         let value = self.eval(&expr.value, inner)?;
         result.weight = result.weight.saturating_add(value.weight());
         self.check_weight(result.weight, &expr.value)?;

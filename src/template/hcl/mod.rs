@@ -10,6 +10,8 @@ pub mod eval;
 pub mod fmt;
 pub mod functions;
 mod graph;
+mod late;
+pub mod late_run;
 mod operators;
 pub mod options;
 pub mod parse;

@@ -11,7 +11,7 @@ use crate::template::value::{Kind, Value};
 impl Evaluator<'_> {
     pub(super) fn unary(&self, operator: UnaryOperator, operand: &Expr, scope: &Scope<'_>) -> EvalResult {
         let value = self.eval(operand, scope)?;
-        if value.is_unknown() {
+        if value.is_unknown() || self.runtime.late.look_into(&value) {
             return Ok(Value::UNKNOWN.marked(value.is_sensitive()));
         }
         let result = match operator {
@@ -39,7 +39,7 @@ impl Evaluator<'_> {
             }
         };
         let logic = matches!(operator, BinaryOperator::And | BinaryOperator::Or);
-        if logic && !left.is_unknown() {
+        if logic && !left.is_unknown() && !left.is_late() {
             let decided = self.boolean(&left, &binary.left, "an operand of && or ||")?;
             if decided == (operator == BinaryOperator::Or) {
                 return Ok(Value::bool(decided).marked(left.is_sensitive()));
@@ -47,6 +47,9 @@ impl Evaluator<'_> {
         }
         let right = self.eval(&binary.right, scope)?;
         let sensitive = left.is_sensitive() || right.is_sensitive();
+        if self.runtime.late.look_into(&left) || self.runtime.late.look_into(&right) {
+            return Ok(Value::UNKNOWN.marked(sensitive));
+        }
         if matches!(operator, BinaryOperator::Equal | BinaryOperator::NotEqual) {
             self.spend(left.weight().min(right.weight()) / 16, &binary.left)?;
             let result = match equals(&left, &right) {

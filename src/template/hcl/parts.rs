@@ -9,10 +9,10 @@ use super::plan::{Plan, Planned, strings};
 use super::syntax::ast::Item;
 use crate::domain::diagnostic::Diagnostic;
 use crate::template::assemble::{Component, Parts};
-use crate::template::options::Options;
+use crate::template::options::{Content, Options};
 use crate::template::runtime::Runtime;
 use crate::template::select::OnlyExcept;
-use crate::template::value::Value;
+use crate::template::value::{Late, Value};
 
 /// What `build.…` offers, besides the name: text that is put in while the build runs.
 const LATE: &[&str] = &[
@@ -63,7 +63,7 @@ pub fn parts(
         merge(&mut builder, options);
     }
     let mut globals = globals.clone();
-    globals.insert("build".to_owned(), build_object(planned, block.name.as_deref(), runtime));
+    globals.insert("build".to_owned(), build_object(planned, block.name.as_deref(), &builder, runtime));
     let evaluator = Evaluator::new(block.build.file, runtime, &globals);
     let mut reader = Reader { planned, evaluator, complaints };
     let mut provisioners = Vec::new();
@@ -112,16 +112,47 @@ fn merge(builder: &mut Options, inline: Options) {
     builder.blocks.extend(inline.blocks);
 }
 
-/// `build.name` is the block's name, and empty without one. What other builders than Amazon's offer is not known here.
-fn build_object(planned: &Planned<'_>, block_name: Option<&str>, runtime: &Runtime<'_>) -> Value {
+/// `build.name` is the block's name, and empty without one. What the source says of the connection is known too. What
+/// other builders than Amazon's offer is not known here.
+fn build_object(planned: &Planned<'_>, block_name: Option<&str>, builder: &Options, runtime: &Runtime<'_>) -> Value {
     if !planned.builder_type.starts_with("amazon-") && !matches!(planned.builder_type.as_str(), "null" | "file") {
         return Value::UNKNOWN;
     }
-    let mut entries: IndexMap<String, Value> =
-        LATE.iter().map(|name| ((*name).to_owned(), Value::string(format!("{{{{ build `{name}` }}}}")))).collect();
+    let mut entries: IndexMap<String, Value> = LATE.iter().map(|name| ((*name).to_owned(), late(name))).collect();
+    if planned.builder_type != "file" {
+        entries.extend(connection(builder).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
     entries.insert("name".to_owned(), block_name.map_or(Value::UNKNOWN, Value::string));
     entries.insert("PackerRunUUID".to_owned(), Value::string(runtime.run_id.to_string()));
     Value::object(entries)
+}
+
+/// User and port are those of the options, where these hold no actions.
+fn connection(builder: &Options) -> Vec<(&'static str, Value)> {
+    let given = |name: &str| builder.attributes.iter().find(|entry| entry.key == name).map(|entry| &entry.node.content);
+    if !matches!(given("communicator"), None | Some(Content::Null))
+        && !matches!(given("communicator"), Some(Content::String(kind)) if kind == "ssh")
+    {
+        return Vec::new();
+    }
+    let mut known = vec![("ConnType", Value::string("ssh"))];
+    if let Some(Content::String(user)) = given("ssh_username")
+        && !user.is_empty()
+        && !user.contains("{{")
+    {
+        known.push(("User", Value::string(user.as_str())));
+    }
+    match given("ssh_port") {
+        None | Some(Content::Null) => known.push(("Port", Value::number(22_i64))),
+        Some(Content::Number(port)) => known.push(("Port", Value::number(*port))),
+        _ => {}
+    }
+    known
+}
+
+/// Text that the build puts in while it runs.
+fn late(name: &str) -> Value {
+    Value::string(format!("{{{{ build `{name}` }}}}")).with_late(Late::Text)
 }
 
 struct Reader<'r, 'f> {

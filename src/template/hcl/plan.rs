@@ -226,7 +226,8 @@ fn references<'f>(
     references
 }
 
-/// A list of strings in a block's own attribute, each with its place. What is unknown is left out.
+/// A list of strings in a block's own attribute, each with its place. What is unknown is left out, and what only the
+/// running build knows: that is complained about where all options are read.
 pub fn strings(
     expr: &Expr,
     what: &str,
@@ -247,7 +248,7 @@ pub fn strings(
         _ => None,
     };
     let mut texts = Vec::new();
-    for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_unknown()) {
+    for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_unknown() && !item.is_late()) {
         let span = written.map_or_else(|| expr.span(), |written| written[index].span);
         if let Some(text) = item.to_text() {
             texts.push((text.to_string(), span));

@@ -4,7 +4,7 @@ use super::eval::{EvalResult, Evaluator, Scope};
 use super::syntax::ast::{Expr, ForPart, IfPart, Part, Template};
 use crate::domain::diagnostic::Diagnostic;
 use crate::template::runtime::MAX_VALUE_WEIGHT;
-use crate::template::value::Value;
+use crate::template::value::{Kind, Late, Value};
 
 /// Text being put together, with what it inherits from its parts.
 #[derive(Default)]
@@ -12,6 +12,7 @@ struct Text {
     buffer: String,
     sensitive: bool,
     unknown: bool,
+    late: bool,
 }
 
 impl Evaluator<'_> {
@@ -26,7 +27,7 @@ impl Evaluator<'_> {
         let mut text = Text::default();
         self.parts(&template.parts, scope, &mut text)?;
         let value = if text.unknown { Value::UNKNOWN } else { Value::string(text.buffer) };
-        Ok(value.marked(text.sensitive))
+        Ok(value.marked(text.sensitive).with_late(if text.late { Late::Text } else { Late::No }))
     }
 
     fn parts(&self, parts: &[Part], scope: &Scope<'_>, text: &mut Text) -> Result<(), Box<Diagnostic>> {
@@ -60,12 +61,13 @@ impl Evaluator<'_> {
     fn interpolate(&self, expr: &Expr, scope: &Scope<'_>, text: &mut Text) -> Result<(), Box<Diagnostic>> {
         let value = self.eval(expr, scope)?;
         text.sensitive |= value.is_sensitive();
+        text.late |= value.is_late();
         if value.is_unknown() {
             text.unknown = true;
             return Ok(());
         }
-        let Some(part) = value.to_text() else {
-            let name = value.type_name();
+        let Some(part) = value.to_text().filter(|_| !matches!(value.late(), Late::Collection(_))) else {
+            let name = if value.is_late() { "list or map" } else { value.type_name() };
             let mut fault = self.fault(expr, format!("a {name} can't be put into a string"));
             fault.set_hint(match name {
                 "null" => "the value is null here; use coalesce(…) or a condition",
@@ -81,7 +83,7 @@ impl Evaluator<'_> {
     fn if_part(&self, part: &IfPart, scope: &Scope<'_>, text: &mut Text) -> Result<(), Box<Diagnostic>> {
         let condition = self.eval(&part.condition, scope)?;
         text.sensitive |= condition.is_sensitive();
-        if condition.is_unknown() {
+        if condition.is_unknown() || self.runtime.late.look_into(&condition) {
             text.unknown = true;
             return Ok(());
         }
@@ -92,7 +94,7 @@ impl Evaluator<'_> {
     fn for_part(&self, part: &ForPart, scope: &Scope<'_>, text: &mut Text) -> Result<(), Box<Diagnostic>> {
         let collection = self.eval(&part.collection, scope)?;
         text.sensitive |= collection.is_marked();
-        if matches!(collection.kind(), crate::template::value::Kind::Unknown) {
+        if matches!(collection.kind(), Kind::Unknown) || self.runtime.late.look_at(&collection) {
             text.unknown = true;
             return Ok(());
         }

@@ -122,7 +122,7 @@ pub fn collect(expr: &Expr, found: &mut BTreeSet<Reference>) {
 }
 
 /// `a.b["c"]` as its names; empty for anything else.
-fn path(expr: &Expr) -> Vec<&str> {
+pub(super) fn path(expr: &Expr) -> Vec<&str> {
     match &expr.kind {
         ExprKind::Variable(name) => vec![&name.name],
         ExprKind::Attribute(base, name) => extended(base, &name.name),

@@ -56,7 +56,7 @@ pub fn to_value(node: &Node) -> Value {
         Content::Unknown => Value::UNKNOWN,
         Content::Bool(flag) => Value::bool(*flag),
         Content::Number(number) => Value::number(*number),
-        Content::String(text) => Value::string(text.as_str()),
+        Content::String(text) | Content::Late(text) | Content::LateCollection(text) => Value::string(text.as_str()),
         Content::List(items) => Value::tuple(items.iter().map(to_value).collect()),
         Content::Map(entries) => Value::object(
             entries.iter().map(|entry| (entry.key.clone(), to_value(&entry.node))).collect::<IndexMap<_, _>>(),

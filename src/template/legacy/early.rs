@@ -212,7 +212,7 @@ fn allowed_pipeline(pipeline: &ast::Pipeline, root: bool, late: Late) -> Result<
                     let path = data_path(operand, root);
                     path.map_or(Ok(()), |path| field(path, late)).map_err(|t| fault(t.message).with_hint(t.hint))?;
                 }
-                Operand::Function(name) if name == "build" => {
+                Operand::Function(name) if name == "build" || name == "expression" => {
                     if !late.build {
                         return Err(fault("{{ build … }} has no value in this option".to_owned()));
                     }
@@ -312,6 +312,11 @@ impl Names for Scope<'_> {
             }
             "env" => return self.environment(one_text(name, arguments)?),
             "user" => return early.user_variable(one_text(name, arguments)?),
+            "expression" => {
+                let number = one_text(name, arguments)?.parse();
+                let known = number.is_ok_and(|number| early.runtime.late.mark_used(number));
+                return Err(if known { Obstacle::Late } else { Obstacle::Fault(unknown(name)) });
+            }
             "build" => {
                 one_text(name, arguments)?;
                 return Err(Obstacle::Late);

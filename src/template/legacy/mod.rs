@@ -19,12 +19,13 @@ pub mod value;
 use std::collections::BTreeMap;
 
 use crate::domain::diagnostic::Hint;
+use crate::template::hcl::late_run::{self, Expressions};
 use crate::template::source::did_you_mean;
 use execute::Stop;
 use value::Value;
 
 /// What is only known while a build runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct LateData {
     /// `.SourceAMI`, `.Vars`, … without the dot.
     pub fields: BTreeMap<String, String>,
@@ -32,6 +33,8 @@ pub struct LateData {
     pub maps: BTreeMap<String, BTreeMap<String, String>>,
     /// ``build `Host` ``.
     pub build: BTreeMap<String, String>,
+    /// ``expression `3` ``.
+    pub expressions: Option<Expressions>,
 }
 
 /// What is wrong with a call, and what to do about it.
@@ -92,11 +95,19 @@ pub trait Names {
 /// # Errors
 /// When an action names something that `data` does not have, or the text becomes too much.
 pub fn render_late(text: &str, data: &LateData) -> Result<String, String> {
+    render_with(text, data)
+}
+
+/// [`render_late`] with other names.
+///
+/// # Errors
+/// As there.
+pub fn render_with(text: &str, names: &dyn Names) -> Result<String, String> {
     if !text.contains("{{") {
         return Ok(text.to_owned());
     }
     let nodes = parse::parse(text).map_err(|fault| fault.line())?;
-    execute::render(&nodes, data).map_err(|stop| match stop {
+    execute::render(&nodes, names).map_err(|stop| match stop {
         Stop::Late => "a value is not known".to_owned(),
         Stop::Fault(fault) => fault.line(),
     })
@@ -134,6 +145,11 @@ impl Names for LateData {
                 let trouble = Trouble::new(format!("{{{{ build `{key}` }}}} has no value here"));
                 Obstacle::Fault(trouble.with_hint(did_you_mean(key, self.build.keys().map(String::as_str))))
             });
+        }
+        if let ("expression", Some(all)) = (name, &self.expressions) {
+            let [number] = functions::texts::<1>(name, arguments).map_err(Obstacle::Fault)?;
+            let number = number.parse().map_err(|_| Obstacle::fault("expression takes a number"))?;
+            return late_run::text(number, all, self).map(Value::Text).map_err(Obstacle::fault);
         }
         match functions::pure(name, arguments) {
             Some(result) => result.map_err(Obstacle::Fault),

@@ -9,6 +9,7 @@ mod functions;
 mod inspect;
 mod json;
 mod language;
+mod late;
 mod limits;
 mod packer;
 mod shell_local;

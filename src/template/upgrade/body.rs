@@ -82,7 +82,7 @@ pub fn value(node: &Node, translator: &mut Translator<'_, '_>) -> String {
         Content::Null | Content::Unknown => "null".to_owned(),
         Content::Bool(flag) => flag.to_string(),
         Content::Number(number) => number.to_string(),
-        Content::String(text) => quoted(&translator.pieces(text)),
+        Content::String(text) | Content::Late(text) | Content::LateCollection(text) => quoted(&translator.pieces(text)),
         Content::List(items) => {
             let items: Vec<String> = items.iter().map(|item| value(item, translator)).collect();
             format!("[{}]", items.join(", "))

@@ -33,7 +33,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         flatten(call.items(0)?, &mut flat);
         Ok(Value::tuple(flat))
     })
-    .shallow(),
+    .shallow()
+    .opens(),
     function("index", &[any("list"), any("value")], |call| {
         let items = &call.ordered(0)?.items;
         if items.is_empty() {

@@ -28,7 +28,7 @@ use crate::template::number::Number;
 use crate::template::runtime::{MAX_VALUE_WEIGHT, Runtime};
 use crate::template::source::did_you_mean;
 use crate::template::types::{Type, convert};
-use crate::template::value::{Kind, Mapping, Sequence, SequenceShape, Value};
+use crate::template::value::{Kind, Late, Mapping, Sequence, SequenceShape, Value};
 
 /// Why a call failed, and which argument is to blame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,23 +112,55 @@ struct Function {
     rest: Option<Parameter>,
     /// Whether it looks at the outside of collections only, so that unknown elements don't stop it.
     shallow: bool,
+    /// Whether it only puts texts together, late ones too.
+    joins: bool,
+    /// Whether it looks at what lists hold for other lists, although it is shallow.
+    opens: bool,
     run: fn(&Call<'_>) -> FunctionResult,
 }
 
 type Run = fn(&Call<'_>) -> FunctionResult;
 
 const fn function(name: &'static str, parameters: &'static [Parameter], run: Run) -> Function {
-    Function { name, parameters, rest: None, shallow: false, run }
+    Function { name, parameters, rest: None, shallow: false, joins: false, opens: false, run }
 }
 
 const fn variadic(name: &'static str, parameters: &'static [Parameter], rest: Parameter, run: Run) -> Function {
-    Function { name, parameters, rest: Some(rest), shallow: false, run }
+    Function { name, parameters, rest: Some(rest), shallow: false, joins: false, opens: false, run }
 }
 
 impl Function {
     const fn shallow(mut self) -> Self {
         self.shallow = true;
         self
+    }
+
+    const fn joins(mut self) -> Self {
+        self.joins = true;
+        self
+    }
+
+    const fn opens(mut self) -> Self {
+        self.opens = true;
+        self
+    }
+
+    /// Whether it can't do its work before an argument that is late, or holds something late, is known.
+    fn waits_for(&self, at: usize, value: &Value) -> bool {
+        let takes = self.parameter(at).map(|parameter| parameter.takes);
+        if value.late() != Late::No {
+            return !(self.joins && takes == Some(Takes::Text));
+        }
+        // What may be a list is neither text to put together with other text, nor an element among others.
+        let converts = !matches!(takes, Some(Takes::Anything | Takes::AnythingOrNull));
+        let collection = |item: &Value| matches!(item.late(), Late::Collection(_));
+        let lists = value.as_items().is_some_and(|items| items.iter().any(collection));
+        if self.joins && lists || !self.joins && value.waits() && (self.opens || converts) {
+            return true;
+        }
+        // The keys of a map are looked at, its values only passed on.
+        let passes_on = self.joins || self.shallow && takes != Some(Takes::Texts);
+        value.is_late() && !passes_on
     }
 
     fn parameter(&self, at: usize) -> Option<&Parameter> {
@@ -315,6 +347,9 @@ pub fn call(name: &str, args: &[Value], runtime: &Runtime<'_>) -> FunctionResult
     function.check_count(args.len())?;
     let work = args.iter().map(|arg| arg.weight() / 8 + 1).sum();
     runtime.spend(work)?;
+    if args.iter().enumerate().any(|(at, arg)| function.waits_for(at, arg)) {
+        runtime.late.look();
+    }
     let mut converted = Vec::with_capacity(args.len());
     for (at, arg) in args.iter().enumerate() {
         converted.push(match function.parameter(at) {
@@ -323,13 +358,15 @@ pub fn call(name: &str, args: &[Value], runtime: &Runtime<'_>) -> FunctionResult
         });
     }
     let sensitive = args.iter().any(Value::is_sensitive);
+    let late = args.iter().any(Value::is_late);
     let unknown = |value: &Value| {
         if function.shallow { matches!(value.kind(), Kind::Unknown) } else { value.is_unknown() }
     };
     if converted.iter().any(unknown) {
         return Ok(Value::UNKNOWN.marked(sensitive));
     }
-    (function.run)(&Call { args: &converted, runtime }).map(|value| value.marked(sensitive))
+    let value = (function.run)(&Call { args: &converted, runtime })?.marked(sensitive);
+    Ok(if function.joins && late { value.with_late(Late::Text) } else { value })
 }
 
 fn missing(name: &str) -> FunctionError {

@@ -19,7 +19,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::bool(call.text(0)?.contains(&*call.text(1)?)))
     }),
     function("indent", &[number("spaces"), text("str")], indent),
-    variadic("join", &[text("separator")], takes("lists", Takes::Texts), join),
+    variadic("join", &[text("separator")], takes("lists", Takes::Texts), join).joins(),
     function("lower", &[text("str")], |call| Ok(Value::string(call.text(0)?.chars().map(lower).collect::<String>()))),
     function("upper", &[text("str")], |call| Ok(Value::string(call.text(0)?.chars().map(upper).collect::<String>()))),
     function("title", &[text("str")], title),

@@ -88,12 +88,14 @@ impl Parser<'_> {
         let (open, closer) = self.read_opener();
         if let Some(star) = self.read_if(TokenKind::Star) {
             let next = self.peek();
-            if self.read_if(TokenKind::CloseBracket).is_none() {
+            let close = self.read_if(TokenKind::CloseBracket);
+            if close.is_none() {
                 self.unexpected(next, "a ] right after [*");
                 self.skip_past(closer)?;
             }
             self.height = 1;
-            let item = Expr { kind: ExprKind::SplatItem, span: open.span.to(star.span) };
+            let item =
+                Expr { kind: ExprKind::SplatItem, span: open.span.to(close.map_or(star.span, |close| close.span)) };
             let each = self.deeper(|parser| parser.traversals(item))?;
             return self.splat(base, each, height);
         }
