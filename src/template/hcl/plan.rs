@@ -259,9 +259,11 @@ pub fn strings(
     texts
 }
 
-fn split_reference(reference: &str) -> Option<(&str, &str)> {
-    let rest = reference.strip_prefix("source.").unwrap_or(reference);
-    let (kind, name) = rest.split_once('.')?;
+/// Type and name of a source as a build block names it. Of three parts the first can be anything, as in Packer
+/// (`sourceRefFromString`).
+pub(crate) fn split_reference(reference: &str) -> Option<(&str, &str)> {
+    let (first, rest) = reference.split_once('.')?;
+    let (kind, name) = rest.split_once('.').unwrap_or((first, rest));
     let names = [kind, name].iter().all(|part| super::syntax::lexer::is_identifier(part));
     names.then_some((kind, name))
 }

@@ -134,6 +134,21 @@ fn an_inline_source_adds_and_never_overrides() {
 }
 
 #[test]
+fn the_first_of_three_parts_of_a_source_s_name_can_be_anything() {
+    let names = |build: &str| -> Vec<String> {
+        with_source(build).good().builds.iter().map(|build| build.name.clone()).collect()
+    };
+    for first in ["source.", "sources.", "foo.", ""] {
+        assert_eq!(names(&format!("build {{\n  sources = [\"{first}amazon-ebs.a\"]\n}}\n")), ["amazon-ebs.a"]);
+        let inline = format!("build {{\n  source \"{first}amazon-ebs.a\" {{\n    name = \"b\"\n  }}\n}}\n");
+        assert_eq!(names(&inline), ["amazon-ebs.b"]);
+    }
+    let bad = |name: &str| with_source(&format!("build {{\n  sources = [\"{name}\"]\n}}\n")).bad();
+    insta::assert_snapshot!(bad("source.amazon-ebs.a.b"), @r#"t.pkr.hcl:10:14: "source.amazon-ebs.a.b" is no source: write "source.TYPE.NAME", such as "source.amazon-ebs.ubuntu""#);
+    insta::assert_snapshot!(bad("source.a"), @r#"t.pkr.hcl:10:14: there is no source "source.a""#);
+}
+
+#[test]
 fn sources_and_builds_are_checked_whether_used_or_not() {
     let given = with_source(
         "source \"amazon-ebz\" \"x\" {}\nbuild {\n  sources = [\"amazon-ebs.b\", \"nothing\"]\n  provisoner \"shell\" {}\n}\n",
