@@ -63,7 +63,7 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
         }
         Some(Box::new(block))
     });
-    let first = parts.provisioners.first().or(parts.error_cleanup.as_ref());
+    let first = provisioners.first().or(error_cleanup.as_deref());
     if let (Some(builder), Some(first)) = (&builder, first) {
         check_machine(builder, first, context);
     }
@@ -116,18 +116,18 @@ fn builder(parts: &Parts, context: &Context<'_>, clean_image: bool) -> Option<Bu
 
 /// Provisioners need a machine to run on. Packer accepts them all the same and fails when it comes to them, or leaves them
 /// out with the `file` builder.
-fn check_machine(builder: &BuilderConfig, first: &Component, context: &Context<'_>) {
+fn check_machine(builder: &BuilderConfig, first: &ProvisionerBlock, context: &Context<'_>) {
     let without = builder.communicator().is_some_and(|ssh| ssh.communicator == CommunicatorKind::None);
     let diagnostic = match builder {
         BuilderConfig::File(_) => Diagnostic::warning("the file builder has no machine: its provisioners are left out"),
-        BuilderConfig::Null(_) if without && first.kind != "breakpoint" => Diagnostic::warning(
+        BuilderConfig::Null(_) if without && first.config.provisioner_type() != "breakpoint" => Diagnostic::warning(
             "with communicator \"none\" there is no machine: the build will fail at this provisioner",
         )
         .with_detail("name a host in ssh_host and set communicator = \"ssh\""),
         _ if without => Diagnostic::error("there can be no provisioners with communicator \"none\""),
         _ => return,
     };
-    context.complaints.borrow_mut().push(diagnostic.at(Some(first.at.clone())));
+    context.complaints.borrow_mut().push(diagnostic.at(first.at.clone()));
 }
 
 fn complain_missing(what: &str, kind: &str, known: &[&str], at: &SourceLocation, context: &Context<'_>) {

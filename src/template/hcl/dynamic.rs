@@ -22,6 +22,8 @@ pub struct Expanded<'f> {
     pub body: &'f Body,
     /// What the expressions in its body can name, besides what is known everywhere.
     pub names: Rc<Names>,
+    /// It stands for a number of blocks that is not known yet.
+    pub open: bool,
 }
 
 impl Spanned for Expanded<'_> {
@@ -40,6 +42,7 @@ impl<'f> Expanded<'f> {
             labels: block.labels.clone(),
             body: &block.body,
             names: Rc::clone(names),
+            open: false,
         }
     }
 
@@ -159,6 +162,7 @@ fn make<'f>(
     let dynamic = Dynamic::read(block, kind, evaluator)?;
     let here = evaluator.with_names(names);
     let collection = here.value(dynamic.for_each)?;
+    let open = matches!(collection.kind(), Kind::Unknown);
     let pairs = match collection.kind() {
         // Nobody knows how many there are: one stands for all of them.
         Kind::Unknown => vec![(Value::UNKNOWN, Value::UNKNOWN)],
@@ -189,7 +193,8 @@ fn make<'f>(
                 }
             },
         };
-        all.push(Expanded { kind: Arc::clone(&kind.text), at: kind.span, labels, body: dynamic.content, names: inner });
+        let kind_name = Arc::clone(&kind.text);
+        all.push(Expanded { kind: kind_name, at: kind.span, labels, body: dynamic.content, names: inner, open });
     }
     Ok(())
 }

@@ -154,7 +154,7 @@ impl Reader<'_, '_> {
         }
         let at = self.evaluator.place(block);
         let options = self.evaluator.options(block.body, &block.names, &[], at.clone(), self.complaints);
-        Some(Component { kind, at, options })
+        Some(Component { kind, at, options: options.open_if(block.open) })
     }
 
     fn chain(&mut self, block: &Expanded<'_>) -> Vec<Component> {

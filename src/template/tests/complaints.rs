@@ -247,3 +247,39 @@ fn json() {
     t.json:5:3: a template has no key "postprocessors": did you mean "post-processors"?
     "#);
 }
+
+#[test]
+fn a_refused_communicator_or_provisioner_says_nothing_of_the_machine() {
+    let template = |communicator: &str, provisioner: &str| {
+        Given::hcl(&format!(
+            "source \"null\" \"a\" {{\n  communicator = \"{communicator}\"\n}}\nbuild {{\n  sources = [\"null.a\"]\n{provisioner}}}\n"
+        ))
+    };
+    let shell = "  provisioner \"shell\" {\n    inline = [\"x\"]\n  }\n";
+    insta::assert_snapshot!(template("winrm", shell).bad(), @r#"t.pkr.hcl:2:18: communicator "winrm" is not supported yet: only ssh and none are; Windows images from 2019 on have an OpenSSH server to switch on in user_data"#);
+    insta::assert_snapshot!(template("telnet", shell).bad(), @r#"t.pkr.hcl:2:18: there is no communicator "telnet": there are ssh and none"#);
+    let other = "  provisioner \"powershell\" {}\n";
+    insta::assert_snapshot!(template("none", other).bad(), @r#"t.pkr.hcl:6:3: provisioner "powershell" is not supported yet: shell, file and breakpoint are"#);
+    insta::assert_snapshot!(template("none", &format!("{other}{shell}")).bad(), @r#"
+    t.pkr.hcl:6:3: provisioner "powershell" is not supported yet: shell, file and breakpoint are
+    t.pkr.hcl:7:3: warning: with communicator "none" there is no machine: the build will fail at this provisioner: name a host in ssh_host and set communicator = "ssh"
+    "#);
+}
+
+#[test]
+fn only_the_cause_is_told() {
+    let filter = "  source_ami_filter {\n    filters = { name = \"x\" }\n    owners  = [\"{{user `x`}}\"]\n  }";
+    let given = with_options(filter);
+    let text = String::from_utf8(given.files[0].1.clone()).unwrap().replace("  source_ami = \"ami-1\"\n", "");
+    insta::assert_snapshot!(Given::hcl(&text).bad(), @"t.pkr.hcl:8:16: {{ user `x` }} is for JSON templates: in HCL2 write ${var.x}");
+    insta::assert_snapshot!(with_options("  security_group_filter {\n    filters = { a = [] }\n  }").bad(), @"t.pkr.hcl:8:21: filters.a must be a string, this is a list");
+    let json = r#"{
+  "variables": { "r": null, "s": "{{user `r`}}-x", "t": "{{user `t`}}" },
+  "builders": [{ "type": "amazon-ebs", "ami_name": "{{user `t`}}", "region": "{{user `r`}}", "instance_type": "{{user `s`}}",
+                 "source_ami_filter": { "filters": {"name": "x"}, "owners": "{{user `s`}}" }, "ssh_username": "u" }]
+}"#;
+    insta::assert_snapshot!(Given::default().file("t.json", json).bad(), @r#"
+    t.json:2:18: the variable "r" has no value: give it in the request's variables, or give it a default other than null
+    t.json:2:57: the variable "t" can't be evaluated: it refers to itself, directly or through other variables; t → t
+    "#);
+}

@@ -208,3 +208,19 @@ fn hcl2_in_json_syntax_is_evaluated() {
     a.pkr.json:1:121: there is no block "buidl": did you mean "build"?
     "#);
 }
+
+#[test]
+fn variables_that_are_given_and_not_declared_can_be_used() {
+    let json = r#"{
+      "variables": { "a": "1" },
+      "sensitive-variables": ["x"],
+      "builders": [{"type": "null", "ssh_host": "h", "ssh_username": "{{user `x`}}", "ssh_password": "{{user `a`}}"}]
+    }"#;
+    let evaluated = Given::default().file("t.json", json).var("x", "hunter22").var("unused", "1").good();
+    assert_eq!(evaluated.builds[0].builder.communicator().unwrap().username, "hunter22");
+    // Packer says nothing of these, used or not.
+    assert_eq!(super::lines(&evaluated.warnings), "");
+    assert_eq!(evaluated.sensitive_values, ["hunter22"]);
+    let names: Vec<&str> = evaluated.variables.iter().map(|variable| variable.name.as_str()).collect();
+    assert_eq!(names, ["a", "x", "unused"]);
+}

@@ -12,6 +12,7 @@ mod language;
 mod limits;
 mod packer;
 mod templates;
+mod unknown;
 mod upgrade;
 
 use indexmap::IndexMap;
