@@ -38,7 +38,8 @@ pub struct Parts {
     pub builder_type: String,
     /// Where the source's type stands.
     pub builder_at: SourceLocation,
-    pub builder: Options,
+    /// `None` when the source is not declared, which was complained about.
+    pub builder: Option<Options>,
     pub provisioners: Vec<Component>,
     /// One at most; more are complained about where they are read.
     pub error_cleanup: Option<Component>,
@@ -93,7 +94,7 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
 }
 
 fn builder(parts: &Parts, context: &Context<'_>, clean_image: bool) -> Option<BuilderConfig> {
-    let decoder = Decoder::new(&parts.builder, context);
+    let decoder = Decoder::new(parts.builder.as_ref()?, context);
     Some(match parts.builder_type.as_str() {
         "amazon-ebs" => BuilderConfig::AmazonEbs(Box::new(amazon_ebs::decode(&decoder, clean_image))),
         // Their options are checked all the same: who waits for them learns what else there is to change.
@@ -174,6 +175,7 @@ fn apply_override(component: &mut Component, names: &[String], context: &Context
         };
         for option in options {
             component.options.attributes.retain(|existing| existing.key != option.key);
+            component.options.overridden.push(option.key.clone());
             component.options.attributes.push(option);
         }
     }

@@ -53,6 +53,8 @@ pub struct Options {
     /// It stands for a number of blocks that is not known yet, possibly none: a `dynamic` block whose `for_each` is unknown
     /// made it, or one around it. What it lacks is no fault.
     pub open: bool,
+    /// Attributes that an `override` gives: Packer takes their values as it takes JSON's.
+    pub overridden: Vec<String>,
 }
 
 impl Node {
@@ -133,7 +135,14 @@ impl Options {
     /// The options of a JSON object.
     #[must_use]
     pub fn from_entries(entries: Vec<Entry>, at: SourceLocation) -> Self {
-        Self { language: Language::Json, at, attributes: entries, blocks: Vec::new(), open: false }
+        Self {
+            language: Language::Json,
+            at,
+            attributes: entries,
+            blocks: Vec::new(),
+            open: false,
+            overridden: Vec::new(),
+        }
     }
 
     /// These options, open when `open` says so, with all blocks in them.

@@ -149,7 +149,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// Adds an error about an option's value, which counts as unknown from here on.
-    pub(super) fn fail(&self, name: &'static str, at: &SourceLocation, summary: impl Into<String>, detail: impl Into<Hint>) {
+    pub(super) fn fail(
+        &self,
+        name: &'static str,
+        at: &SourceLocation,
+        summary: impl Into<String>,
+        detail: impl Into<Hint>,
+    ) {
         self.failed.borrow_mut().push(name);
         self.error(at, summary, detail);
     }
@@ -184,6 +190,12 @@ impl<'a> Decoder<'a> {
         self.rendered(&text, &node.at, late)
     }
 
+    /// Whether values must be of an option's type. HCL2 converts between strings, numbers and bools only; JSON's, and those
+    /// of an `override`, come in many forms: a text with commas is a list, 1 is `true`, an empty string says nothing.
+    fn is_strict(&self, name: &str) -> bool {
+        self.options.language == Language::Hcl2 && !self.options.overridden.iter().any(|given| given == name)
+    }
+
     /// The text of an option that is given.
     fn read(&self, name: &'static str, late: Late) -> Option<(&'a Node, String)> {
         let node = &self.entry(name)?.node;
@@ -216,13 +228,21 @@ impl<'a> Decoder<'a> {
         self.read(name, late).map(|(_, text)| LateString(text))
     }
 
-    /// A bool: `true`, `"true"`, `"1"`, 1 and their opposites; an empty string counts as not given.
+    /// A bool: `true`, `"true"`, `"1"` and their opposites; in JSON also 1, and an empty string counts as not given.
     pub fn flag(&self, name: &'static str) -> Option<bool> {
         let (node, text) = self.read(name, NOW)?;
+        let strict = self.is_strict(name);
         match text.as_str() {
-            "" => None,
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+            "1" | "0" if strict && matches!(node.content, Content::Number(_)) => {
+                let instead = if text == "1" { "write true" } else { "write false" };
+                self.fail(name, &node.at, format!("{name} must be true or false, this is a number"), instead);
+                None
+            }
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            "" if !strict => None,
+            "t" | "T" | "TRUE" | "True" if !strict => Some(true),
+            "f" | "F" | "FALSE" | "False" if !strict => Some(false),
             _ => {
                 self.fail(name, &node.at, format!("{name} must be true or false"), "");
                 None
@@ -230,10 +250,10 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// A whole number within bounds; also as a string.
+    /// A whole number within bounds; also as a string, which in JSON may be empty.
     pub fn integer(&self, name: &'static str, min: i32, max: i32) -> Option<i32> {
         let (node, text) = self.read(name, NOW)?;
-        if text.is_empty() {
+        if text.is_empty() && !self.is_strict(name) {
             return None;
         }
         match text.parse::<i32>() {
@@ -267,7 +287,8 @@ impl<'a> Decoder<'a> {
         parsed
     }
 
-    /// A list of strings with places. A single string is a list of one, or of its comma-separated parts with `split`.
+    /// A list of strings with places. In JSON a single string is a list of one, or of its comma-separated parts with
+    /// `split`, as in Packer.
     pub fn texts(&self, name: &'static str, split: bool) -> Vec<Located<String>> {
         self.list(name, split, NOW)
     }
@@ -279,7 +300,7 @@ impl<'a> Decoder<'a> {
 
     /// A list of strings that may keep late actions.
     pub fn late_list(&self, name: &'static str, late: Late) -> Vec<LateString> {
-        self.list(name, false, late).into_iter().map(|text| LateString(text.value)).collect()
+        self.list(name, true, late).into_iter().map(|text| LateString(text.value)).collect()
     }
 
     fn list(&self, name: &'static str, split: bool, late: Late) -> Vec<Located<String>> {
@@ -302,6 +323,13 @@ impl<'a> Decoder<'a> {
                 self.fail(name, &node.at, summary, format!("write {name} = [ … ]"));
                 Vec::new()
             }
+            _ if self.is_strict(name) => {
+                let has_comma = matches!(&node.content, Content::String(text) if text.contains(','));
+                let more = if has_comma { "; split(\",\", …) makes one of a text with commas" } else { "" };
+                let summary = format!("{name} must be a list, this is {}", node.type_name());
+                self.fail(name, &node.at, summary, format!("write {name} = [ … ]{more}"));
+                Vec::new()
+            }
             _ => {
                 let Some((_, text)) = self.read(name, late).filter(|(_, text)| !text.is_empty()) else {
                     return Vec::new();
@@ -315,19 +343,21 @@ impl<'a> Decoder<'a> {
     /// A map of strings.
     pub fn map(&self, name: &'static str, late: Late) -> Vec<(Located<String>, Located<LateString>)> {
         let Some(entry) = self.entry(name) else { return Vec::new() };
-        let node = &entry.node;
+        let (node, strict) = (&entry.node, self.is_strict(name));
         let entries: Vec<&Entry> = match &node.content {
             Content::Map(entries) => entries.iter().collect(),
             // A list of maps is merged, as JSON made from HCL1 has it.
-            Content::List(items) if items.iter().all(|item| matches!(item.content, Content::Map(_))) => items
-                .iter()
-                .flat_map(|item| match &item.content {
-                    Content::Map(entries) => entries.as_slice(),
-                    _ => &[],
-                })
-                .collect(),
+            Content::List(items) if !strict && items.iter().all(|item| matches!(item.content, Content::Map(_))) => {
+                items
+                    .iter()
+                    .flat_map(|item| match &item.content {
+                        Content::Map(entries) => entries.as_slice(),
+                        _ => &[],
+                    })
+                    .collect()
+            }
             _ => {
-                if !node.is_empty() {
+                if strict || !node.is_empty() {
                     let summary = format!("{name} must be a map, this is {}", node.type_name());
                     self.fail(name, &node.at, summary, format!("write {name} = {{ Key = \"value\" }}"));
                 }
@@ -339,7 +369,7 @@ impl<'a> Decoder<'a> {
             let key = self.rendered(&entry.key, &entry.key_at, NOW);
             let what = format!("{name}.{}", entry.key);
             let value = match entry.node.content {
-                Content::Null => Some(String::new()),
+                Content::Null if !strict => Some(String::new()),
                 _ => self.node_text(&entry.node, &what, late),
             };
             if let (Some(key), Some(value)) = (key, value) {
@@ -438,11 +468,7 @@ impl<'a> Decoder<'a> {
                 None
             }
             Err(error) => {
-                self.error(
-                    &path.at,
-                    format!("{name}: {error}"),
-                    "only files that are sent with the template can be used",
-                );
+                self.error(&path.at, format!("{name}: {error}"), error.advice());
                 None
             }
         }

@@ -82,11 +82,7 @@ fn upload_source(decoder: &Decoder<'_>, source: &Located<String>) -> Option<Stri
         Ok(clean) => clean,
         Err(crate::domain::bundle::BundlePathError::Empty) => return Some(if folder { "./" } else { "." }.to_owned()),
         Err(error) => {
-            decoder.error(
-                &source.at,
-                format!("source: {error}"),
-                "only files that are sent with the template can be used",
-            );
+            decoder.error(&source.at, format!("source: {error}"), error.advice());
             return None;
         }
     };

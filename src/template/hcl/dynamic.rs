@@ -22,6 +22,8 @@ pub struct Expanded<'f> {
     pub body: &'f Body,
     /// What the expressions in its body can name, besides what is known everywhere.
     pub names: Rc<Names>,
+    /// A `dynamic` block made it.
+    pub made: bool,
     /// It stands for a number of blocks that is not known yet.
     pub open: bool,
 }
@@ -42,6 +44,7 @@ impl<'f> Expanded<'f> {
             labels: block.labels.clone(),
             body: &block.body,
             names: Rc::clone(names),
+            made: false,
             open: false,
         }
     }
@@ -193,8 +196,15 @@ fn make<'f>(
                 }
             },
         };
-        let kind_name = Arc::clone(&kind.text);
-        all.push(Expanded { kind: kind_name, at: kind.span, labels, body: dynamic.content, names: inner, open });
+        all.push(Expanded {
+            kind: Arc::clone(&kind.text),
+            at: kind.span,
+            labels,
+            body: dynamic.content,
+            names: inner,
+            made: true,
+            open,
+        });
     }
     Ok(())
 }

@@ -26,8 +26,7 @@ impl Evaluator<'_> {
         at: SourceLocation,
         complaints: &mut Vec<Diagnostic>,
     ) -> Options {
-        let mut options =
-            Options { language: Language::Hcl2, at, attributes: Vec::new(), blocks: Vec::new(), open: false };
+        let mut options = Options { language: Language::Hcl2, ..Options::from_entries(Vec::new(), at) };
         let own = self.with_names(names);
         for attribute in body.attributes().filter(|attribute| !skip.contains(&&*attribute.name.name)) {
             let value = own.value_or_complain(&attribute.value, complaints);

@@ -7,6 +7,7 @@ use super::syntax::ast::{Expr, ExprKind, Item, Span, Spanned};
 use crate::domain::diagnostic::Diagnostic;
 use crate::template::inspect::InspectedBuild;
 use crate::template::runtime::Runtime;
+use crate::template::select::OnlyExcept;
 use crate::template::source::did_you_mean;
 
 /// A build block with its blocks, those that dynamic ones make among them.
@@ -36,11 +37,34 @@ pub struct Planned<'f> {
     pub inline: Option<Expanded<'f>>,
 }
 
+impl Planned<'_> {
+    fn without_source(block: usize) -> Self {
+        let none = String::new;
+        Self {
+            block,
+            name: none(),
+            source: none(),
+            declared: none(),
+            builder_type: none(),
+            source_name: none(),
+            inline: None,
+        }
+    }
+
+    /// Whether a block with `only` and `except` applies to it.
+    #[must_use]
+    pub fn takes(&self, block: &OnlyExcept) -> bool {
+        self.declared.is_empty() || block.applies(&[&self.source, &self.name])
+    }
+}
+
 /// All build blocks, and what they build.
 #[derive(Debug, Default)]
 pub struct Plan<'c, 'f> {
     pub blocks: Vec<PlannedBlock<'c, 'f>>,
     pub builds: Vec<Planned<'f>>,
+    /// One for each block none of whose sources there is, so that the rest of it is checked all the same.
+    pub without_source: Vec<Planned<'f>>,
 }
 
 /// Options of a build block itself.
@@ -81,10 +105,14 @@ impl<'c, 'f> Planner<'_, 'c, 'f> {
         let (name, description) = (text("name"), text("description"));
         let block = self.plan.blocks.len();
         let before = self.plan.builds.len();
-        for reference in references(build, &blocks, evaluator, self.complaints) {
+        let references = references(build, &blocks, evaluator, self.complaints);
+        let named = !references.is_empty();
+        for reference in references {
             self.source(block, name.as_deref(), reference, evaluator);
         }
-        if self.plan.builds.len() == before && self.complaints.len() == complained {
+        if self.plan.builds.len() == before && named {
+            self.plan.without_source.push(Planned::without_source(block));
+        } else if self.plan.builds.len() == before && self.complaints.len() == complained {
             let unknown =
                 build.attribute("sources").is_some_and(|expr| evaluator.value(expr).is_ok_and(|v| v.is_unknown()));
             if !unknown {
@@ -160,7 +188,11 @@ impl<'c, 'f> Planner<'_, 'c, 'f> {
                 }
                 ("source" | "provisioner" | "error-cleanup-provisioner" | "post-processor", count) => (
                     format!("{kind} needs one label, it has {count}"),
-                    format!("such as {kind} \"{}\" {{ … }}", example(kind)).into(),
+                    if block.made {
+                        format!("write labels = [\"{}\"]", example(kind)).into()
+                    } else {
+                        format!("such as {kind} \"{}\" {{ … }}", example(kind)).into()
+                    },
                 ),
                 ("post-processors" | "hcp_packer_registry", _) => (format!("{kind} takes no label"), "".into()),
                 _ => (

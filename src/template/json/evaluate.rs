@@ -72,7 +72,7 @@ fn parts(template: &JsonTemplate, builder: &RawComponent, name: &str) -> Parts {
         override_names: vec![name.to_owned(), builder.name.clone()],
         builder_type: builder.type_name.clone(),
         builder_at: builder.at.clone(),
-        builder: builder.options(),
+        builder: Some(builder.options()),
         provisioners: template.provisioners.iter().filter(applies).map(RawComponent::component).collect(),
         error_cleanup: template.error_cleanup.iter().find(applies).map(RawComponent::component),
         post_processors: template

@@ -85,6 +85,8 @@ pub struct Config<'f> {
     pub dynamic_references: BTreeSet<Reference>,
     /// Top-level dynamic blocks.
     dynamics: Vec<(&'f SourceFile, &'f Block)>,
+    /// A block stands where it counts for nothing: then others are missing.
+    pub misplaced: bool,
     pub complaints: Vec<Diagnostic>,
 }
 
@@ -156,7 +158,7 @@ impl<'f> Collector<'_, 'f> {
             return self.declare(Expanded::written(block, &Rc::new(Names::new())));
         }
         let labels: Vec<&str> = block.labels.iter().map(|label| &*label.text).collect();
-        if !self.check_labels(kind, &block.kind, &labels) {
+        if !self.check_labels(kind, &block.kind, &labels, false) {
             return;
         }
         match kind {
@@ -179,7 +181,8 @@ impl<'f> Collector<'_, 'f> {
         }
     }
 
-    fn check_labels(&mut self, kind: &str, at: &impl Spanned, labels: &[&str]) -> bool {
+    /// Whether a block has the right labels; `made` says that a dynamic block has made it.
+    fn check_labels(&mut self, kind: &str, at: &impl Spanned, labels: &[&str], made: bool) -> bool {
         let (count, example) = match kind {
             "source" => (2, "source \"amazon-ebs\" \"name\" { … }"),
             "data" => (2, "data \"amazon-ami\" \"name\" { … }"),
@@ -192,7 +195,8 @@ impl<'f> Collector<'_, 'f> {
         if labels.len() != count {
             let plural = if count == 1 { "label" } else { "labels" };
             let summary = format!("{kind} needs {count} {plural}, it has {}", labels.len());
-            self.complain(at, summary, example);
+            let made = made && kind == "source";
+            self.complain(at, summary, if made { "write labels = [\"amazon-ebs\", \"name\"]" } else { example });
             return false;
         }
         // A source's type is checked against the builders that there are; names are what references are made of.
@@ -222,7 +226,7 @@ impl<'f> Collector<'_, 'f> {
     /// Takes a block that may have been made by a dynamic one.
     fn declare(&mut self, block: Expanded<'f>) {
         let labels: Vec<&str> = block.labels.iter().map(|label| &*label.text).collect();
-        if !self.check_labels(&block.kind, &block, &labels) {
+        if !self.check_labels(&block.kind, &block, &labels, block.made) {
             return;
         }
         let at = self.place(&block);
