@@ -182,8 +182,13 @@ impl<'a> Decoder<'a> {
 
     fn node_text(&self, node: &Node, name: &str, late: Late) -> Option<String> {
         let Some(text) = node.scalar() else {
-            if !matches!(node.content, Content::Unknown) {
-                self.error(&node.at, format!("{name} must be a string, this is {}", node.type_name()), "");
+            match node.content {
+                Content::Unknown => {}
+                Content::Null => {
+                    let detail = "what is in a list or map can't be null: leave it out, as [for x in … : x if x != null] does";
+                    self.error(&node.at, format!("{name} is null"), detail);
+                }
+                _ => self.error(&node.at, format!("{name} must be a string, this is {}", node.type_name()), ""),
             }
             return None;
         };
@@ -308,7 +313,7 @@ impl<'a> Decoder<'a> {
         let node = &entry.node;
         match &node.content {
             Content::List(items) => {
-                let element = format!("each element of {name}");
+                let element = format!("an element of {name}");
                 let texts = items.iter().filter_map(|item| {
                     let value = self.node_text(item, &element, late);
                     if value.is_none() {

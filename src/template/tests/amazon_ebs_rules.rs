@@ -310,11 +310,11 @@ fn values_must_be_of_an_option_s_type() {
     t.pkr.hcl:8:15: ami_users must be a list, this is a string: write ami_users = [ … ]
     t.pkr.hcl:9:20: snapshot_users must be a list, this is a string: write snapshot_users = [ … ]; split(",", …) makes one of a text with commas
     t.pkr.hcl:10:24: security_group_ids must be a list, this is a number: write security_group_ids = [ … ]
-    t.pkr.hcl:11:17: each element of ami_groups must be a string, this is null
+    t.pkr.hcl:11:17: an element of ami_groups is null: what is in a list or map can't be null: leave it out, as [for x in … : x if x != null] does
     "#);
     insta::assert_snapshot!(with_options("  tags = []\n  run_tags = { a = null, b = [] }\n  snapshot_tags = [{ a = 1 }]\n  run_volume_tags = \"\"").bad(), @r#"
     t.pkr.hcl:7:10: tags must be a map, this is a list: write tags = { Key = "value" }
-    t.pkr.hcl:8:20: run_tags.a must be a string, this is null
+    t.pkr.hcl:8:20: run_tags.a is null: what is in a list or map can't be null: leave it out, as [for x in … : x if x != null] does
     t.pkr.hcl:8:30: run_tags.b must be a string, this is a list
     t.pkr.hcl:9:19: snapshot_tags must be a map, this is a list: write snapshot_tags = { Key = "value" }
     t.pkr.hcl:10:21: run_volume_tags must be a map, this is a string: write run_volume_tags = { Key = "value" }
