@@ -185,7 +185,8 @@ impl<'a> Decoder<'a> {
             match node.content {
                 Content::Unknown => {}
                 Content::Null => {
-                    let detail = "what is in a list or map can't be null: leave it out, as [for x in … : x if x != null] does";
+                    let detail =
+                        "what is in a list or map can't be null: leave it out, as [for x in … : x if x != null] does";
                     self.error(&node.at, format!("{name} is null"), detail);
                 }
                 _ => self.error(&node.at, format!("{name} must be a string, this is {}", node.type_name()), ""),

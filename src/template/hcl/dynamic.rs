@@ -137,17 +137,19 @@ impl<'f> Dynamic<'f> {
     }
 }
 
-/// Adds the blocks that a dynamic block makes. Faults go to `complaints`.
+/// Adds the blocks that a dynamic block makes, and says whether that is all of them: those whose labels are not known yet
+/// are left out. Faults go to `complaints`.
 pub fn expand<'f>(
     block: &'f Block,
     names: &Rc<Names>,
     evaluator: &Evaluator<'_>,
     all: &mut Vec<Expanded<'f>>,
     complaints: &mut Vec<Diagnostic>,
-) {
-    if let Err(fault) = make(block, names, evaluator, all, complaints) {
+) -> bool {
+    make(block, names, evaluator, all, complaints).unwrap_or_else(|fault| {
         complaints.push(*fault);
-    }
+        false
+    })
 }
 
 fn make<'f>(
@@ -156,7 +158,8 @@ fn make<'f>(
     evaluator: &Evaluator<'_>,
     all: &mut Vec<Expanded<'f>>,
     complaints: &mut Vec<Diagnostic>,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<bool, Box<Diagnostic>> {
+    let mut complete = true;
     let [kind] = block.labels.as_slice() else {
         let mut fault = evaluator.fault(&block.kind, "a dynamic block has one label: the kind of block it makes");
         fault.set_hint("such as dynamic \"provisioner\" { … }");
@@ -189,9 +192,13 @@ fn make<'f>(
             Some(expr) => match labels(expr, &evaluator.with_names(&inner)) {
                 Ok(Some(labels)) => labels,
                 // What nobody knows the name of yet is left out until it has one.
-                Ok(None) => continue,
+                Ok(None) => {
+                    complete = false;
+                    continue;
+                }
                 Err(fault) => {
                     complaints.push(*fault);
+                    complete = false;
                     continue;
                 }
             },
@@ -206,7 +213,7 @@ fn make<'f>(
             open,
         });
     }
-    Ok(())
+    Ok(complete)
 }
 
 /// The labels; `None` when one is not known yet.

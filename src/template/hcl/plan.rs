@@ -113,9 +113,12 @@ impl<'c, 'f> Planner<'_, 'c, 'f> {
         if self.plan.builds.len() == before && named {
             self.plan.without_source.push(Planned::without_source(block));
         } else if self.plan.builds.len() == before && self.complaints.len() == complained {
-            let unknown =
-                build.attribute("sources").is_some_and(|expr| evaluator.value(expr).is_ok_and(|v| v.is_unknown()));
-            if !unknown {
+            let unknown = |expr: &Expr| evaluator.value(expr).is_ok_and(|value| value.is_unknown());
+            let made = build.block.body.blocks_of("dynamic");
+            let made = made.filter(|block| block.labels.first().is_some_and(|label| &*label.text == "source"));
+            let waits = build.attribute("sources").is_some_and(unknown)
+                || made.filter_map(|block| block.body.attribute("for_each")).any(|each| unknown(&each.value));
+            if !waits {
                 let diagnostic = build.file.error(build.block.at, "the build block names no source");
                 self.complaints.push(diagnostic.with_detail("write sources = [\"source.TYPE.NAME\"]"));
             }
@@ -134,6 +137,9 @@ impl<'c, 'f> Planner<'_, 'c, 'f> {
         };
         let declared = format!("{builder_type}.{source_name}");
         if !self.config.sources.contains_key(&declared) {
+            if self.config.more_sources {
+                return;
+            }
             let hint = did_you_mean(&declared, self.config.sources.keys().map(String::as_str));
             return complain(format!("there is no source {declared:?}"), hint);
         }

@@ -106,3 +106,18 @@ fn rules_over_several_options_wait_for_all_of_them() {
     let shell = "provisioner \"shell\" {\n  script = local.text\n  inline = [\"x\"]\n}";
     assert_eq!(checked("", shell), "");
 }
+
+#[test]
+fn sources_may_be_unknown() {
+    let options = "region = \"us-east-1\"\nami_name = \"abc\"\ninstance_type = \"t3.micro\"\nsource_ami = \"ami-1\"\nssh_username = \"u\"";
+    let sources = format!(
+        "dynamic \"source\" {{\n  for_each = local.all\n  labels = [\"amazon-ebs\", source.key]\n  content {{\n{options}\n  }}\n}}\n"
+    );
+    let inner =
+        "dynamic \"source\" {\n  for_each = local.all\n  labels = [\"amazon-ebs.${source.key}\"]\n  content {}\n}";
+    for build in
+        ["sources = [\"amazon-ebs.x\"]", "sources = [for name, _ in local.all : \"amazon-ebs.${name}\"]", inner]
+    {
+        Given::hcl(&format!("{DATA}{sources}build {{\n  {build}\n}}\n")).good();
+    }
+}

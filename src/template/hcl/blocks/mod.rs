@@ -85,6 +85,8 @@ pub struct Config<'f> {
     pub dynamic_references: BTreeSet<Reference>,
     /// Top-level dynamic blocks.
     dynamics: Vec<(&'f SourceFile, &'f Block)>,
+    /// There are more sources than these: nobody knows their names yet, or why they can't be made was complained about.
+    pub more_sources: bool,
     /// A block stands where it counts for nothing: then others are missing.
     pub misplaced: bool,
     pub complaints: Vec<Diagnostic>,
@@ -126,7 +128,10 @@ impl Config<'_> {
             let evaluator = Evaluator::new(file, runtime, globals);
             self.dynamic_references.extend(body_references(&block.body));
             let mut made = Vec::new();
-            dynamic::expand(block, &Rc::new(Names::new()), &evaluator, &mut made, &mut self.complaints);
+            let names = Rc::new(Names::new());
+            let complete = dynamic::expand(block, &names, &evaluator, &mut made, &mut self.complaints);
+            let of_sources = block.labels.first().is_some_and(|label| &*label.text == "source");
+            self.more_sources |= of_sources && !complete;
             let mut collector = Collector { file, config: self };
             for block in made {
                 collector.declare(block);
