@@ -181,10 +181,10 @@ fn apply_override(component: &mut Component, names: &[String], context: &Context
     }
 }
 
-/// Asks for the options that every block has, so that they are not taken for the component's own.
+/// The options that every block has are not the component's own.
 fn meta(decoder: &Decoder<'_>) {
-    let _ = decoder.texts("only", false);
-    let _ = decoder.texts("except", false);
+    decoder.leave("only");
+    decoder.leave("except");
 }
 
 fn provisioner(component: &Component, context: &Context<'_>) -> Option<ProvisionerBlock> {

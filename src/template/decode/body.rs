@@ -117,6 +117,11 @@ impl<'a> Decoder<'a> {
         (!matches!(found.node.content, Content::Null | Content::Unknown)).then_some(found)
     }
 
+    /// Leaves an option to whoever reads it elsewhere.
+    pub fn leave(&self, name: &'static str) {
+        self.asked.borrow_mut().push(name);
+    }
+
     /// Where an option stands, if it is given, even when its value is unusable.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<&'a SourceLocation> {

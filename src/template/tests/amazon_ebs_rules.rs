@@ -344,6 +344,7 @@ fn values_must_be_of_an_option_s_type() {
     t.pkr.hcl:14:24: valid_exit_codes must be a list, this is a number: write valid_exit_codes = [ … ]
     t.pkr.hcl:15:11: env must be a map, this is a list: write env = { Key = "value" }
     "#);
+    insta::assert_snapshot!(shell("    inline = [\"x\"]\n    only = \"amazon-ebs.a\"").bad(), @"t.pkr.hcl:13:12: only must be a list of strings, this is string");
     // Packer takes an override's values as it takes JSON's.
     let overridden = shell("    inline = [\"x\"]\n    override = { a = { inline = \"y,z\", skip_clean = 1 } }").good();
     let ProvisionerConfig::Shell(shell) = &overridden.builds[0].provisioners[0].config else { panic!("a shell") };

@@ -224,3 +224,15 @@ fn variables_that_are_given_and_not_declared_can_be_used() {
     let names: Vec<&str> = evaluated.variables.iter().map(|variable| variable.name.as_str()).collect();
     assert_eq!(names, ["a", "x", "unused"]);
 }
+
+#[test]
+fn a_text_with_commas_is_a_list() {
+    let shell = r#", "provisioners": [{"type": "shell", "inline": "echo a,echo b", "environment_vars": "A=1,B={{ build `ID` }}", "valid_exit_codes": "0,2"}]"#;
+    let evaluated = template(", \"ami_users\": \"1,2\", \"ami_groups\": \"\"", shell).good();
+    assert_eq!(ebs(&evaluated.builds[0]).ami_users, ["1", "2"]);
+    let ProvisionerConfig::Shell(shell) = &evaluated.builds[0].provisioners[0].config else { panic!("a shell") };
+    let texts = |list: &[crate::domain::config::LateString]| list.iter().map(|text| text.0.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&shell.inline), ["echo a", "echo b"]);
+    assert_eq!(texts(&shell.environment_vars), ["A=1", "B={{ build `ID` }}"]);
+    assert_eq!(shell.valid_exit_codes, [0, 2]);
+}
