@@ -34,6 +34,23 @@ pub enum BundlePathError {
     Duplicate(String),
 }
 
+impl BundlePathError {
+    /// What whoever wrote the path into a template can do.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Outside(_) => {
+                "copy it into the template's folder, or run ingot in a folder that has both and write the path from there: \
+                 shared/x.sh, not ../shared/x.sh"
+            }
+            Self::Absolute(_) => "copy it into the template's folder, and write the path from there",
+            Self::Empty | Self::Character(_) | Self::Duplicate(_) => {
+                "only files that are sent with the template can be used"
+            }
+        }
+    }
+}
+
 /// SHA-256 over the sorted (path, executable bit, file hash) of a bundle, as 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

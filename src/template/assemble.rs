@@ -38,7 +38,8 @@ pub struct Parts {
     pub builder_type: String,
     /// Where the source's type stands.
     pub builder_at: SourceLocation,
-    pub builder: Options,
+    /// `None` when the source is not declared, which was complained about.
+    pub builder: Option<Options>,
     pub provisioners: Vec<Component>,
     /// One at most; more are complained about where they are read.
     pub error_cleanup: Option<Component>,
@@ -64,7 +65,7 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
         Some(Box::new(block))
     });
     if let Some(builder) = &builder {
-        check_machine(builder, parts.provisioners.iter().chain(&parts.error_cleanup), context);
+        check_machine(builder, provisioners.iter().chain(error_cleanup.as_deref()), context);
     }
     let mut chains = Vec::new();
     for chain in &parts.post_processors {
@@ -93,7 +94,7 @@ pub fn build(mut parts: Parts, context: &Context<'_>, selection: &Selection, cle
 }
 
 fn builder(parts: &Parts, context: &Context<'_>, clean_image: bool) -> Option<BuilderConfig> {
-    let decoder = Decoder::new(&parts.builder, context);
+    let decoder = Decoder::new(parts.builder.as_ref()?, context);
     Some(match parts.builder_type.as_str() {
         "amazon-ebs" => BuilderConfig::AmazonEbs(Box::new(amazon_ebs::decode(&decoder, clean_image))),
         // Their options are checked all the same: who waits for them learns what else there is to change.
@@ -118,11 +119,12 @@ fn builder(parts: &Parts, context: &Context<'_>, clean_image: bool) -> Option<Bu
 /// out with the `file` builder.
 fn check_machine<'p>(
     builder: &BuilderConfig,
-    mut provisioners: impl Iterator<Item = &'p Component>,
+    mut provisioners: impl Iterator<Item = &'p ProvisionerBlock>,
     context: &Context<'_>,
 ) {
     let without = builder.communicator().is_some_and(|ssh| ssh.communicator == CommunicatorKind::None);
-    let needs_machine = |component: &&Component| !matches!(component.kind.as_str(), "breakpoint" | "shell-local");
+    let needs_machine =
+        |block: &&ProvisionerBlock| !matches!(block.config.provisioner_type(), "breakpoint" | "shell-local");
     let (first, diagnostic) = match builder {
         BuilderConfig::File(_) => {
             let text = "the file builder has no machine: its provisioners are left out";
@@ -140,7 +142,7 @@ fn check_machine<'p>(
         _ => return,
     };
     if let Some(first) = first {
-        context.complaints.borrow_mut().push(diagnostic.at(Some(first.at.clone())));
+        context.complaints.borrow_mut().push(diagnostic.at(first.at.clone()));
     }
 }
 
@@ -188,15 +190,16 @@ fn apply_override(component: &mut Component, names: &[String], context: &Context
         };
         for option in options {
             component.options.attributes.retain(|existing| existing.key != option.key);
+            component.options.overridden.push(option.key.clone());
             component.options.attributes.push(option);
         }
     }
 }
 
-/// Asks for the options that every block has, so that they are not taken for the component's own.
+/// The options that every block has are not the component's own.
 fn meta(decoder: &Decoder<'_>) {
-    let _ = decoder.texts("only", false);
-    let _ = decoder.texts("except", false);
+    decoder.leave("only");
+    decoder.leave("except");
 }
 
 fn provisioner(component: &Component, context: &Context<'_>) -> Option<ProvisionerBlock> {

@@ -85,6 +85,7 @@ fn legacy(source: Option<&SourceFile>, request: &Request<'_>, line: &str) -> Res
     if !complaints.iter().any(Diagnostic::is_error) {
         let mut early = Early::new(&runtime, "", "");
         early.user = variables.as_ref().map(|variables| &variables.values);
+        early.faulty = variables.as_ref().map(|variables| &variables.faulty);
         match early::render(line, &early, NOW) {
             Ok(mut text) => {
                 super::hide_in(&mut text, secrets);

@@ -57,9 +57,11 @@ pub fn inspect(request: &Request<'_>) -> Result<Inspection, Vec<Diagnostic>> {
 }
 
 fn inspect_here(request: &Request<'_>) -> Result<Inspection, Vec<Diagnostic>> {
-    let files = match files::load(request.bundle)? {
+    let files = match files::load(request.bundle).map_err(|faults| finish(faults, &[], request.bundle))? {
         Template::Hcl2(files) => files,
+        // What is wrong with it says more than that it is no HCL2.
         Template::Json(_) => {
+            super::outline(request.bundle)?;
             return Err(vec![Diagnostic::error("this is a legacy JSON template")]);
         }
     };

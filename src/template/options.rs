@@ -54,6 +54,11 @@ pub struct Options {
     pub attributes: Vec<Entry>,
     /// HCL2's nested blocks; JSON has none.
     pub blocks: Vec<(String, Options)>,
+    /// It stands for a number of blocks that is not known yet, possibly none: a `dynamic` block whose `for_each` is unknown
+    /// made it, or one around it. What it lacks is no fault.
+    pub open: bool,
+    /// Attributes that an `override` gives: Packer takes their values as it takes JSON's.
+    pub overridden: Vec<String>,
 }
 
 impl Node {
@@ -109,6 +114,17 @@ impl Node {
         }
     }
 
+    /// Whether the value, or a part of it, could not be worked out.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        match &self.content {
+            Content::Unknown => true,
+            Content::List(items) => items.iter().any(Self::is_unknown),
+            Content::Map(entries) => entries.iter().any(|entry| entry.node.is_unknown()),
+            _ => false,
+        }
+    }
+
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match &self.content {
@@ -128,7 +144,25 @@ impl Options {
     /// The options of a JSON object.
     #[must_use]
     pub fn from_entries(entries: Vec<Entry>, at: SourceLocation) -> Self {
-        Self { language: Language::Json, at, attributes: entries, blocks: Vec::new() }
+        Self {
+            language: Language::Json,
+            at,
+            attributes: entries,
+            blocks: Vec::new(),
+            open: false,
+            overridden: Vec::new(),
+        }
+    }
+
+    /// These options, open when `open` says so, with all blocks in them.
+    #[must_use]
+    pub fn open_if(mut self, open: bool) -> Self {
+        if open {
+            self.open = true;
+            let blocks = std::mem::take(&mut self.blocks).into_iter();
+            self.blocks = blocks.map(|(name, block)| (name, block.open_if(true))).collect();
+        }
+        self
     }
 
     /// Where each attribute stands, nested ones with a dot.

@@ -58,12 +58,20 @@ pub struct Decoder<'a> {
     pub context: &'a Context<'a>,
     pub(super) asked: RefCell<Vec<&'static str>>,
     pub(super) asked_blocks: RefCell<Vec<&'static str>>,
+    /// Options whose value was complained about.
+    failed: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Decoder<'a> {
     #[must_use]
     pub fn new(options: &'a Options, context: &'a Context<'a>) -> Self {
-        Self { options, context, asked: RefCell::default(), asked_blocks: RefCell::default() }
+        Self {
+            options,
+            context,
+            asked: RefCell::default(),
+            asked_blocks: RefCell::default(),
+            failed: RefCell::default(),
+        }
     }
 
     /// Adds an error.
@@ -81,6 +89,12 @@ impl<'a> Decoder<'a> {
     /// Adds an error at an option, or at the component when the option is not given.
     pub fn error_at(&self, name: &str, summary: impl Into<String>, detail: impl Into<Hint>) {
         self.error(self.place(name).unwrap_or(self.at()), summary, detail);
+    }
+
+    /// As [`Decoder::error_at`], at the option's value.
+    pub fn error_at_value(&self, name: &str, summary: impl Into<String>, detail: impl Into<Hint>) {
+        let value = self.attribute(name).map(|entry| &entry.node.at);
+        self.error(value.unwrap_or(self.at()), summary, detail);
     }
 
     /// Adds a warning at an option, or at the component when the option is not given.
@@ -115,6 +129,11 @@ impl<'a> Decoder<'a> {
         (!matches!(found.node.content, Content::Null | Content::Unknown)).then_some(found)
     }
 
+    /// Leaves an option to whoever reads it elsewhere.
+    pub fn leave(&self, name: &'static str) {
+        self.asked.borrow_mut().push(name);
+    }
+
     /// Where an option stands, if it is given, even when its value is unusable.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<&'a SourceLocation> {
@@ -128,30 +147,47 @@ impl<'a> Decoder<'a> {
         self.attribute(name).filter(|entry| !entry.node.is_empty()).map(|entry| &entry.key_at)
     }
 
-    /// Whether an option is given with a value that could not be worked out; that was already complained about.
+    /// Whether something of an option could not be worked out, so that nothing can be said of what it lacks: its value, a
+    /// part of it, how many of its blocks there are, or what all else the component holds. Faults among these were already
+    /// complained about.
     #[must_use]
     pub fn is_unknown(&self, name: &str) -> bool {
-        self.attribute(name).is_some_and(|entry| matches!(entry.node.content, Content::Unknown))
+        let attribute = self.attribute(name);
+        self.failed.borrow().contains(&name)
+            || attribute.is_some_and(|entry| entry.node.is_unknown())
+            || self.options.blocks.iter().any(|(key, block)| key == name && block.open)
+            || (self.options.open && attribute.is_none())
     }
 
-    /// Whether an option's value, or an element of it, could not be worked out.
+    /// [`Decoder::is_unknown`], of any of these.
     #[must_use]
-    pub fn has_unknown(&self, name: &str) -> bool {
-        self.attribute(name).is_some_and(|entry| match &entry.node.content {
-            Content::Unknown => true,
-            Content::List(items) => items.iter().any(|item| matches!(item.content, Content::Unknown)),
-            _ => false,
-        })
+    pub fn any_unknown(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.is_unknown(name))
+    }
+
+    /// Adds an error about an option's value, which counts as unknown from here on.
+    pub(super) fn fail(
+        &self,
+        name: &'static str,
+        at: &SourceLocation,
+        summary: impl Into<String>,
+        detail: impl Into<Hint>,
+    ) {
+        self.failed.borrow_mut().push(name);
+        self.error(at, summary, detail);
     }
 
     /// Renders the `{{ }}` of a text.
     fn rendered(&self, text: &str, at: &SourceLocation, late: Late) -> Option<String> {
+        self.context.early.told.set(false);
         let rendered = early::render(text, &self.context.early, late);
         for warning in self.context.early.warnings.borrow_mut().drain(..) {
             self.context.complaints.borrow_mut().push(Diagnostic::warning(warning).at(Some(at.clone())));
         }
         match rendered {
             Ok(text) => Some(text),
+            // Why it has no value was told where that is so.
+            Err(_) if self.context.early.told.take() => None,
             Err(fault) => {
                 let (place, end) = self.context.early.place(at, &fault);
                 let diagnostic = Diagnostic::error(fault.message).with_detail(fault.hint).at(Some(place)).until(end);
@@ -174,8 +210,14 @@ impl<'a> Decoder<'a> {
             return None;
         }
         let Some(text) = node.scalar() else {
-            if !matches!(node.content, Content::Unknown) {
-                self.error(&node.at, format!("{name} must be a string, this is {}", node.type_name()), "");
+            match node.content {
+                Content::Unknown => {}
+                Content::Null => {
+                    let detail =
+                        "what is in a list or map can't be null: leave it out, as [for x in … : x if x != null] does";
+                    self.error(&node.at, format!("{name} is null"), detail);
+                }
+                _ => self.error(&node.at, format!("{name} must be a string, this is {}", node.type_name()), ""),
             }
             return None;
         };
@@ -190,10 +232,25 @@ impl<'a> Decoder<'a> {
         self.rendered(&text, &node.at, late)
     }
 
+    /// Whether values must be of an option's type. HCL2 converts between strings, numbers and bools only; JSON's, and those
+    /// of an `override`, come in many forms: a text with commas is a list, 1 is `true`, an empty string says nothing.
+    fn is_strict(&self, name: &str) -> bool {
+        self.options.language == Language::Hcl2 && !self.options.overridden.iter().any(|given| given == name)
+    }
+
+    /// The text of an option that is given.
+    fn read(&self, name: &'static str, late: Late) -> Option<(&'a Node, String)> {
+        let node = &self.entry(name)?.node;
+        let text = self.node_text(node, name, late);
+        if text.is_none() {
+            self.failed.borrow_mut().push(name);
+        }
+        Some((node, text?))
+    }
+
     /// A string; empty counts as not given, as in Packer.
     pub fn text(&self, name: &'static str) -> Option<Located<String>> {
-        let node = &self.entry(name)?.node;
-        let value = self.node_text(node, name, NOW)?;
+        let (node, value) = self.read(name, NOW)?;
         (!value.is_empty()).then(|| Located { value, at: node.at.clone() })
     }
 
@@ -204,45 +261,51 @@ impl<'a> Decoder<'a> {
 
     /// A string that may keep late actions; empty counts as not given.
     pub fn late(&self, name: &'static str, late: Late) -> Option<LateString> {
-        let value = self.node_text(&self.entry(name)?.node, name, late)?;
+        let (_, value) = self.read(name, late)?;
         (!value.is_empty()).then_some(LateString(value))
     }
 
     /// A string that may keep late actions, and may be empty.
     pub fn late_or_empty(&self, name: &'static str, late: Late) -> Option<LateString> {
-        self.node_text(&self.entry(name)?.node, name, late).map(LateString)
+        self.read(name, late).map(|(_, text)| LateString(text))
     }
 
-    /// A bool: `true`, `"true"`, `"1"`, 1 and their opposites; an empty string counts as not given.
+    /// A bool: `true`, `"true"`, `"1"` and their opposites; in JSON also 1, and an empty string counts as not given.
     pub fn flag(&self, name: &'static str) -> Option<bool> {
-        let node = &self.entry(name)?.node;
-        let text = self.node_text(node, name, NOW)?;
+        let (node, text) = self.read(name, NOW)?;
+        let strict = self.is_strict(name);
         match text.as_str() {
-            "" => None,
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+            "1" | "0" if strict && matches!(node.content, Content::Number(_)) => {
+                let instead = if text == "1" { "write true" } else { "write false" };
+                self.fail(name, &node.at, format!("{name} must be true or false, this is a number"), instead);
+                None
+            }
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            "" if !strict => None,
+            "t" | "T" | "TRUE" | "True" if !strict => Some(true),
+            "f" | "F" | "FALSE" | "False" if !strict => Some(false),
             _ => {
-                self.error(&node.at, format!("{name} must be true or false"), "");
+                self.fail(name, &node.at, format!("{name} must be true or false"), "");
                 None
             }
         }
     }
 
-    /// A whole number within bounds; also as a string.
+    /// A whole number within bounds; also as a string, which in JSON may be empty.
     pub fn integer(&self, name: &'static str, min: i32, max: i32) -> Option<i32> {
-        let node = &self.entry(name)?.node;
-        let text = self.node_text(node, name, NOW)?;
-        if text.is_empty() {
+        let (node, text) = self.read(name, NOW)?;
+        if text.is_empty() && !self.is_strict(name) {
             return None;
         }
         match text.parse::<i32>() {
             Ok(number) if (min..=max).contains(&number) => Some(number),
             Ok(_) => {
-                self.error(&node.at, format!("{name} must be from {min} to {max}"), "");
+                self.fail(name, &node.at, format!("{name} must be from {min} to {max}"), "");
                 None
             }
             Err(_) => {
-                self.error(&node.at, format!("{name} must be a whole number"), "");
+                self.fail(name, &node.at, format!("{name} must be a whole number"), "");
                 None
             }
         }
@@ -250,14 +313,14 @@ impl<'a> Decoder<'a> {
 
     /// A duration such as `5m`.
     pub fn duration(&self, name: &'static str) -> Option<Duration> {
-        let node = &self.entry(name)?.node;
-        let text = self.node_text(node, name, NOW)?;
+        let (node, text) = self.read(name, NOW)?;
         if text.is_empty() {
             return None;
         }
         let parsed = duration::parse(&text);
         if parsed.is_none() {
-            self.error(
+            self.fail(
+                name,
                 &node.at,
                 format!("{name} must be a duration, {text:?} is none"),
                 "write a number with its unit: 30s, 5m, 1h30m",
@@ -266,7 +329,8 @@ impl<'a> Decoder<'a> {
         parsed
     }
 
-    /// A list of strings with places. A single string is a list of one, or of its comma-separated parts with `split`.
+    /// A list of strings with places. In JSON a single string is a list of one, or of its comma-separated parts with
+    /// `split`, as in Packer.
     pub fn texts(&self, name: &'static str, split: bool) -> Vec<Located<String>> {
         self.list(name, split, NOW)
     }
@@ -278,7 +342,7 @@ impl<'a> Decoder<'a> {
 
     /// A list of strings that may keep late actions.
     pub fn late_list(&self, name: &'static str, late: Late) -> Vec<LateString> {
-        self.list(name, false, late).into_iter().map(|text| LateString(text.value)).collect()
+        self.list(name, true, late).into_iter().map(|text| LateString(text.value)).collect()
     }
 
     /// A list of strings that may keep late actions, with places; see [`Decoder::texts`].
@@ -286,19 +350,31 @@ impl<'a> Decoder<'a> {
         let Some(entry) = self.entry(name) else { return Vec::new() };
         let node = &entry.node;
         match &node.content {
-            Content::List(items) => items
-                .iter()
-                .filter_map(|item| {
-                    let value = self.node_text(item, &format!("each element of {name}"), late)?;
-                    Some(Located { value, at: item.at.clone() })
-                })
-                .collect(),
+            Content::List(items) => {
+                let element = format!("an element of {name}");
+                let texts = items.iter().filter_map(|item| {
+                    let value = self.node_text(item, &element, late);
+                    if value.is_none() {
+                        self.failed.borrow_mut().push(name);
+                    }
+                    Some(Located { value: value?, at: item.at.clone() })
+                });
+                texts.collect()
+            }
             Content::Map(_) => {
-                self.error(&node.at, format!("{name} must be a list, this is a map"), format!("write {name} = [ … ]"));
+                let summary = format!("{name} must be a list, this is a map");
+                self.fail(name, &node.at, summary, format!("write {name} = [ … ]"));
+                Vec::new()
+            }
+            _ if self.is_strict(name) => {
+                let has_comma = matches!(&node.content, Content::String(text) if text.contains(','));
+                let more = if has_comma { "; split(\",\", …) makes one of a text with commas" } else { "" };
+                let summary = format!("{name} must be a list, this is {}", node.type_name());
+                self.fail(name, &node.at, summary, format!("write {name} = [ … ]{more}"));
                 Vec::new()
             }
             _ => {
-                let Some(text) = self.node_text(node, name, late).filter(|text| !text.is_empty()) else {
+                let Some((_, text)) = self.read(name, late).filter(|(_, text)| !text.is_empty()) else {
                     return Vec::new();
                 };
                 let parts: Vec<&str> = if split { text.split(',').collect() } else { vec![&text] };
@@ -310,25 +386,27 @@ impl<'a> Decoder<'a> {
     /// A map of strings.
     pub fn map(&self, name: &'static str, late: Late) -> Vec<(Located<String>, Located<LateString>)> {
         let Some(entry) = self.entry(name) else { return Vec::new() };
-        let node = &entry.node;
+        let (node, strict) = (&entry.node, self.is_strict(name));
         let entries: Vec<&Entry> = match &node.content {
             Content::Map(entries) => entries.iter().collect(),
             // A list of maps is merged, as JSON made from HCL1 has it.
-            Content::List(items) if items.iter().all(|item| matches!(item.content, Content::Map(_))) => items
-                .iter()
-                .flat_map(|item| match &item.content {
-                    Content::Map(entries) => entries.as_slice(),
-                    _ => &[],
-                })
-                .collect(),
             Content::LateCollection(text) => {
                 self.late_collection(node, name, text);
                 return Vec::new();
             }
+            Content::List(items) if !strict && items.iter().all(|item| matches!(item.content, Content::Map(_))) => {
+                items
+                    .iter()
+                    .flat_map(|item| match &item.content {
+                        Content::Map(entries) => entries.as_slice(),
+                        _ => &[],
+                    })
+                    .collect()
+            }
             _ => {
-                if !node.is_empty() {
+                if strict || !node.is_empty() {
                     let summary = format!("{name} must be a map, this is {}", node.type_name());
-                    self.error(&node.at, summary, format!("write {name} = {{ Key = \"value\" }}"));
+                    self.fail(name, &node.at, summary, format!("write {name} = {{ Key = \"value\" }}"));
                 }
                 return Vec::new();
             }
@@ -338,12 +416,14 @@ impl<'a> Decoder<'a> {
             let key = self.rendered(&entry.key, &entry.key_at, NOW);
             let what = format!("{name}.{}", entry.key);
             let value = match entry.node.content {
-                Content::Null => Some(String::new()),
+                Content::Null if !strict => Some(String::new()),
                 _ => self.node_text(&entry.node, &what, late),
             };
             if let (Some(key), Some(value)) = (key, value) {
                 let value = Located { value: LateString(value), at: entry.node.at.clone() };
                 result.push((Located { value: key, at: entry.key_at.clone() }, value));
+            } else {
+                self.failed.borrow_mut().push(name);
             }
         }
         result
@@ -370,7 +450,7 @@ impl<'a> Decoder<'a> {
             match &node.content {
                 Content::Map(entries) => result.push(Options::from_entries(entries.clone(), node.at.clone())),
                 Content::Null | Content::Unknown => {}
-                _ => self.error(&node.at, format!("{name} must be an object, this is {}", node.type_name()), ""),
+                _ => self.fail(name, &node.at, format!("{name} must be an object, this is {}", node.type_name()), ""),
             }
         }
         result
@@ -378,12 +458,22 @@ impl<'a> Decoder<'a> {
 
     /// The one block of a name; a second one is an error.
     pub fn block(&self, name: &'static str) -> Option<Options> {
-        let mut blocks = self.blocks(name).into_iter();
-        let first = blocks.next();
-        if let Some(second) = blocks.next() {
+        self.one(name, self.blocks(name))
+    }
+
+    /// As [`Decoder::block`], with [`Decoder::blocks_or_maps`].
+    pub fn block_or_map(&self, name: &'static str) -> Option<Options> {
+        self.one(name, self.blocks_or_maps(name))
+    }
+
+    fn one(&self, name: &str, found: Vec<Options>) -> Option<Options> {
+        // Of those that an unknown number stands for there may be none.
+        let (open, mut sure): (Vec<_>, Vec<_>) = found.into_iter().partition(|options| options.open);
+        if let Some(second) = sure.get(1) {
             self.error(&second.at, format!("{name} can be given only once"), "");
         }
-        first
+        sure.truncate(1);
+        sure.into_iter().chain(open).next()
     }
 
     /// As [`Decoder::blocks`], also of an attribute that is a map or a list of maps: Packer's documentation writes some
@@ -425,11 +515,7 @@ impl<'a> Decoder<'a> {
                 None
             }
             Err(error) => {
-                self.error(
-                    &path.at,
-                    format!("{name}: {error}"),
-                    "only files that are sent with the template can be used",
-                );
+                self.error(&path.at, format!("{name}: {error}"), error.advice());
                 None
             }
         }

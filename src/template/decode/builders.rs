@@ -18,11 +18,11 @@ pub fn null(decoder: &Decoder<'_>) -> Null {
     let config = communicator::connection(decoder);
     if config.communicator == CommunicatorKind::Ssh {
         let has_key = config.own_key.is_some() || decoder.given("ssh_private_key_file").is_some();
-        if config.host.is_none() && !decoder.is_unknown("ssh_host") {
+        if config.host.is_none() && !decoder.any_unknown(&["ssh_host", "communicator"]) {
             let detail = "name the host to run the provisioners on, or set communicator = \"none\"";
             decoder.error_at("ssh_host", "ssh_host is missing", detail);
         }
-        if !has_key && config.password.is_none() && !decoder.is_unknown("ssh_password") {
+        if !has_key && config.password.is_none() && !decoder.any_unknown(&["ssh_password", "communicator"]) {
             let detail =
                 "give ssh_private_key_file, a file of the bundle or a sensitive variable's value, or ssh_password";
             decoder.error(decoder.at(), "there is no way to log in", detail);
@@ -87,7 +87,8 @@ pub fn ebs_volume(decoder: &Decoder<'_>) -> AmazonEbsVolume {
             snapshot_users: inner.strings("snapshot_users"),
             snapshot_groups: inner.strings("snapshot_groups"),
         };
-        if !volume.snapshot && !volume.snapshot_description.0.is_empty() {
+        let snapshot = volume.snapshot || inner.is_unknown("snapshot_volume");
+        if !snapshot && !volume.snapshot_description.0.is_empty() {
             let summary = "snapshot_description says nothing without snapshot_volume = true";
             inner.warn_at("snapshot_description", summary, "");
         }
@@ -122,7 +123,11 @@ pub fn ebs_surrogate(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbsSurro
     machine.ami_block_device_mappings = devices::read(decoder, "ami_block_device_mappings", Place::Image);
     let (root, source_device_name) = root_device(decoder);
     let devices = &machine.launch_block_device_mappings;
-    if !source_device_name.is_empty() && !devices.iter().any(|device| device.device_name == source_device_name) {
+    let known_devices = devices.iter().all(|device| !device.device_name.is_empty());
+    if !source_device_name.is_empty()
+        && known_devices
+        && !devices.iter().any(|device| device.device_name == source_device_name)
+    {
         let summary = format!("no launch_block_device_mappings has the device {source_device_name:?}");
         decoder.error_at("ami_root_device", summary, "source_device_name names the one that the image is made of");
     }
@@ -153,7 +158,11 @@ pub fn ebs_surrogate(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbsSurro
 
 fn root_device(decoder: &Decoder<'_>) -> (BlockDevice, String) {
     let Some(options) = decoder.block("ami_root_device") else {
-        decoder.error(decoder.at(), "ami_root_device is missing", "it says which volume becomes the image's root");
+        decoder.error_at(
+            "ami_root_device",
+            "ami_root_device is missing",
+            "it says which volume becomes the image's root",
+        );
         return (BlockDevice::default(), String::new());
     };
     let inner = Decoder::new(&options, decoder.context);
@@ -179,6 +188,7 @@ fn check_registration(decoder: &Decoder<'_>, surrogate: &AmazonEbsSurrogate) {
         decoder.error_at("tpm_support", "tpm_support must be \"v2.0\" or left out", "");
     }
     if surrogate.uefi_data.is_some()
+        && !decoder.any_unknown(&["boot_mode", "ami_architecture"])
         && (boot_mode == Some("legacy-bios") || boot_mode.is_none() && architecture != "arm64")
     {
         decoder.error_at("uefi_data", "uefi_data needs boot_mode = \"uefi\"", "");

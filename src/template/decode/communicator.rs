@@ -76,8 +76,8 @@ pub fn connection(decoder: &Decoder<'_>) -> SshConfig {
     file_transfer(decoder);
     // No agent is ever forwarded, whatever it says.
     let _ = decoder.flag("ssh_disable_agent_forwarding");
-    if config.communicator == CommunicatorKind::Ssh && config.username.is_empty() && !decoder.is_unknown("ssh_username")
-    {
+    let unknown = decoder.any_unknown(&["ssh_username", "communicator"]);
+    if config.communicator == CommunicatorKind::Ssh && config.username.is_empty() && !unknown {
         decoder.error_at(
             "ssh_username",
             "ssh_username is missing",
@@ -95,12 +95,13 @@ fn kind(decoder: &Decoder<'_>) -> CommunicatorKind {
         "winrm" => {
             let detail =
                 "only ssh and none are; Windows images from 2019 on have an OpenSSH server to switch on in user_data";
-            decoder.error(&kind.at, "communicator \"winrm\" is not supported yet", detail);
-            CommunicatorKind::None
+            decoder.fail("communicator", &kind.at, "communicator \"winrm\" is not supported yet", detail);
+            CommunicatorKind::Ssh
         }
         other => {
-            decoder.error(&kind.at, format!("there is no communicator {other:?}"), "there are ssh and none");
-            CommunicatorKind::None
+            let summary = format!("there is no communicator {other:?}");
+            decoder.fail("communicator", &kind.at, summary, "there are ssh and none");
+            CommunicatorKind::Ssh
         }
     }
 }
@@ -145,8 +146,7 @@ fn own_key(decoder: &Decoder<'_>) -> Option<OwnKey> {
     let private_key = ssh_keys::private_key(decoder, "ssh_private_key_file");
     let certificate = ssh_keys::certificate(decoder, "ssh_certificate_file");
     let keypair = decoder.text("ssh_keypair_name");
-    let given = decoder.given("ssh_private_key_file").is_some() || decoder.is_unknown("ssh_private_key_file");
-    if !given {
+    if decoder.given("ssh_private_key_file").is_none() {
         if let Some(keypair) = &keypair {
             let detail = "give its private half in ssh_private_key_file, or leave ssh_keypair_name out";
             decoder.error(&keypair.at, "ssh_keypair_name needs ssh_private_key_file", detail);
@@ -172,6 +172,9 @@ fn bastion(decoder: &Decoder<'_>, config: &SshConfig) -> Option<Bastion> {
         certificate: ssh_keys::certificate(decoder, "ssh_bastion_certificate_file"),
     };
     let Some(host) = host else {
+        if decoder.is_unknown("ssh_bastion_host") {
+            return None;
+        }
         for name in [
             "ssh_bastion_port",
             "ssh_bastion_username",
@@ -186,13 +189,16 @@ fn bastion(decoder: &Decoder<'_>, config: &SshConfig) -> Option<Bastion> {
         }
         return None;
     };
-    let has_key = decoder.given("ssh_bastion_private_key_file").is_some() || config.own_key.is_some();
-    if !has_key && bastion.password.is_none() && !decoder.is_unknown("ssh_bastion_private_key_file") {
+    let has_key = decoder.given("ssh_bastion_private_key_file").is_some()
+        || decoder.given("ssh_private_key_file").is_some()
+        || config.own_key.is_some();
+    let has_password = bastion.password.is_some() || decoder.is_unknown("ssh_bastion_password");
+    if !has_key && !has_password {
         let detail = "give ssh_bastion_private_key_file (a file of the bundle, or a sensitive variable's value) or \
                       ssh_bastion_password";
         decoder.error(&host.at, "there is no way to log in to ssh_bastion_host", detail);
     }
-    if bastion.interactive && bastion.password.is_none() {
+    if bastion.interactive && !has_password {
         decoder.error_at("ssh_bastion_interactive", "ssh_bastion_interactive needs ssh_bastion_password", "");
     }
     if bastion.certificate.is_some() && !has_key {

@@ -18,14 +18,14 @@ pub fn decode(decoder: &Decoder<'_>) -> FileTransfer {
         decoder.error_at("destination", "destination is missing", "the file provisioner needs to know where to");
     }
     let generated = decoder.flag("generated").unwrap_or(false);
-    if generated && direction == Direction::Upload {
+    if generated && direction == Direction::Upload && !decoder.is_unknown("direction") {
         decoder.error_at(
             "generated",
             "generated can't be used here",
             "nothing runs beside the server that could make the file; send it with the template",
         );
     }
-    let unknown = ["source", "sources", "content"].into_iter().any(|name| decoder.has_unknown(name));
+    let unknown = decoder.any_unknown(&["source", "sources", "content", "direction"]);
     match (direction, sources.is_empty(), content.is_some()) {
         (Direction::Upload, true, false) if !unknown => {
             decoder.error(decoder.at(), "the file provisioner needs source, sources or content", "");
@@ -41,17 +41,16 @@ pub fn decode(decoder: &Decoder<'_>) -> FileTransfer {
         }
         _ => {}
     }
+    let is_upload = direction == Direction::Upload && !decoder.is_unknown("direction");
     let sources = sources
         .into_iter()
-        .filter_map(
-            |source| if direction == Direction::Upload { upload_source(decoder, &source) } else { Some(source.value) },
-        )
+        .filter_map(|source| if is_upload { upload_source(decoder, &source) } else { Some(source.value) })
         .map(LateString)
         .collect();
     if let (Direction::Download, Some(destination)) = (direction, &destination)
         && let Err(error) = normalise(destination.0.trim_end_matches('/'))
     {
-        decoder.error_at(
+        decoder.error_at_value(
             "destination",
             format!("destination: {error}"),
             "a download becomes a file of the run; give it a plain name",
@@ -83,11 +82,7 @@ fn upload_source(decoder: &Decoder<'_>, source: &Located<String>) -> Option<Stri
         Ok(clean) => clean,
         Err(crate::domain::bundle::BundlePathError::Empty) => return Some(if folder { "./" } else { "." }.to_owned()),
         Err(error) => {
-            decoder.error(
-                &source.at,
-                format!("source: {error}"),
-                "only files that are sent with the template can be used",
-            );
+            decoder.error(&source.at, format!("source: {error}"), error.advice());
             return None;
         }
     };

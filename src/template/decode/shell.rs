@@ -48,8 +48,12 @@ pub fn decode(decoder: &Decoder<'_>) -> Shell {
 
 /// What is given counts, also where its value has a fault that was already reported.
 fn check_sources(decoder: &Decoder<'_>) {
-    let given: Vec<_> = ["inline", "script", "scripts"].into_iter().filter_map(|name| decoder.given(name)).collect();
+    let names = ["inline", "script", "scripts"];
+    // What is not known yet may turn out to be empty.
+    let sure = names.into_iter().filter(|name| !decoder.is_unknown(name));
+    let given: Vec<_> = sure.filter_map(|name| decoder.given(name)).collect();
     match given.as_slice() {
+        [] if decoder.any_unknown(&names) => {}
         [] => decoder.error(decoder.at(), "the shell provisioner needs inline, script or scripts", ""),
         [_] => {}
         [_, second, ..] => {

@@ -6,24 +6,26 @@ use base64::engine::general_purpose::STANDARD;
 use super::body::{Decoder, Located};
 
 const FROM: &str = "send the file with the template, or give the key's text in a sensitive variable";
-/// What an OpenSSH private key begins with, and the cipher of one without a passphrase behind it.
-const OPENSSH: &[u8] = b"openssh-key-v1\0\0\0\0\x04none";
+/// What an OpenSSH private key begins with.
+const OPENSSH: &[u8] = b"openssh-key-v1\0";
+/// The cipher behind it, of a key without a passphrase.
+const NO_CIPHER: &[u8] = b"\0\0\0\x04none";
 
 /// A private key without a passphrase.
 pub fn private_key(decoder: &Decoder<'_>, name: &'static str) -> Option<String> {
     let given = decoder.text(name)?;
     let text = text_of(decoder, &given, name, "-----BEGIN ")?;
-    if !text.trim_start().starts_with("-----BEGIN ") {
-        decoder.error(
-            &given.at,
-            format!("{name} is no private key"),
-            "it begins with -----BEGIN …; PuTTY keys must be converted",
-        );
-        return None;
-    }
-    if has_passphrase(&text) {
-        let detail = "nobody is there to type it: ssh-keygen -p takes it off; keep the key in a sensitive variable";
-        decoder.error(&given.at, format!("{name} has a passphrase"), detail);
+    match kind_of(&text) {
+        Kind::NoKey => {
+            let detail = "one is -----BEGIN … PRIVATE KEY-----, Base64, -----END … PRIVATE KEY-----; PuTTY keys must be converted";
+            decoder.error(&given.at, format!("{name} is no private key"), detail);
+            return None;
+        }
+        Kind::Locked => {
+            let detail = "nobody is there to type it: ssh-keygen -p takes it off; keep the key in a sensitive variable";
+            decoder.error(&given.at, format!("{name} has a passphrase"), detail);
+        }
+        Kind::Open => {}
     }
     Some(text)
 }
@@ -59,11 +61,33 @@ fn text_of(decoder: &Decoder<'_>, given: &Located<String>, name: &str, mark: &st
     text.map(str::to_owned)
 }
 
-fn has_passphrase(text: &str) -> bool {
-    if text.contains("ENCRYPTED") {
-        return true;
+/// What a text is.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    NoKey,
+    /// A key with a passphrase.
+    Locked,
+    Open,
+}
+
+fn kind_of(text: &str) -> Kind {
+    let lines: Vec<&str> = text.trim().lines().map(str::trim).collect();
+    let framed = |line: &str, word: &str| line.starts_with(word) && line.ends_with("PRIVATE KEY-----");
+    let [first, inner @ .., last] = lines.as_slice() else { return Kind::NoKey };
+    if !framed(first, "-----BEGIN ") || !framed(last, "-----END ") {
+        return Kind::NoKey;
     }
-    let body: String = text.lines().map(str::trim).filter(|line| !line.starts_with("-----")).collect();
-    let is_openssh = text.contains("BEGIN OPENSSH PRIVATE KEY");
-    is_openssh && STANDARD.decode(body).is_ok_and(|bytes| !bytes.starts_with(OPENSSH))
+    // Old keys have headers, as mail has.
+    let body: String = inner.iter().copied().filter(|line| !line.contains(':')).collect();
+    let bytes = STANDARD.decode(body).unwrap_or_default();
+    if bytes.is_empty() {
+        return Kind::NoKey;
+    }
+    let locked = if first.contains("BEGIN OPENSSH") {
+        let Some(rest) = bytes.strip_prefix(OPENSSH) else { return Kind::NoKey };
+        !rest.starts_with(NO_CIPHER)
+    } else {
+        text.contains("ENCRYPTED")
+    };
+    if locked { Kind::Locked } else { Kind::Open }
 }

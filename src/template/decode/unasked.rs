@@ -49,6 +49,7 @@ impl Decoder<'_> {
             Content::String(text) => {
                 let rendered = early::render(text, &self.context.early, NOW);
                 self.context.early.warnings.borrow_mut().clear();
+                self.context.early.told.set(false);
                 rendered.is_ok_and(|text| text.is_empty())
             }
             _ => node.is_empty(),

@@ -98,7 +98,7 @@ pub fn evaluate(
 ) -> Evaluated {
     let Scene { config, globals, variables, graph } = scene(files, request, runtime, complaints);
     let plan = plan::plan(&config, runtime, &globals, complaints);
-    if config.builds.is_empty() {
+    if config.builds.is_empty() && !config.misplaced {
         complaints.push(no_build(files, &config));
     }
     check_types(&config, complaints);
@@ -110,10 +110,8 @@ pub fn evaluate(
     plugins::check(&config, &used_types(&config, &plan), complaints);
     let registry = registry::evaluate(&config, &plan, runtime, &globals, complaints);
     let mut builds = Vec::new();
-    for planned in &selected {
-        let Some(parts) = parts::parts(planned, &plan, &config, runtime, &globals, complaints) else {
-            continue;
-        };
+    for planned in selected.iter().copied().chain(&plan.without_source) {
+        let parts = parts::parts(planned, &plan, &config, runtime, &globals, complaints);
         builds.extend(assembled(parts, planned, request, runtime, selection, complaints));
     }
     let needed = graph::needed_data(&config, references(&config, &selected));
@@ -231,7 +229,7 @@ pub fn outline(files: &[HclFile], runtime: &Runtime<'_>, complaints: &mut Vec<Di
     globals.insert("data".to_owned(), Graph::default().data_object(&config));
     config.expand(runtime, &globals);
     complaints.append(&mut config.complaints);
-    if config.builds.is_empty() {
+    if config.builds.is_empty() && !config.misplaced {
         complaints.push(no_build(files, &config));
     }
     let plan = plan::plan(&config, runtime, &globals, complaints);

@@ -12,7 +12,7 @@ use crate::domain::diagnostic::Diagnostic;
 use crate::template::decode::amazon_ebs::{network, required, role};
 use crate::template::decode::body::{Context, Decoder, Rule, Rules};
 use crate::template::legacy::early::{Early, NOW};
-use crate::template::options::{Content, Node, Options};
+use crate::template::options::Options;
 use crate::template::runtime::Runtime;
 use crate::template::source::did_you_mean;
 use crate::template::value::Value;
@@ -147,11 +147,11 @@ fn access(decoder: &Decoder<'_>) -> DataAccess {
 fn amazon_ami(decoder: &Decoder<'_>) -> AmazonAmiData {
     let filters = network::from_map(decoder);
     let owners = decoder.strings("owners");
-    if filters.is_empty() && !decoder.has_unknown("filters") {
+    if filters.is_empty() && !decoder.is_unknown("filters") {
         let detail = "say which image is meant: filters = { name = \"…\" }";
         decoder.error_at("filters", "filters is missing", detail);
     }
-    if owners.is_empty() && !decoder.has_unknown("owners") {
+    if owners.is_empty() && !decoder.is_unknown("owners") {
         let detail = "anybody can publish an image of that name: say whose is meant, such as owners = [\"amazon\"]";
         decoder.error_at("owners", "owners is missing", detail);
     }
@@ -240,15 +240,7 @@ fn attributes(result: &DataResult) -> Value {
 }
 
 fn has_unknown(options: &Options) -> bool {
-    options.attributes.iter().any(|entry| node_unknown(&entry.node))
+    options.open
+        || options.attributes.iter().any(|entry| entry.node.is_unknown())
         || options.blocks.iter().any(|(_, block)| has_unknown(block))
-}
-
-fn node_unknown(node: &Node) -> bool {
-    match &node.content {
-        Content::Unknown => true,
-        Content::List(items) => items.iter().any(node_unknown),
-        Content::Map(entries) => entries.iter().any(|entry| node_unknown(&entry.node)),
-        _ => false,
-    }
 }

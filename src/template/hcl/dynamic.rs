@@ -22,6 +22,10 @@ pub struct Expanded<'f> {
     pub body: &'f Body,
     /// What the expressions in its body can name, besides what is known everywhere.
     pub names: Rc<Names>,
+    /// A `dynamic` block made it.
+    pub made: bool,
+    /// It stands for a number of blocks that is not known yet.
+    pub open: bool,
 }
 
 impl Spanned for Expanded<'_> {
@@ -40,6 +44,8 @@ impl<'f> Expanded<'f> {
             labels: block.labels.clone(),
             body: &block.body,
             names: Rc::clone(names),
+            made: false,
+            open: false,
         }
     }
 
@@ -131,17 +137,19 @@ impl<'f> Dynamic<'f> {
     }
 }
 
-/// Adds the blocks that a dynamic block makes. Faults go to `complaints`.
+/// Adds the blocks that a dynamic block makes, and says whether that is all of them: those whose labels are not known yet
+/// are left out. Faults go to `complaints`.
 pub fn expand<'f>(
     block: &'f Block,
     names: &Rc<Names>,
     evaluator: &Evaluator<'_>,
     all: &mut Vec<Expanded<'f>>,
     complaints: &mut Vec<Diagnostic>,
-) {
-    if let Err(fault) = make(block, names, evaluator, all, complaints) {
+) -> bool {
+    make(block, names, evaluator, all, complaints).unwrap_or_else(|fault| {
         complaints.push(*fault);
-    }
+        false
+    })
 }
 
 fn make<'f>(
@@ -150,7 +158,8 @@ fn make<'f>(
     evaluator: &Evaluator<'_>,
     all: &mut Vec<Expanded<'f>>,
     complaints: &mut Vec<Diagnostic>,
-) -> Result<(), Box<Diagnostic>> {
+) -> Result<bool, Box<Diagnostic>> {
+    let mut complete = true;
     let [kind] = block.labels.as_slice() else {
         let mut fault = evaluator.fault(&block.kind, "a dynamic block has one label: the kind of block it makes");
         fault.set_hint("such as dynamic \"provisioner\" { … }");
@@ -159,6 +168,7 @@ fn make<'f>(
     let dynamic = Dynamic::read(block, kind, evaluator)?;
     let here = evaluator.with_names(names);
     let collection = here.value(dynamic.for_each)?;
+    let open = matches!(collection.kind(), Kind::Unknown);
     let pairs = match collection.kind() {
         _ if collection.late() != Late::No => {
             let summary = "for_each is needed before the build runs, and what it uses of build is known only then";
@@ -186,16 +196,28 @@ fn make<'f>(
             Some(expr) => match labels(expr, &evaluator.with_names(&inner)) {
                 Ok(Some(labels)) => labels,
                 // What nobody knows the name of yet is left out until it has one.
-                Ok(None) => continue,
+                Ok(None) => {
+                    complete = false;
+                    continue;
+                }
                 Err(fault) => {
                     complaints.push(*fault);
+                    complete = false;
                     continue;
                 }
             },
         };
-        all.push(Expanded { kind: Arc::clone(&kind.text), at: kind.span, labels, body: dynamic.content, names: inner });
+        all.push(Expanded {
+            kind: Arc::clone(&kind.text),
+            at: kind.span,
+            labels,
+            body: dynamic.content,
+            names: inner,
+            made: true,
+            open,
+        });
     }
-    Ok(())
+    Ok(complete)
 }
 
 /// The labels; `None` when one is not known yet.

@@ -26,7 +26,7 @@ impl Evaluator<'_> {
         at: SourceLocation,
         complaints: &mut Vec<Diagnostic>,
     ) -> Options {
-        let mut options = Options { language: Language::Hcl2, at, attributes: Vec::new(), blocks: Vec::new() };
+        let mut options = Options { language: Language::Hcl2, ..Options::from_entries(Vec::new(), at) };
         let own = self.with_names(names);
         for attribute in body.attributes().filter(|attribute| !skip.contains(&&*attribute.name.name)) {
             let value = own.value_or_complain(&attribute.value, complaints);
@@ -42,7 +42,7 @@ impl Evaluator<'_> {
                 complaints.push(self.diagnostic(label, summary));
             }
             let inner = self.options(block.body, &block.names, &[], self.place(&block), complaints);
-            options.blocks.push((block.kind.to_string(), inner));
+            options.blocks.push((block.kind.to_string(), inner.open_if(block.open)));
         }
         options
     }

@@ -38,7 +38,7 @@ const LATE: &[&str] = &[
     "BuildRegion",
 ];
 
-/// Evaluates everything that applies to one build; `None` when its source is not declared.
+/// Evaluates everything that applies to one build.
 pub fn parts(
     planned: &Planned<'_>,
     plan: &Plan<'_, '_>,
@@ -46,22 +46,25 @@ pub fn parts(
     runtime: &Runtime<'_>,
     globals: &Globals,
     complaints: &mut Vec<Diagnostic>,
-) -> Option<Parts> {
-    let declared = config.sources.get(&planned.declared)?;
+) -> Parts {
+    let declared = config.sources.get(&planned.declared);
     let block = &plan.blocks[planned.block];
     let mut globals = globals.clone();
     let source = [("name", &planned.source_name), ("type", &planned.builder_type)];
     let source = source.map(|(key, text)| (key.to_owned(), Value::string(text.as_str())));
     globals.insert("source".to_owned(), Value::object(source.into_iter().collect()));
-    let evaluator = Evaluator::new(declared.file, runtime, &globals);
-    let body = declared.block.body;
-    let mut builder = evaluator.options(body, &declared.block.names, &[], declared.at.clone(), complaints);
-    if let Some(inline) = &planned.inline {
-        let evaluator = Evaluator::new(block.build.file, runtime, &globals);
-        let options = evaluator.options(inline.body, &inline.names, &["name"], declared.at.clone(), complaints);
-        check_twice(&builder, inline, &evaluator, complaints);
-        merge(&mut builder, options);
-    }
+    let builder = declared.map(|declared| {
+        let evaluator = Evaluator::new(declared.file, runtime, &globals);
+        let body = declared.block.body;
+        let mut builder = evaluator.options(body, &declared.block.names, &[], declared.at.clone(), complaints);
+        if let Some(inline) = &planned.inline {
+            let evaluator = Evaluator::new(block.build.file, runtime, &globals);
+            let options = evaluator.options(inline.body, &inline.names, &["name"], declared.at.clone(), complaints);
+            check_twice(&builder, inline, &evaluator, complaints);
+            merge(&mut builder, options);
+        }
+        builder
+    });
     let mut globals = globals.clone();
     globals.insert("build".to_owned(), build_object(planned, block.name.as_deref(), &builder, runtime));
     let evaluator = Evaluator::new(block.build.file, runtime, &globals);
@@ -78,17 +81,17 @@ pub fn parts(
             _ => {}
         }
     }
-    Some(Parts {
+    Parts {
         name: planned.name.clone(),
         source: planned.source.clone(),
         override_names: vec![planned.source_name.clone(), planned.source.clone()],
         builder_type: planned.builder_type.clone(),
-        builder_at: declared.at.clone(),
+        builder_at: declared.map_or(&block.build.at, |declared| &declared.at).clone(),
         builder,
         provisioners,
         error_cleanup,
         post_processors,
-    })
+    }
 }
 
 /// An option that the source and the inline block set is an error, as in Packer: neither overrides the other.
@@ -180,12 +183,12 @@ impl Reader<'_, '_> {
     /// A provisioner or post-processor; `None` when it does not apply.
     fn component(&mut self, block: &Expanded<'_>) -> Option<Component> {
         let kind = block.label(0)?.to_owned();
-        if !self.only_except(block).applies(&[&self.planned.source, &self.planned.name]) {
+        if !self.planned.takes(&self.only_except(block)) {
             return None;
         }
         let at = self.evaluator.place(block);
         let options = self.evaluator.options(block.body, &block.names, &[], at.clone(), self.complaints);
-        Some(Component { kind, at, options })
+        Some(Component { kind, at, options: options.open_if(block.open) })
     }
 
     fn chain(&mut self, block: &Expanded<'_>) -> Vec<Component> {

@@ -7,6 +7,7 @@ use super::syntax::ast::{Expr, ExprKind, Item, Span, Spanned};
 use crate::domain::diagnostic::Diagnostic;
 use crate::template::inspect::InspectedBuild;
 use crate::template::runtime::Runtime;
+use crate::template::select::OnlyExcept;
 use crate::template::source::did_you_mean;
 
 /// A build block with its blocks, those that dynamic ones make among them.
@@ -36,11 +37,34 @@ pub struct Planned<'f> {
     pub inline: Option<Expanded<'f>>,
 }
 
+impl Planned<'_> {
+    fn without_source(block: usize) -> Self {
+        let none = String::new;
+        Self {
+            block,
+            name: none(),
+            source: none(),
+            declared: none(),
+            builder_type: none(),
+            source_name: none(),
+            inline: None,
+        }
+    }
+
+    /// Whether a block with `only` and `except` applies to it.
+    #[must_use]
+    pub fn takes(&self, block: &OnlyExcept) -> bool {
+        self.declared.is_empty() || block.applies(&[&self.source, &self.name])
+    }
+}
+
 /// All build blocks, and what they build.
 #[derive(Debug, Default)]
 pub struct Plan<'c, 'f> {
     pub blocks: Vec<PlannedBlock<'c, 'f>>,
     pub builds: Vec<Planned<'f>>,
+    /// One for each block none of whose sources there is, so that the rest of it is checked all the same.
+    pub without_source: Vec<Planned<'f>>,
 }
 
 /// Options of a build block itself.
@@ -81,13 +105,20 @@ impl<'c, 'f> Planner<'_, 'c, 'f> {
         let (name, description) = (text("name"), text("description"));
         let block = self.plan.blocks.len();
         let before = self.plan.builds.len();
-        for reference in references(build, &blocks, evaluator, self.complaints) {
+        let references = references(build, &blocks, evaluator, self.complaints);
+        let named = !references.is_empty();
+        for reference in references {
             self.source(block, name.as_deref(), reference, evaluator);
         }
-        if self.plan.builds.len() == before && self.complaints.len() == complained {
-            let unknown =
-                build.attribute("sources").is_some_and(|expr| evaluator.value(expr).is_ok_and(|v| v.is_unknown()));
-            if !unknown {
+        if self.plan.builds.len() == before && named {
+            self.plan.without_source.push(Planned::without_source(block));
+        } else if self.plan.builds.len() == before && self.complaints.len() == complained {
+            let unknown = |expr: &Expr| evaluator.value(expr).is_ok_and(|value| value.is_unknown());
+            let made = build.block.body.blocks_of("dynamic");
+            let made = made.filter(|block| block.labels.first().is_some_and(|label| &*label.text == "source"));
+            let waits = build.attribute("sources").is_some_and(unknown)
+                || made.filter_map(|block| block.body.attribute("for_each")).any(|each| unknown(&each.value));
+            if !waits {
                 let diagnostic = build.file.error(build.block.at, "the build block names no source");
                 self.complaints.push(diagnostic.with_detail("write sources = [\"source.TYPE.NAME\"]"));
             }
@@ -106,6 +137,9 @@ impl<'c, 'f> Planner<'_, 'c, 'f> {
         };
         let declared = format!("{builder_type}.{source_name}");
         if !self.config.sources.contains_key(&declared) {
+            if self.config.more_sources {
+                return;
+            }
             let hint = did_you_mean(&declared, self.config.sources.keys().map(String::as_str));
             return complain(format!("there is no source {declared:?}"), hint);
         }
@@ -160,7 +194,11 @@ impl<'c, 'f> Planner<'_, 'c, 'f> {
                 }
                 ("source" | "provisioner" | "error-cleanup-provisioner" | "post-processor", count) => (
                     format!("{kind} needs one label, it has {count}"),
-                    format!("such as {kind} \"{}\" {{ … }}", example(kind)).into(),
+                    if block.made {
+                        format!("write labels = [\"{}\"]", example(kind)).into()
+                    } else {
+                        format!("such as {kind} \"{}\" {{ … }}", example(kind)).into()
+                    },
                 ),
                 ("post-processors" | "hcp_packer_registry", _) => (format!("{kind} takes no label"), "".into()),
                 _ => (
@@ -260,9 +298,11 @@ pub fn strings(
     texts
 }
 
-fn split_reference(reference: &str) -> Option<(&str, &str)> {
-    let rest = reference.strip_prefix("source.").unwrap_or(reference);
-    let (kind, name) = rest.split_once('.')?;
+/// Type and name of a source as a build block names it. Of three parts the first can be anything, as in Packer
+/// (`sourceRefFromString`).
+pub(crate) fn split_reference(reference: &str) -> Option<(&str, &str)> {
+    let (first, rest) = reference.split_once('.')?;
+    let (kind, name) = rest.split_once('.').unwrap_or((first, rest));
     let names = [kind, name].iter().all(|part| super::syntax::lexer::is_identifier(part));
     names.then_some((kind, name))
 }

@@ -31,6 +31,7 @@ pub fn evaluate(
     let variables = user::evaluate(&template, source, request, runtime, complaints);
     let mut early = Early::new(runtime, "", "");
     early.user = Some(&variables.values);
+    early.faulty = Some(&variables.faulty);
     early.source = Some(source);
     let names = builder_names(&template, &early, complaints);
     check_references(&template, &names, complaints);
@@ -43,6 +44,7 @@ pub fn evaluate(
         let decoded = RefCell::new(Vec::new());
         let mut early = Early::new(runtime, name, &builder.type_name);
         early.user = Some(&variables.values);
+        early.faulty = Some(&variables.faulty);
         early.source = Some(source);
         let context = Context { bundle: request.bundle, early, complaints: &decoded };
         builds.extend(assemble::build(parts(&template, builder, name), &context, selection, request.clean_image));
@@ -70,7 +72,7 @@ fn parts(template: &JsonTemplate, builder: &RawComponent, name: &str) -> Parts {
         override_names: vec![name.to_owned(), builder.name.clone()],
         builder_type: builder.type_name.clone(),
         builder_at: builder.at.clone(),
-        builder: builder.options(),
+        builder: Some(builder.options()),
         provisioners: template.provisioners.iter().filter(applies).map(RawComponent::component).collect(),
         error_cleanup: template.error_cleanup.iter().find(applies).map(RawComponent::component),
         post_processors: template
@@ -86,7 +88,9 @@ fn builder_names(template: &JsonTemplate, early: &Early<'_>, complaints: &mut Ve
     let mut names: Vec<String> = Vec::new();
     for builder in &template.builders {
         let name = early::render(&builder.name, early, NOW).unwrap_or_else(|fault| {
-            complaints.push(Diagnostic::error(fault.message).with_detail(fault.hint).at(Some(builder.at.clone())));
+            if !early.told.take() {
+                complaints.push(Diagnostic::error(fault.message).with_detail(fault.hint).at(Some(builder.at.clone())));
+            }
             builder.name.clone()
         });
         if names.contains(&name) {

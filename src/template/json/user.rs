@@ -20,6 +20,8 @@ use crate::template::{Request, VariableValue, var_files};
 #[derive(Debug, Default)]
 pub struct UserVariables {
     pub values: IndexMap<String, String>,
+    /// Those of them that could not be worked out.
+    pub faulty: HashSet<String>,
     pub report: Vec<VariableValue>,
     pub sensitive_values: Vec<String>,
 }
@@ -32,11 +34,11 @@ pub fn evaluate(
     runtime: &Runtime<'_>,
     complaints: &mut Vec<Diagnostic>,
 ) -> UserVariables {
-    let (raw, given) = raw_values(template, request, runtime, complaints);
-    let values = resolve(template, source, &raw, runtime, complaints);
-    let mut result = UserVariables::default();
+    let Raw { texts, given, missing } = raw_values(template, request, runtime, complaints);
+    let (values, faulty) = resolve(template, source, &texts, missing, runtime, complaints);
+    let mut result = UserVariables { faulty, ..UserVariables::default() };
     let secret: HashSet<&String> = template.sensitive.iter().collect();
-    for name in template.variables.iter().map(|entry| &entry.key) {
+    for name in texts.keys() {
         let Some(value) = values.get(name) else { continue };
         let sensitive = secret.contains(name);
         if sensitive {
@@ -54,38 +56,44 @@ pub fn evaluate(
     result
 }
 
-/// Each declared variable's text before its actions are rendered, and which come from outside.
+/// Variables before their actions are rendered.
+#[derive(Default)]
+struct Raw {
+    /// The declared ones, then those that are given besides: Packer takes them too, and says nothing of it.
+    texts: IndexMap<String, String>,
+    /// Which come from outside.
+    given: HashSet<String>,
+    /// Which have no value.
+    missing: HashSet<String>,
+}
+
 fn raw_values(
     template: &JsonTemplate,
     request: &Request<'_>,
     runtime: &Runtime<'_>,
     complaints: &mut Vec<Diagnostic>,
-) -> (IndexMap<String, String>, HashSet<String>) {
-    let names: HashSet<&str> = template.variables.iter().map(|entry| entry.key.as_str()).collect();
-    let declared = |name: &str| names.contains(name);
-    let mut raw = IndexMap::new();
-    let mut given = HashSet::new();
+) -> Raw {
+    let mut raw = Raw::default();
     for entry in &template.variables {
-        match &entry.node.content {
-            Content::Null => {}
-            Content::String(text) => drop(raw.insert(entry.key.clone(), text.clone())),
+        let text = match &entry.node.content {
+            Content::String(text) => text.clone(),
+            Content::Null => {
+                raw.missing.insert(entry.key.clone());
+                String::new()
+            }
             // Its fault was already reported.
-            _ => drop(raw.insert(entry.key.clone(), String::new())),
-        }
+            _ => String::new(),
+        };
+        raw.texts.insert(entry.key.clone(), text);
     }
     let mut set = |name: &str, value: Option<String>, at, complaints: &mut Vec<Diagnostic>| {
         let Some(value) = value else {
             complaints.push(Diagnostic::error(format!("the value of variable {name:?} must be a string")).at(at));
             return;
         };
-        if declared(name) {
-            given.insert(name.to_owned());
-        } else {
-            let names = template.variables.iter().map(|entry| entry.key.as_str());
-            let warning = Diagnostic::warning(format!("the template declares no variable {name:?}"));
-            complaints.push(warning.with_detail(did_you_mean(name, names)).at(at));
-        }
-        raw.insert(name.to_owned(), value);
+        raw.missing.remove(name);
+        raw.given.insert(name.to_owned());
+        raw.texts.insert(name.to_owned(), value);
     };
     for path in request.var_files {
         for entry in var_files::read(path, runtime, complaints) {
@@ -97,25 +105,24 @@ fn raw_values(
         let text = Value::from_json(json).and_then(|value| value.to_text()).map(|text| text.to_string());
         set(name, text, None, complaints);
     }
-    for entry in &template.variables {
-        if !raw.contains_key(&entry.key) {
-            let diagnostic = Diagnostic::error(format!("the variable {:?} has no value", entry.key))
-                .with_detail("give it in the request's variables, or give it a default other than null");
-            complaints.push(diagnostic.at(Some(entry.key_at.clone())));
-            raw.insert(entry.key.clone(), String::new());
-        }
+    for entry in template.variables.iter().filter(|entry| raw.missing.contains(&entry.key)) {
+        let diagnostic = Diagnostic::error(format!("the variable {:?} has no value", entry.key))
+            .with_detail("give it in the request's variables, or give it a default other than null");
+        complaints.push(diagnostic.at(Some(entry.key_at.clone())));
     }
-    (raw, given)
+    raw
 }
 
-/// Renders variables, each once those it names are done.
+/// Renders variables, each once those it names are done. `faulty` are those without a value; what can't be worked out is
+/// added.
 fn resolve(
     template: &JsonTemplate,
     source: &SourceFile,
     raw: &IndexMap<String, String>,
+    mut faulty: HashSet<String>,
     runtime: &Runtime<'_>,
     complaints: &mut Vec<Diagnostic>,
-) -> IndexMap<String, String> {
+) -> (IndexMap<String, String>, HashSet<String>) {
     let named: IndexMap<&str, Vec<String>> = raw.iter().map(|(name, text)| (name.as_str(), references(text))).collect();
     // How many variables each waits for, and who waits for it.
     let mut open: HashMap<&str, usize> = HashMap::new();
@@ -134,9 +141,12 @@ fn resolve(
     let mut done: IndexMap<String, String> = IndexMap::new();
     while let Some(name) = ready.pop() {
         let missing = named[name].iter().find(|other| !raw.contains_key(*other)).map(String::as_str);
-        let value = Rendering { source, raw, runtime, entry: entries.get(name).copied() }
+        let value = Rendering { source, raw, runtime, entry: entries.get(name).copied(), faulty: &faulty }
             .value(name, missing, &done, complaints);
-        done.insert(name.to_owned(), value);
+        if value.is_none() {
+            faulty.insert(name.to_owned());
+        }
+        done.insert(name.to_owned(), value.unwrap_or_default());
         for waiter in waiting.get(name).into_iter().flatten() {
             if let Some(count) = open.get_mut(waiter) {
                 *count -= 1;
@@ -150,8 +160,9 @@ fn resolve(
         let message = "it refers to itself, directly or through other variables";
         complaints.push(cannot(entries.get(name).copied(), name, message, chain(name, &named)));
         done.insert(name.to_owned(), String::new());
+        faulty.insert(name.to_owned());
     }
-    done
+    (done, faulty)
 }
 
 /// What is needed to render one variable.
@@ -161,42 +172,50 @@ struct Rendering<'a> {
     runtime: &'a Runtime<'a>,
     /// Where the template declares it.
     entry: Option<&'a Entry>,
+    faulty: &'a HashSet<String>,
 }
 
 impl Rendering<'_> {
-    /// The value, which is empty when it can't be worked out. `missing` is a variable that it names and that there is not.
+    /// The value; `None` when it can't be worked out. `missing` is a variable that it names and that there is not.
     fn value(
         &self,
         name: &str,
         missing: Option<&str>,
         done: &IndexMap<String, String>,
         complaints: &mut Vec<Diagnostic>,
-    ) -> String {
+    ) -> Option<String> {
+        if self.faulty.contains(name) {
+            return None;
+        }
         if let Some(missing) = missing {
             let hint = did_you_mean(missing, self.raw.keys().map(String::as_str));
             let message = format!("it uses the variable {missing:?}, which is not declared");
             complaints.push(cannot(self.entry, name, &message, hint));
-            return String::new();
+            return None;
         }
         let mut early = Early::new(self.runtime, "", "");
         early.user = Some(done);
+        early.faulty = Some(self.faulty);
         early.in_variables = true;
         early.source = Some(self.source);
         let rendered = early::render(&self.raw[name], &early, VARIABLE);
         let at = self.entry.map(|entry| entry.node.at.clone());
         let warnings = early.warnings.take().into_iter();
         complaints.extend(warnings.map(|warning| Diagnostic::warning(warning).at(at.clone())));
-        rendered.unwrap_or_else(|fault| {
-            // A value from outside stands elsewhere.
-            let own = |entry: &&Entry| matches!(&entry.node.content, Content::String(text) if *text == self.raw[name]);
-            let place = self.entry.filter(own).map(|entry| early.place(&entry.node.at, &fault));
-            let mut diagnostic = cannot(self.entry, name, &fault.message, fault.hint);
-            if let Some((at, end)) = place {
-                diagnostic = diagnostic.at(Some(at)).until(end);
-            }
-            complaints.push(diagnostic);
-            String::new()
-        })
+        let fault = match rendered {
+            Ok(text) => return Some(text),
+            Err(_) if early.told.get() => return None,
+            Err(fault) => fault,
+        };
+        // A value from outside stands elsewhere.
+        let own = |entry: &&Entry| matches!(&entry.node.content, Content::String(text) if *text == self.raw[name]);
+        let place = self.entry.filter(own).map(|entry| early.place(&entry.node.at, &fault));
+        let mut diagnostic = cannot(self.entry, name, &fault.message, fault.hint);
+        if let Some((at, end)) = place {
+            diagnostic = diagnostic.at(Some(at)).until(end);
+        }
+        complaints.push(diagnostic);
+        None
     }
 }
 

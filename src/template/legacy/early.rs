@@ -1,6 +1,7 @@
 //! Rendering at the time a run is accepted: what is known is put in, what is not stays for later.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 
 use chrono::SecondsFormat;
 use indexmap::IndexMap;
@@ -63,6 +64,10 @@ pub struct Early<'a> {
     pub runtime: &'a Runtime<'a>,
     /// A JSON template's variables; `None` in HCL2, where there is no `{{user}}`.
     pub user: Option<&'a IndexMap<String, String>>,
+    /// Those of them that have no value, which was already complained about.
+    pub faulty: Option<&'a HashSet<String>>,
+    /// A fault is there because of these only: nothing more is to be said of it.
+    pub told: Cell<bool>,
     pub build_name: &'a str,
     pub build_type: &'a str,
     /// In the `variables` of a JSON template a missing variable means "not yet", elsewhere it is empty.
@@ -79,6 +84,8 @@ impl<'a> Early<'a> {
         Self {
             runtime,
             user: None,
+            faulty: None,
+            told: Cell::new(false),
             build_name,
             build_type,
             in_variables: false,
@@ -387,6 +394,10 @@ impl Early<'_> {
             let message = format!("{{{{ user `{name}` }}}} is for JSON templates");
             return Err(Obstacle::Fault(Trouble::new(message).with_hint(format!("in HCL2 write ${{var.{name}}}"))));
         };
+        if self.faulty.is_some_and(|faulty| faulty.contains(name)) {
+            self.told.set(true);
+            return Err(Obstacle::fault("the variable has no value"));
+        }
         match user.get(name) {
             Some(value) => Ok(Value::text(value.as_str())),
             None if self.in_variables => Err(Obstacle::Late),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::model::{Build, Component, Entry, Hole, Kind, Model, Place, Value, Variable};
+use crate::template::hcl::plan::split_reference;
 use crate::template::hcl::syntax::ast::{Attribute, Block, Body, Expr, ExprKind, Item, Span};
 use crate::template::source::SourceFile;
 
@@ -180,8 +181,8 @@ impl<'b> Converter<'b> {
     fn build(&mut self, file: usize, block: &'b Block, model: &mut Model) -> Build {
         let mut build = Build { at: self.place(file, block.kind.span), ..Build::default() };
         let named = |name: &str, model: &Model| {
-            let name = name.strip_prefix("source.").unwrap_or(name);
-            model.sources.iter().position(|source| source.name == name)
+            let (kind, name) = split_reference(name)?;
+            model.sources.iter().position(|source| source.name == format!("{kind}.{name}"))
         };
         if let Some(Attribute { value: Expr { kind: ExprKind::Tuple(items), .. }, .. }) =
             block.body.attribute("sources")

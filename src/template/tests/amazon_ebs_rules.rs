@@ -1,11 +1,11 @@
 //! Packer's rules for the amazon builders' options, and those of EC2 that it would tell only at the end of a build.
 
 use super::{Given, ebs, lines, with_options};
-use crate::domain::config::BuilderConfig;
 use crate::domain::config::amazon_ebs::SourceAmi;
 use crate::domain::config::builders::FileContent;
 use crate::domain::config::communicator::KeyPairType;
 use crate::domain::config::launch::{CapacityReservation, SpotAllocation};
+use crate::domain::config::{BuilderConfig, ProvisionerConfig};
 use crate::domain::policy::Policy;
 
 #[test]
@@ -199,7 +199,7 @@ fn null_and_file() {
     insta::assert_snapshot!(text("file {\n  target = \"/etc/passwd\"\n  content = \"x\"\n  source = \"../y\"\n}", "").bad(), @r#"
     t.pkr.hcl:2:12: target: "/etc/passwd" is absolute; paths in a bundle are relative to the template's folder: the file is kept with the run; give it a plain name
     t.pkr.hcl:4:12: source and content can't both be given
-    t.pkr.hcl:4:12: source: "../y" leaves the template's folder: only files that are sent with the template can be used
+    t.pkr.hcl:4:12: source: "../y" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh
     "#);
     insta::assert_snapshot!(text("amazon-chroot {}", "").bad(), @r#"t.pkr.hcl:1:1: builder "amazon-chroot" can't be used here: it works on a volume of the machine that Packer itself runs on, and the server has none to give: use amazon-ebs"#);
 }
@@ -290,4 +290,75 @@ fn a_source_image_named_by_id_and_filter_must_fit_both() {
         (["web-*".to_owned()].as_slice(), ["self".to_owned()].as_slice())
     );
     assert_eq!(filter.filters["image-id"].len(), 1);
+}
+
+#[test]
+fn values_must_be_of_an_option_s_type() {
+    // What HCL2 converts is taken.
+    let converted = "  ami_users = [1, true]\n  snapshot_users = null\n  tags = { a = 1, b = true }\n  ebs_optimized = \"true\"\n  ssh_port = \"22\"\n  \
+                     ami_description = 5\n  encrypt_boot = \"0\"\n  security_group_ids = split(\",\", \"sg-1,sg-2\")";
+    let config = with_options(converted).good();
+    let config = ebs(&config.builds[0]);
+    assert_eq!(
+        (config.ami_users.as_slice(), config.tags["b"].0.as_str()),
+        (["1".to_owned(), "true".to_owned()].as_slice(), "true")
+    );
+    assert_eq!((config.ebs_optimized, config.encrypt_boot, config.security_group_ids.len()), (true, Some(false), 2));
+    // What it does not is a fault.
+    insta::assert_snapshot!(with_options("  ami_regions = \"us-east-1\"\n  ami_users = \"\"\n  snapshot_users = \"a,b\"\n  security_group_ids = 5\n  ami_groups = [null]").bad(), @r#"
+    t.pkr.hcl:7:17: ami_regions must be a list, this is a string: write ami_regions = [ … ]
+    t.pkr.hcl:8:15: ami_users must be a list, this is a string: write ami_users = [ … ]
+    t.pkr.hcl:9:20: snapshot_users must be a list, this is a string: write snapshot_users = [ … ]; split(",", …) makes one of a text with commas
+    t.pkr.hcl:10:24: security_group_ids must be a list, this is a number: write security_group_ids = [ … ]
+    t.pkr.hcl:11:17: an element of ami_groups is null: what is in a list or map can't be null: leave it out, as [for x in … : x if x != null] does
+    "#);
+    insta::assert_snapshot!(with_options("  tags = []\n  run_tags = { a = null, b = [] }\n  snapshot_tags = [{ a = 1 }]\n  run_volume_tags = \"\"").bad(), @r#"
+    t.pkr.hcl:7:10: tags must be a map, this is a list: write tags = { Key = "value" }
+    t.pkr.hcl:8:20: run_tags.a is null: what is in a list or map can't be null: leave it out, as [for x in … : x if x != null] does
+    t.pkr.hcl:8:30: run_tags.b must be a string, this is a list
+    t.pkr.hcl:9:19: snapshot_tags must be a map, this is a list: write snapshot_tags = { Key = "value" }
+    t.pkr.hcl:10:21: run_volume_tags must be a map, this is a string: write run_volume_tags = { Key = "value" }
+    "#);
+    insta::assert_snapshot!(with_options("  ebs_optimized = 1\n  ena_support = \"\"\n  sriov_support = \"TRUE\"\n  ssh_port = \"\"\n  max_retries = true\n  ami_description = [\"a\"]").bad(), @"
+    t.pkr.hcl:7:19: ebs_optimized must be true or false, this is a number: write true
+    t.pkr.hcl:8:17: ena_support must be true or false
+    t.pkr.hcl:9:19: sriov_support must be true or false
+    t.pkr.hcl:10:14: ssh_port must be a whole number
+    t.pkr.hcl:11:17: max_retries must be a whole number
+    t.pkr.hcl:12:21: ami_description must be a string, this is a list
+    ");
+    let source = "  source_ami_filter {\n    filters = \"x\"\n    owners = \"self\"\n  }";
+    insta::assert_snapshot!(with_options(source).bad(), @r#"
+    t.pkr.hcl:8:15: filters must be a map, this is a string: write filters = { Key = "value" }
+    t.pkr.hcl:9:14: owners must be a list, this is a string: write owners = [ … ]
+    "#);
+    let shell = |options: &str| {
+        let text = String::from_utf8(with_options("").files[0].1.clone()).unwrap();
+        let block = format!("  sources = [\"amazon-ebs.a\"]\n  provisioner \"shell\" {{\n{options}\n  }}\n");
+        Given::hcl(&text.replace("  sources = [\"amazon-ebs.a\"]\n", &block))
+    };
+    insta::assert_snapshot!(shell("    inline = \"echo x\"").bad(), @"t.pkr.hcl:12:14: inline must be a list, this is a string: write inline = [ … ]");
+    insta::assert_snapshot!(shell("    scripts = \"x\"\n    environment_vars = \"A=1\"\n    valid_exit_codes = 1\n    env = []").bad(), @r#"
+    t.pkr.hcl:12:15: scripts must be a list, this is a string: write scripts = [ … ]
+    t.pkr.hcl:13:24: environment_vars must be a list, this is a string: write environment_vars = [ … ]
+    t.pkr.hcl:14:24: valid_exit_codes must be a list, this is a number: write valid_exit_codes = [ … ]
+    t.pkr.hcl:15:11: env must be a map, this is a list: write env = { Key = "value" }
+    "#);
+    insta::assert_snapshot!(shell("    inline = [\"x\"]\n    only = \"amazon-ebs.a\"").bad(), @"t.pkr.hcl:13:12: only must be a list of strings, this is string");
+    // Packer takes an override's values as it takes JSON's.
+    let overridden = shell("    inline = [\"x\"]\n    override = { a = { inline = \"y,z\", skip_clean = 1 } }").good();
+    let ProvisionerConfig::Shell(shell) = &overridden.builds[0].provisioners[0].config else { panic!("a shell") };
+    assert_eq!((shell.inline.len(), shell.skip_clean), (2, true));
+    // JSON's forms are looser, and those of .pkr.json are HCL2's.
+    let builder = r#""ami_name": "abc", "region": "us-east-1", "instance_type": "t3.micro", "source_ami": "ami-1", "ssh_username": "u", "ami_users": "1,2", "ebs_optimized": 1, "ssh_port": """#;
+    let json = format!("{{\"builders\": [{{\"type\": \"amazon-ebs\", {builder}}}]}}");
+    assert_eq!(ebs(&Given::default().file("t.json", &json).good().builds[0]).ami_users, ["1", "2"]);
+    let json = format!(
+        "{{\"source\": {{\"amazon-ebs\": {{\"a\": {{{builder}}}}}}}, \"build\": {{\"sources\": [\"amazon-ebs.a\"]}}}}"
+    );
+    insta::assert_snapshot!(Given::default().file("t.pkr.json", &json).bad(), @r#"
+    t.pkr.json:1:162: ami_users must be a list, this is a string: write ami_users = [ … ]; split(",", …) makes one of a text with commas
+    t.pkr.json:1:186: ebs_optimized must be true or false, this is a number: write true
+    t.pkr.json:1:201: ssh_port must be a whole number
+    "#);
 }

@@ -134,6 +134,21 @@ fn an_inline_source_adds_and_never_overrides() {
 }
 
 #[test]
+fn the_first_of_three_parts_of_a_source_s_name_can_be_anything() {
+    let names = |build: &str| -> Vec<String> {
+        with_source(build).good().builds.iter().map(|build| build.name.clone()).collect()
+    };
+    for first in ["source.", "sources.", "foo.", ""] {
+        assert_eq!(names(&format!("build {{\n  sources = [\"{first}amazon-ebs.a\"]\n}}\n")), ["amazon-ebs.a"]);
+        let inline = format!("build {{\n  source \"{first}amazon-ebs.a\" {{\n    name = \"b\"\n  }}\n}}\n");
+        assert_eq!(names(&inline), ["amazon-ebs.b"]);
+    }
+    let bad = |name: &str| with_source(&format!("build {{\n  sources = [\"{name}\"]\n}}\n")).bad();
+    insta::assert_snapshot!(bad("source.amazon-ebs.a.b"), @r#"t.pkr.hcl:10:14: "source.amazon-ebs.a.b" is no source: write "source.TYPE.NAME", such as "source.amazon-ebs.ubuntu""#);
+    insta::assert_snapshot!(bad("source.a"), @r#"t.pkr.hcl:10:14: there is no source "source.a""#);
+}
+
+#[test]
 fn sources_and_builds_are_checked_whether_used_or_not() {
     let given = with_source(
         "source \"amazon-ebz\" \"x\" {}\nbuild {\n  sources = [\"amazon-ebs.b\", \"nothing\"]\n  provisoner \"shell\" {}\n}\n",
@@ -341,4 +356,39 @@ fn complaints_have_a_range_and_their_line() {
         "variable \"s\" {\n  default   = \"hunter22\"\n  sensitive = true\n}\nlocals {\n  x = \"hunter22\" + 1\n}\n";
     let complaints = with_source(&format!("{secret}build {{\n  sources = [\"amazon-ebs.a\"]\n}}\n")).run().unwrap_err();
     assert_eq!(complaints[0].source_line.as_deref(), Some("  x = \"<sensitive>\" + 1"), "{}", lines(&complaints));
+}
+
+#[test]
+fn what_has_no_labels_gets_them_in_labels() {
+    let dynamic = |kind: &str| format!("dynamic \"{kind}\" {{\n  for_each = [1]\n  content {{}}\n}}\n");
+    let build = |block: &str| with_source(&format!("build {{\n  sources = [\"amazon-ebs.a\"]\n{block}}}\n")).bad();
+    insta::assert_snapshot!(build(&dynamic("provisioner")), @r#"t.pkr.hcl:11:9: provisioner needs one label, it has 0: write labels = ["shell"]"#);
+    insta::assert_snapshot!(build(&dynamic("post-processor")), @r#"t.pkr.hcl:11:9: post-processor needs one label, it has 0: write labels = ["manifest"]"#);
+    insta::assert_snapshot!(build("provisioner {}\n"), @r#"t.pkr.hcl:11:1: provisioner needs one label, it has 0: such as provisioner "shell" { … }"#);
+    insta::assert_snapshot!(with_source(&format!("{}build {{\n  sources = [\"amazon-ebs.a\"]\n}}\n", dynamic("source"))).bad(), @r#"t.pkr.hcl:9:9: source needs 2 labels, it has 0: write labels = ["amazon-ebs", "name"]"#);
+}
+
+#[test]
+fn an_unknown_source_hides_nothing() {
+    let build = "build {\n  sources = [\"amazon-ebs.b\"]\n  provisioner \"shell\" {\n    only = [\"amazon-ebs.b\"]\n    inline = var.nope\n  }\n  \
+                 provisioner \"shel\" {}\n  provisioner \"shell\" {\n    inline = [\"${source.name} ${build.ID}\"]\n    scriptt = \"x\"\n  }\n  \
+                 post-processor \"manifest\" {\n    outputt = 1\n  }\n}\n";
+    insta::assert_snapshot!(with_source(build).bad(), @r#"
+    t.pkr.hcl:10:14: there is no source "amazon-ebs.b": did you mean "amazon-ebs.a"?
+    t.pkr.hcl:13:18: there is no variable "nope": declare it: variable "nope" { … }
+    t.pkr.hcl:15:3: there is no provisioner "shel": did you mean "shell"?
+    t.pkr.hcl:18:5: the shell provisioner has no option "scriptt": did you mean "script"?
+    t.pkr.hcl:21:5: the manifest post-processor has no option "outputt": did you mean "output"?
+    "#);
+}
+
+#[test]
+fn blocks_that_stand_in_the_packer_block() {
+    let text =
+        "packer {\n  source \"null\" \"a\" {}\n  build {\n    sources = [\"null.a\"]\n  }\n  require_plugins {}\n}\n";
+    insta::assert_snapshot!(Given::hcl(text).bad(), @r#"
+    t.pkr.hcl:2:3: packer has no block "source": move it out of packer { … }: source stands at the top level
+    t.pkr.hcl:3:3: packer has no block "build": move it out of packer { … }: build stands at the top level
+    t.pkr.hcl:6:3: packer has no block "require_plugins": did you mean "required_plugins"?
+    "#);
 }

@@ -151,7 +151,7 @@ fn provisioners() {
     "#);
     insta::assert_snapshot!(text("  provisioner \"file\" {\n    source = \"../x\"\n  }\n").bad(), @r#"
     t.pkr.hcl:11:3: destination is missing: the file provisioner needs to know where to
-    t.pkr.hcl:12:14: source: "../x" leaves the template's folder: only files that are sent with the template can be used
+    t.pkr.hcl:12:14: source: "../x" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh
     "#);
     insta::assert_snapshot!(text("  provisioner \"shell\" {\n    inline = [\"{{ if .X }}\"]\n    pause_before = \"soon\"\n  }\n").bad(), @r#"
     t.pkr.hcl:12:15: {{ if }} is not closed: write {{ end }} where it ends
@@ -246,4 +246,88 @@ fn json() {
     t.json:4:20: only names "other", and there is no such builder
     t.json:5:3: a template has no key "postprocessors": did you mean "post-processors"?
     "#);
+}
+
+#[test]
+fn a_refused_communicator_or_provisioner_says_nothing_of_the_machine() {
+    let template = |communicator: &str, provisioner: &str| {
+        Given::hcl(&format!(
+            "source \"null\" \"a\" {{\n  communicator = \"{communicator}\"\n}}\nbuild {{\n  sources = [\"null.a\"]\n{provisioner}}}\n"
+        ))
+    };
+    let shell = "  provisioner \"shell\" {\n    inline = [\"x\"]\n  }\n";
+    insta::assert_snapshot!(template("winrm", shell).bad(), @r#"t.pkr.hcl:2:18: communicator "winrm" is not supported yet: only ssh and none are; Windows images from 2019 on have an OpenSSH server to switch on in user_data"#);
+    insta::assert_snapshot!(template("telnet", shell).bad(), @r#"t.pkr.hcl:2:18: there is no communicator "telnet": there are ssh and none"#);
+    let other = "  provisioner \"powershell\" {}\n";
+    insta::assert_snapshot!(template("none", other).bad(), @r#"t.pkr.hcl:6:3: provisioner "powershell" is not supported yet: shell, file and breakpoint are"#);
+    insta::assert_snapshot!(template("none", &format!("{other}{shell}")).bad(), @r#"
+    t.pkr.hcl:6:3: provisioner "powershell" is not supported yet: shell, file and breakpoint are
+    t.pkr.hcl:7:3: warning: with communicator "none" there is no machine: the build will fail at this provisioner: name a host in ssh_host and set communicator = "ssh"
+    "#);
+}
+
+#[test]
+fn only_the_cause_is_told() {
+    let filter = "  source_ami_filter {\n    filters = { name = \"x\" }\n    owners  = [\"{{user `x`}}\"]\n  }";
+    let given = with_options(filter);
+    let text = String::from_utf8(given.files[0].1.clone()).unwrap().replace("  source_ami = \"ami-1\"\n", "");
+    insta::assert_snapshot!(Given::hcl(&text).bad(), @"t.pkr.hcl:8:16: {{ user `x` }} is for JSON templates: in HCL2 write ${var.x}");
+    insta::assert_snapshot!(with_options("  security_group_filter {\n    filters = { a = [] }\n  }").bad(), @"t.pkr.hcl:8:21: filters.a must be a string, this is a list");
+    let json = r#"{
+  "variables": { "r": null, "s": "{{user `r`}}-x", "t": "{{user `t`}}" },
+  "builders": [{ "type": "amazon-ebs", "ami_name": "{{user `t`}}", "region": "{{user `r`}}", "instance_type": "{{user `s`}}",
+                 "source_ami_filter": { "filters": {"name": "x"}, "owners": "{{user `s`}}" }, "ssh_username": "u" }]
+}"#;
+    insta::assert_snapshot!(Given::default().file("t.json", json).bad(), @r#"
+    t.json:2:18: the variable "r" has no value: give it in the request's variables, or give it a default other than null
+    t.json:2:57: the variable "t" can't be evaluated: it refers to itself, directly or through other variables; t → t
+    "#);
+}
+
+#[test]
+fn paths_that_lead_out_of_the_template_s_folder() {
+    insta::assert_snapshot!(with_options("  user_data_file = \"${path.root}/../../shared/x.sh\"").bad(), @r#"t.pkr.hcl:7:20: user_data_file: "./../../shared/x.sh" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh"#);
+    insta::assert_snapshot!(with_options("  user_data = file(\"/opt/x.sh\")").bad(), @r#"t.pkr.hcl:7:20: file: "/opt/x.sh" is absolute; paths in a bundle are relative to the template's folder; copy it into the template's folder, and write the path from there"#);
+    let text = String::from_utf8(with_options("").files[0].1.clone()).unwrap();
+    let file = |options: &str| {
+        let block = format!("  sources = [\"amazon-ebs.a\"]\n  provisioner \"file\" {{\n{options}\n  }}\n");
+        Given::hcl(&text.replace("  sources = [\"amazon-ebs.a\"]\n", &block)).bad()
+    };
+    insta::assert_snapshot!(file("    source = \"../x\"\n    destination = \"/tmp/x\""), @r#"t.pkr.hcl:12:14: source: "../x" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh"#);
+    insta::assert_snapshot!(file("    direction = \"download\"\n    source = \"/tmp/x\"\n    destination = \"/tmp/x\""), @r#"t.pkr.hcl:14:19: destination: "/tmp/x" is absolute; paths in a bundle are relative to the template's folder: a download becomes a file of the run; give it a plain name"#);
+}
+
+#[test]
+fn empty_text_is_no_json() {
+    insta::assert_snapshot!(with_options("  tags = jsondecode(\"\")").bad(), @"t.pkr.hcl:7:21: jsondecode: this is no JSON: the text is empty");
+    insta::assert_snapshot!(with_options("  tags = jsondecode(\"{\")").bad(), @"t.pkr.hcl:7:21: jsondecode: this is no JSON: line 1, column 1");
+}
+
+#[test]
+fn what_only_registered_images_have() {
+    insta::assert_snapshot!(with_options("  boot_mode = \"uefi\"\n  tpm_support = \"v2.0\"").bad(), @"
+    t.pkr.hcl:7:3: boot_mode can't be used here: of the amazon builders only amazon-ebssurrogate has it: an image made of an instance has the boot mode of the image that the instance was started from; choose that image accordingly
+    t.pkr.hcl:8:3: tpm_support can't be used here: of the amazon builders only amazon-ebssurrogate has it: an image made of an instance has this from the image that the instance was started from
+    ");
+}
+
+#[test]
+fn files_that_are_no_private_key() {
+    let key = |text: &str| with_options("  ssh_private_key_file = \"key\"").file("key", text).bad();
+    let framed = |kind: &str, body: &str| format!("-----BEGIN {kind}-----\n{body}\n-----END {kind}-----\n");
+    let no_key = key("hello");
+    insta::assert_snapshot!(no_key, @"t.pkr.hcl:7:26: ssh_private_key_file is no private key: one is -----BEGIN … PRIVATE KEY-----, Base64, -----END … PRIVATE KEY-----; PuTTY keys must be converted");
+    for text in [
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI me@here".to_owned(),
+        framed("OPENSSH PRIVATE KEY", "not base64"),
+        framed("OPENSSH PRIVATE KEY", "bm90IGEga2V5"),
+        framed("RSA PRIVATE KEY", "..."),
+        framed("RSA PRIVATE KEY", ""),
+        framed("CERTIFICATE", "AAAA"),
+        "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n".to_owned(),
+        "PuTTY-User-Key-File-3: ssh-ed25519".to_owned(),
+    ] {
+        assert_eq!(key(&text), no_key, "{text}");
+    }
+    insta::assert_snapshot!(key(&framed("ENCRYPTED PRIVATE KEY", "AAAA")), @"t.pkr.hcl:7:26: ssh_private_key_file has a passphrase: nobody is there to type it: ssh-keygen -p takes it off; keep the key in a sensitive variable");
 }

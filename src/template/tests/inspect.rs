@@ -1,6 +1,6 @@
 //! `inspect` and `console`.
 
-use super::Given;
+use super::{Given, lines};
 use crate::template::console;
 use crate::template::inspect::inspect;
 
@@ -127,4 +127,14 @@ fn the_console_evaluates_a_line() {
     insta::assert_snapshot!(eval("var.bb").unwrap_err(), @r#"<console-input>:1:5: there is no variable "bb": did you mean "b"?"#);
     let empty = Given::default().with(|request| console::eval(request, "10 / 4"));
     assert_eq!(empty.as_deref(), Ok("2.5"));
+}
+
+#[test]
+fn a_broken_json_template_is_shown_where_it_is_broken() {
+    for text in ["{\n  \"builders\": [oops}\n", "{\n  \"builders\": [{}]\n}\n"] {
+        let given = Given::default().file("t.json", text);
+        let inspected = given.with(inspect).unwrap_err();
+        assert_eq!(lines(&inspected), given.bad());
+        assert!(inspected[0].source_line.as_deref().is_some_and(|line| line.contains("builders")), "{inspected:?}");
+    }
 }

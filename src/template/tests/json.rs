@@ -208,3 +208,31 @@ fn hcl2_in_json_syntax_is_evaluated() {
     a.pkr.json:1:121: there is no block "buidl": did you mean "build"?
     "#);
 }
+
+#[test]
+fn variables_that_are_given_and_not_declared_can_be_used() {
+    let json = r#"{
+      "variables": { "a": "1" },
+      "sensitive-variables": ["x"],
+      "builders": [{"type": "null", "ssh_host": "h", "ssh_username": "{{user `x`}}", "ssh_password": "{{user `a`}}"}]
+    }"#;
+    let evaluated = Given::default().file("t.json", json).var("x", "hunter22").var("unused", "1").good();
+    assert_eq!(evaluated.builds[0].builder.communicator().unwrap().username, "hunter22");
+    // Packer says nothing of these, used or not.
+    assert_eq!(super::lines(&evaluated.warnings), "");
+    assert_eq!(evaluated.sensitive_values, ["hunter22"]);
+    let names: Vec<&str> = evaluated.variables.iter().map(|variable| variable.name.as_str()).collect();
+    assert_eq!(names, ["a", "x", "unused"]);
+}
+
+#[test]
+fn a_text_with_commas_is_a_list() {
+    let shell = r#", "provisioners": [{"type": "shell", "inline": "echo a,echo b", "environment_vars": "A=1,B={{ build `ID` }}", "valid_exit_codes": "0,2"}]"#;
+    let evaluated = template(", \"ami_users\": \"1,2\", \"ami_groups\": \"\"", shell).good();
+    assert_eq!(ebs(&evaluated.builds[0]).ami_users, ["1", "2"]);
+    let ProvisionerConfig::Shell(shell) = &evaluated.builds[0].provisioners[0].config else { panic!("a shell") };
+    let texts = |list: &[crate::domain::config::LateString]| list.iter().map(|text| text.0.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&shell.inline), ["echo a", "echo b"]);
+    assert_eq!(texts(&shell.environment_vars), ["A=1", "B={{ build `ID` }}"]);
+    assert_eq!(shell.valid_exit_codes, [0, 2]);
+}

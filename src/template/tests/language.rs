@@ -176,8 +176,8 @@ fn files_come_from_the_bundle_only() {
     let evaluated = given.good();
     assert_eq!(ebs(&evaluated.builds[0]).user_data.as_deref(), Some("#!/bin/sh"));
     assert_eq!(ebs(&evaluated.builds[0]).ami_description.0, "<v>");
-    insta::assert_snapshot!(with_options("  user_data_file = \"../secret\"").bad(), @r#"t.pkr.hcl:7:20: user_data_file: "../secret" leaves the template's folder: only files that are sent with the template can be used"#);
-    insta::assert_snapshot!(with_options("  ami_description = file(\"/etc/passwd\")").bad(), @r#"t.pkr.hcl:7:26: file: "/etc/passwd" is absolute; paths in a bundle are relative to the template's folder"#);
+    insta::assert_snapshot!(with_options("  user_data_file = \"../secret\"").bad(), @r#"t.pkr.hcl:7:20: user_data_file: "../secret" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh"#);
+    insta::assert_snapshot!(with_options("  ami_description = file(\"/etc/passwd\")").bad(), @r#"t.pkr.hcl:7:26: file: "/etc/passwd" is absolute; paths in a bundle are relative to the template's folder; copy it into the template's folder, and write the path from there"#);
     insta::assert_snapshot!(with_options("  ami_description = file(\"nope\")").bad(), @r#"t.pkr.hcl:7:26: file: the bundle has no file "nope""#);
 }
 

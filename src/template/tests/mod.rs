@@ -14,6 +14,7 @@ mod limits;
 mod packer;
 mod shell_local;
 mod templates;
+mod unknown;
 mod upgrade;
 
 use indexmap::IndexMap;

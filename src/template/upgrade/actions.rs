@@ -180,6 +180,7 @@ impl<'s, 'n> Translator<'s, 'n> {
     }
 
     fn call(&mut self, name: &str, arguments: &[Vec<Piece>]) -> Option<Vec<Piece>> {
+        let name = current(name);
         let plain = |argument: &Vec<Piece>| match argument.as_slice() {
             [] => Some(String::new()),
             [Piece::Text(text)] => Some(text.clone()),
@@ -295,7 +296,7 @@ impl<'s, 'n> Translator<'s, 'n> {
             match part {
                 Operand::Function(name) if at > 0 => match self.call(name, &[]) {
                     Some(value) => pieces.extend(operand(&value)),
-                    None => pieces.push(Piece::Text(name.clone())),
+                    None => pieces.push(Piece::Text(current(name).to_owned())),
                 },
                 Operand::Group(inner, path) => match self.value(inner) {
                     Some(value) if path.is_empty() => pieces.extend(operand(&value)),
@@ -310,10 +311,16 @@ impl<'s, 'n> Translator<'s, 'n> {
                     let raw = !text.contains('`');
                     pieces.push(Piece::Text(if raw { format!("`{text}`") } else { print::quoted(text) }));
                 }
+                Operand::Function(name) => pieces.push(Piece::Text(current(name).to_owned())),
                 other => pieces.push(Piece::Text(fold::write_operand(other))),
             }
         }
     }
+}
+
+/// A function's name of today, as Packer's `fix` writes it.
+fn current(name: &str) -> &str {
+    if matches!(name, "clean_ami_name" | "clean_image_name") { "clean_resource_name" } else { name }
 }
 
 /// A call in functions of HCL2. Locals need that: what uses their value may be an action itself.

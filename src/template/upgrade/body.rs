@@ -52,9 +52,74 @@ pub fn option(key: &str, node: &Node, translator: &mut Translator<'_, '_>, into:
                 }
             }
         }
+        Content::String(text) if LISTS.contains(&key) => {
+            if !text.is_empty() {
+                let _ = writeln!(into, "{key} = {}", list(text, translator));
+            }
+        }
+        Content::Number(_) | Content::Bool(_) if LISTS.contains(&key) => {
+            let value = value(node, translator);
+            let _ = writeln!(into, "{key} = [{value}]");
+        }
         _ => {
             let value = value(node, translator);
             let _ = writeln!(into, "{key} = {value}");
+        }
+    }
+}
+
+/// Options that are lists of strings or numbers. JSON takes a text with commas for them, HCL2 does not.
+const LISTS: &[&str] = &[
+    "Action",
+    "Resource",
+    "ami_groups",
+    "ami_org_arns",
+    "ami_ou_arns",
+    "ami_product_codes",
+    "ami_regions",
+    "ami_users",
+    "ansible_env_vars",
+    "environment_vars",
+    "extra_arguments",
+    "inline",
+    "only_on",
+    "owners",
+    "policy_arns",
+    "scripts",
+    "security_group_ids",
+    "snapshot_groups",
+    "snapshot_users",
+    "sources",
+    "spot_instance_types",
+    "ssh_ciphers",
+    "ssh_key_exchange_algorithms",
+    "ssh_local_tunnels",
+    "ssh_remote_tunnels",
+    "temporary_security_group_source_cidrs",
+    "transitive_tag_keys",
+    "valid_exit_codes",
+];
+
+/// A text with commas as a list. What is empty is no element: a variable's empty default is an empty list, as in JSON.
+fn list(text: &str, translator: &mut Translator<'_, '_>) -> String {
+    let pieces = translator.pieces(text);
+    if pieces.iter().any(|piece| matches!(piece, Piece::Call(_))) {
+        return format!("[{}]", quoted(&pieces));
+    }
+    match pieces.as_slice() {
+        [Piece::Code(code)] => format!("compact(split(\",\", {code}))"),
+        pieces if pieces.iter().any(|piece| matches!(piece, Piece::Code(_))) => {
+            format!("compact(split(\",\", {}))", quoted(pieces))
+        }
+        pieces => {
+            let text: String = pieces
+                .iter()
+                .filter_map(|piece| match piece {
+                    Piece::Text(text) => Some(text.as_str()),
+                    _ => None,
+                })
+                .collect();
+            strings(&text.split(',').map(str::to_owned).collect::<Vec<_>>())
         }
     }
 }

@@ -156,7 +156,7 @@ fn a_whole_template() {
       # {{ split }} is kept as it is. HCL2 has split(separator, string)[index].
       # {{ upper }} is kept as it is. HCL2 has upper(var.example).
       provisioner "shell" {
-        inline = "{{ lower (upper `${var.name}`) }} {{ split `${var.sha}` `-` 0 }} {{ replace `a` `b` 1 `$` }}$${x}"
+        inline = ["{{ lower (upper `${var.name}`) }} {{ split `${var.sha}` `-` 0 }} {{ replace `a` `b` 1 `$` }}$${x}"]
       }
 
       error-cleanup-provisioner "shell-local" {

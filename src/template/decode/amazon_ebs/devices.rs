@@ -62,14 +62,18 @@ fn check(decoder: &Decoder<'_>, device: &mut BlockDevice) {
     if !matches!(kind.as_str(), "" | "gp2" | "gp3" | "io1" | "io2" | "st1" | "sc1" | "standard") {
         complain("volume_type", format!("there is no volume_type {kind:?}"));
     }
+    if decoder.any_unknown(&["no_device", "virtual_name"]) {
+        return;
+    }
     if device.no_device || device.virtual_name.is_some() {
         check_without_volume(decoder, device);
         return;
     }
-    if let Some(iops) = device.iops {
+    let known_type = !decoder.is_unknown("volume_type");
+    if let (Some(iops), true) = (device.iops, known_type) {
         check_iops(decoder, device, &kind, iops);
     }
-    if let Some(throughput) = device.throughput {
+    if let (Some(throughput), true) = (device.throughput, known_type) {
         if kind != "gp3" {
             complain("throughput", "throughput is only for gp3 volumes".to_owned());
         } else if !(125..=1000).contains(&throughput) {

@@ -31,6 +31,7 @@ pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
     config.ami_virtualization_type = virtualization(decoder);
     config.encrypt_boot = decoder.flag("encrypt_boot");
     let named = decoder.strings("ami_regions");
+
     config.ami_regions = Vec::new();
     for name in &named {
         if *name != config.region && !config.ami_regions.contains(name) {
@@ -42,7 +43,7 @@ pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
     let region_keys = region_keys(decoder, &named, config.encrypt_boot);
     if let Some(key) = &key {
         check_key_id(decoder, "kms_key_id", &key.value);
-        if config.encrypt_boot != Some(true) {
+        if config.encrypt_boot != Some(true) && !decoder.is_unknown("encrypt_boot") {
             decoder.error(&key.at, "kms_key_id needs encrypt_boot = true", "");
         }
     }
@@ -61,7 +62,7 @@ pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
 }
 
 fn ami_name(decoder: &Decoder<'_>, optional: bool) -> String {
-    if optional && decoder.place("ami_name").is_none() {
+    if (optional || decoder.is_unknown("skip_create_ami")) && decoder.place("ami_name").is_none() {
         return String::new();
     }
     let name = required(decoder, "ami_name", "put {{timestamp}} into it, so that each image has a name of its own");
@@ -96,20 +97,20 @@ fn virtualization(decoder: &Decoder<'_>) -> Option<String> {
 fn region_keys(decoder: &Decoder<'_>, regions: &[String], encrypt: Option<bool>) -> IndexMap<String, String> {
     let mut keys = IndexMap::new();
     for (region, key) in decoder.map("region_kms_key_ids", NOW) {
-        if !regions.contains(&region.value) && !decoder.has_unknown("ami_regions") {
+        if !regions.contains(&region.value) && !decoder.is_unknown("ami_regions") {
             let summary = format!("region_kms_key_ids names {:?}, which is not in ami_regions", region.value);
             decoder.error(&region.at, summary, "add the region to ami_regions, or take its key out");
         }
         let key = (key.value.0, key.at);
         if !key.0.is_empty() {
             check_key_id_at(decoder, "region_kms_key_ids", &key.0, &key.1);
-            if encrypt != Some(true) {
+            if encrypt != Some(true) && !decoder.is_unknown("encrypt_boot") {
                 decoder.error(&key.1, "region_kms_key_ids needs encrypt_boot = true", "");
             }
         }
         keys.insert(region.value, key.0);
     }
-    if !keys.is_empty() {
+    if !keys.is_empty() && !decoder.is_unknown("region_kms_key_ids") {
         for region in regions.iter().filter(|region| !keys.contains_key(*region)) {
             let summary = format!("ami_regions names {region:?}, which has no key in region_kms_key_ids");
             decoder.error_at("ami_regions", summary, "give it one; \"\" is the region's default key");
@@ -140,7 +141,7 @@ fn copying(decoder: &Decoder<'_>, config: &AmazonEbs, region_kms_key_ids: IndexM
     if skip_save_build_region
         && config.ami_regions.is_empty()
         && !config.skip_create_ami
-        && !decoder.has_unknown("ami_regions")
+        && !decoder.any_unknown(&["ami_regions", "skip_create_ami"])
     {
         let detail = "name other regions in ami_regions, or leave skip_save_build_region out";
         decoder.error_at("skip_save_build_region", "skip_save_build_region would leave no image at all", detail);
@@ -189,6 +190,9 @@ pub fn check_sharing(decoder: &Decoder<'_>, config: &AmazonEbs) {
         decoder.error_at(name, "an encrypted image can't be made public", detail);
     }
     let Some(name) = given(&with_accounts) else { return };
+    if decoder.any_unknown(&["encrypt_boot", "kms_key_id", "region_kms_key_ids"]) {
+        return;
+    }
     let detail = format!("give a key of your own in kms_key_id, or leave {name} out");
     if encrypts && config.kms_key_id.is_none() {
         decoder.error_at(name, "an image encrypted with the default key can't be shared", detail);
@@ -249,7 +253,7 @@ fn keeping(decoder: &Decoder<'_>) -> Keeping {
 fn replace(decoder: &Decoder<'_>) -> Option<Replace> {
     let deregister = decoder.flag("force_deregister").unwrap_or(false);
     let delete_snapshots = decoder.flag("force_delete_snapshot").unwrap_or(false);
-    if delete_snapshots && !deregister {
+    if delete_snapshots && !deregister && !decoder.is_unknown("force_deregister") {
         let summary = "force_delete_snapshot says nothing without force_deregister = true";
         decoder.warn_at("force_delete_snapshot", summary, "as in Packer");
     }
@@ -269,7 +273,7 @@ fn fast_launch(decoder: &Decoder<'_>) -> Option<FastLaunch> {
         let template = launch_template(&region);
         let on = region.flag("enable_fast_launch").unwrap_or(true);
         region.finish("region_launch_templates", &[]);
-        if regions.insert(name.clone(), on.then(|| template.unwrap_or_default())).is_some() {
+        if regions.insert(name.clone(), on.then(|| template.unwrap_or_default())).is_some() && !name.is_empty() {
             region.error_at("region", format!("region_launch_templates names {name} twice"), "leave one out");
         }
     }
@@ -293,7 +297,8 @@ fn launch_template(decoder: &Decoder<'_>) -> Option<LaunchTemplate> {
     if template.id.is_some() && template.name.is_some() {
         decoder.error_at("template_name", "template_id and template_name can't both be given", "");
     }
-    if template.version.is_some() && template.id.is_none() && template.name.is_none() {
+    let named = template.id.is_some() || template.name.is_some();
+    if template.version.is_some() && !named && !decoder.any_unknown(&["template_id", "template_name"]) {
         decoder.error_at("template_version", "template_version needs template_id or template_name", "");
     }
     (template != LaunchTemplate::default()).then_some(template)

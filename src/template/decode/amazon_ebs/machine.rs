@@ -4,7 +4,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::body::{Decoder, Located};
-use super::network::single;
 use super::{required, tags};
 use crate::domain::config::AmazonEbs;
 use crate::domain::config::amazon_ebs::{AwsPolling, MetadataOptions, ShutdownBehavior};
@@ -15,14 +14,11 @@ const MOST_USER_DATA: usize = 16 * 1024;
 
 /// Reads what decides how the machine is launched, besides its network and devices.
 pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
-    let before = decoder.context.complaints.borrow().len();
     config.instance_type = decoder.string("instance_type").unwrap_or_default();
     config.spot = spot(decoder, &config.instance_type);
     let has_types = config.spot.as_ref().is_some_and(|spot| !spot.instance_types.is_empty());
-    let complained = decoder.context.complaints.borrow().len() > before
-        || decoder.is_unknown("instance_type")
-        || decoder.has_unknown("spot_instance_types");
-    if config.instance_type.is_empty() && !has_types && !complained {
+    let unknown = decoder.any_unknown(&["instance_type", "spot_instance_types"]);
+    if config.instance_type.is_empty() && !has_types && !unknown {
         decoder.error_at("instance_type", "instance_type is missing", "name the machine to build on, such as t3.micro");
     }
     config.iam_instance_profile = decoder.string("iam_instance_profile");
@@ -62,6 +58,9 @@ fn spot(decoder: &Decoder<'_>, instance_type: &str) -> Option<Spot> {
     };
     if price.is_some() || !spot.instance_types.is_empty() {
         return Some(spot);
+    }
+    if decoder.any_unknown(&["spot_price", "spot_instance_types"]) {
+        return None;
     }
     for (name, given) in [("spot_tags", !spot.tags.is_empty()), ("fleet_tags", !spot.fleet_tags.is_empty())] {
         if given {
@@ -229,7 +228,7 @@ fn placement(decoder: &Decoder<'_>) -> Placement {
     let old = decoder.text("tenancy");
     let mut placement = Placement::default();
     let mut at = old.as_ref().map_or(decoder.at(), |old| &old.at).clone();
-    if let Some(options) = single(decoder, "placement") {
+    if let Some(options) = decoder.block_or_map("placement") {
         let inner = Decoder::new(&options, decoder.context);
         placement.tenancy = inner.string("tenancy");
         placement.host_id = inner.string("host_id");

@@ -77,10 +77,8 @@ pub fn finish(decoder: &Decoder<'_>, config: &mut AmazonEbs, volume_tag_key: &'s
 
 /// A string that must be there.
 pub fn required(decoder: &Decoder<'_>, name: &'static str, detail: &str) -> String {
-    let before = decoder.context.complaints.borrow().len();
     let value = decoder.string(name);
-    let complained = decoder.context.complaints.borrow().len() > before;
-    if value.is_none() && !complained && !decoder.is_unknown(name) {
+    if value.is_none() && !decoder.is_unknown(name) {
         decoder.error_at(name, format!("{name} is missing"), detail);
     }
     value.unwrap_or_default()
@@ -101,7 +99,9 @@ fn region(decoder: &Decoder<'_>) -> String {
 fn source_ami(decoder: &Decoder<'_>) -> SourceAmi {
     let id = decoder.text("source_ami");
     let Some(options) = decoder.block("source_ami_filter") else {
-        if id.is_none() && !decoder.is_unknown("source_ami") {
+        // An attribute of the block's name is complained about where all of those are.
+        let missing = id.is_none() && decoder.place("source_ami_filter").is_none();
+        if missing && !decoder.is_unknown("source_ami") {
             let summary = "source_ami or source_ami_filter is missing";
             decoder.error_at("source_ami", summary, "name the image to start from");
         }
@@ -110,7 +110,8 @@ fn source_ami(decoder: &Decoder<'_>) -> SourceAmi {
     let inner = Decoder::new(&options, decoder.context);
     let mut filters = network::from_map(&inner);
     let owners = inner.strings("owners");
-    if owners.is_empty() && id.is_none() && !inner.is_unknown("owners") {
+    let given_id = id.is_some() || decoder.is_unknown("source_ami");
+    if owners.is_empty() && !given_id && !inner.is_unknown("owners") {
         inner.error_at(
             "owners",
             "for safety a source_ami_filter needs owners",

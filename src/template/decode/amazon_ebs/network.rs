@@ -8,7 +8,6 @@ use super::required;
 use crate::domain::config::AmazonEbs;
 use crate::domain::config::launch::{Filters, SubnetFilter};
 use crate::template::legacy::early::NOW;
-use crate::template::options::Options;
 
 /// Reads VPC, subnet, security groups and who may connect.
 pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
@@ -36,7 +35,7 @@ fn filter_block(decoder: &Decoder<'_>, name: &'static str) -> Filters {
     let Some(options) = decoder.block(name) else { return Filters::new() };
     let inner = Decoder::new(&options, decoder.context);
     let found = filters(&inner);
-    if found.is_empty() && !inner.is_unknown("filters") {
+    if found.is_empty() && !inner.any_unknown(&["filters", "filter"]) {
         decoder.error(&options.at, format!("{name} has no filter"), "write filters = { \"tag:Class\" = \"build\" }");
     }
     inner.finish(name, &[]);
@@ -89,14 +88,4 @@ fn source_cidrs(decoder: &Decoder<'_>) -> Option<Vec<String>> {
     // What it asks for is what is done when no networks are given; with networks it counts for nothing, as in Packer.
     let _ = decoder.flag("temporary_security_group_source_public_ip");
     (!cidrs.is_empty()).then(|| cidrs.into_iter().map(|cidr| cidr.value).collect())
-}
-
-/// `placement` and `license_specifications` are blocks that Packer's documentation writes with `=`.
-pub fn single(decoder: &Decoder<'_>, name: &'static str) -> Option<Options> {
-    let mut found = decoder.blocks_or_maps(name).into_iter();
-    let first = found.next();
-    if let Some(second) = found.next() {
-        decoder.error(&second.at, format!("{name} can be given only once"), "");
-    }
-    first
 }

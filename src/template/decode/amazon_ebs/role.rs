@@ -58,7 +58,7 @@ pub fn policy_document(decoder: &Decoder<'_>) -> Option<String> {
     let inner = Decoder::new(&options, decoder.context);
     let version = inner.string("Version").unwrap_or_else(|| "2012-10-17".to_owned());
     let statements: Vec<Value> = inner.blocks("Statement").iter().map(|options| statement(&inner, options)).collect();
-    if statements.is_empty() {
+    if statements.is_empty() && !inner.is_unknown("Statement") {
         decoder.error(
             &options.at,
             format!("{name} has no Statement"),
@@ -77,8 +77,8 @@ fn statement(decoder: &Decoder<'_>, options: &Options) -> Value {
     }
     let mut statement = Map::from_iter([("Effect".to_owned(), Value::String(effect))]);
     for name in ["Action", "Resource"] {
-        let texts: Vec<Value> = inner.texts(name, false).into_iter().map(|text| Value::String(text.value)).collect();
-        if texts.is_empty() && !inner.has_unknown(name) {
+        let texts: Vec<Value> = inner.texts(name, true).into_iter().map(|text| Value::String(text.value)).collect();
+        if texts.is_empty() && !inner.is_unknown(name) {
             inner.error_at(name, format!("{name} is missing"), format!("write {name} = [ … ]"));
         }
         statement.insert(name.to_owned(), Value::Array(texts));

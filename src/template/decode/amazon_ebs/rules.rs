@@ -14,6 +14,10 @@ const KEY_TEXT: &str =
 const WINDOWS: &str = "only ssh is; Windows images from 2019 on have an OpenSSH server to switch on in user_data";
 const PROXY: &str = "use ssh_bastion_host, or let the server reach the subnet with ssh_interface = \"private_ip\"";
 const TUNNEL: &str = "the server opens no ports for a build; fetch what the machine needs in a provisioner";
+const BOOT_MODE: &str = "of the amazon builders only amazon-ebssurrogate has it: an image made of an instance has the boot \
+    mode of the image that the instance was started from; choose that image accordingly";
+const REGISTERED: &str = "of the amazon builders only amazon-ebssurrogate has it: an image made of an instance has this from \
+    the image that the instance was started from";
 const SESSION: &str = "it belongs to ssh_interface \"session_manager\", whose tunnel needs a program that the server does \
     not run: use private_ip or ssh_bastion_host";
 
@@ -32,6 +36,10 @@ pub const RULES: Rules = &[
     ("skip_credential_validation", Refused("the server checks its own credentials; remove it")),
     ("block_duration_minutes", Refused("EC2 has no spot instances of a fixed duration any more; remove it")),
     ("elastic_ip_allocation_id", NotYet("use associate_public_ip_address, or ssh_interface = \"private_ip\"")),
+    ("boot_mode", Refused(BOOT_MODE)),
+    ("uefi_data", Refused(REGISTERED)),
+    ("tpm_support", Refused(REGISTERED)),
+    ("ami_architecture", Refused(REGISTERED)),
     ("windows_password_timeout", NotYet(WINDOWS)),
     ("no_ephemeral", Refused("name each drive in launch_block_device_mappings with no_device = true")),
     ("pause_before_ssm", Refused(SESSION)),

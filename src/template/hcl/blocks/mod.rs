@@ -85,6 +85,10 @@ pub struct Config<'f> {
     pub dynamic_references: BTreeSet<Reference>,
     /// Top-level dynamic blocks.
     dynamics: Vec<(&'f SourceFile, &'f Block)>,
+    /// There are more sources than these: nobody knows their names yet, or why they can't be made was complained about.
+    pub more_sources: bool,
+    /// A block stands where it counts for nothing: then others are missing.
+    pub misplaced: bool,
     pub complaints: Vec<Diagnostic>,
 }
 
@@ -124,7 +128,10 @@ impl Config<'_> {
             let evaluator = Evaluator::new(file, runtime, globals);
             self.dynamic_references.extend(body_references(&block.body));
             let mut made = Vec::new();
-            dynamic::expand(block, &Rc::new(Names::new()), &evaluator, &mut made, &mut self.complaints);
+            let names = Rc::new(Names::new());
+            let complete = dynamic::expand(block, &names, &evaluator, &mut made, &mut self.complaints);
+            let of_sources = block.labels.first().is_some_and(|label| &*label.text == "source");
+            self.more_sources |= of_sources && !complete;
             let mut collector = Collector { file, config: self };
             for block in made {
                 collector.declare(block);
@@ -156,7 +163,7 @@ impl<'f> Collector<'_, 'f> {
             return self.declare(Expanded::written(block, &Rc::new(Names::new())));
         }
         let labels: Vec<&str> = block.labels.iter().map(|label| &*label.text).collect();
-        if !self.check_labels(kind, &block.kind, &labels) {
+        if !self.check_labels(kind, &block.kind, &labels, false) {
             return;
         }
         match kind {
@@ -179,7 +186,8 @@ impl<'f> Collector<'_, 'f> {
         }
     }
 
-    fn check_labels(&mut self, kind: &str, at: &impl Spanned, labels: &[&str]) -> bool {
+    /// Whether a block has the right labels; `made` says that a dynamic block has made it.
+    fn check_labels(&mut self, kind: &str, at: &impl Spanned, labels: &[&str], made: bool) -> bool {
         let (count, example) = match kind {
             "source" => (2, "source \"amazon-ebs\" \"name\" { … }"),
             "data" => (2, "data \"amazon-ami\" \"name\" { … }"),
@@ -192,7 +200,8 @@ impl<'f> Collector<'_, 'f> {
         if labels.len() != count {
             let plural = if count == 1 { "label" } else { "labels" };
             let summary = format!("{kind} needs {count} {plural}, it has {}", labels.len());
-            self.complain(at, summary, example);
+            let made = made && kind == "source";
+            self.complain(at, summary, if made { "write labels = [\"amazon-ebs\", \"name\"]" } else { example });
             return false;
         }
         // A source's type is checked against the builders that there are; names are what references are made of.
@@ -222,7 +231,7 @@ impl<'f> Collector<'_, 'f> {
     /// Takes a block that may have been made by a dynamic one.
     fn declare(&mut self, block: Expanded<'f>) {
         let labels: Vec<&str> = block.labels.iter().map(|label| &*label.text).collect();
-        if !self.check_labels(&block.kind, &block, &labels) {
+        if !self.check_labels(&block.kind, &block, &labels, block.made) {
             return;
         }
         let at = self.place(&block);

@@ -1,7 +1,7 @@
 //! `packer { … }`: which version of the language the template needs, and which plugins. Components are built in, so
 //! nothing is installed: what a plugin is asked for is checked, and that its components exist is seen where they are used.
 
-use super::Collector;
+use super::{Collector, TOP_LEVEL};
 use crate::domain::diagnostic::SourceLocation;
 use crate::template::hcl::syntax::ast::{Attribute, Block, Expr, ExprKind, Item, ObjectItem, ObjectKey, Span};
 use crate::template::packer;
@@ -40,7 +40,12 @@ impl<'f> Collector<'_, 'f> {
                 }
                 Item::Block(other) => {
                     let name = &other.kind.name;
-                    let hint = did_you_mean(name, ["required_version", "required_plugins"]);
+                    let hint = if TOP_LEVEL.contains(&&**name) {
+                        self.config.misplaced = true;
+                        format!("move it out of packer {{ … }}: {name} stands at the top level").into()
+                    } else {
+                        did_you_mean(name, ["required_version", "required_plugins"])
+                    };
                     self.complain(&other.kind, format!("packer has no block {name:?}"), hint);
                 }
             }

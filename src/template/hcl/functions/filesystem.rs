@@ -97,7 +97,7 @@ type Found<'b> = Option<(&'b str, &'b BundleFile)>;
 
 fn find<'b>(runtime: &Runtime<'b>, path: &str) -> Result<Found<'b>, String> {
     runtime.spend(10)?;
-    runtime.bundle.resolve("", path).map_err(|error| error.to_string())
+    runtime.bundle.resolve("", path).map_err(|error| format!("{error}; {}", error.advice()))
 }
 
 fn read<'b>(runtime: &Runtime<'b>, path: &str) -> Result<(&'b str, &'b BundleFile), String> {
@@ -123,7 +123,7 @@ fn file_set(call: &Call<'_>) -> FunctionResult {
     let folder = match normalise(&call.text(0)?) {
         Ok(folder) => folder,
         Err(BundlePathError::Empty) => String::new(),
-        Err(error) => return Call::fail(0, error.to_string()),
+        Err(error) => return Call::fail(0, format!("{error}; {}", error.advice())),
     };
     let glob = GlobBuilder::new(&call.text(1)?).literal_separator(true).build();
     let Ok(glob) = glob else {

@@ -8,6 +8,7 @@ pub(super) fn decode(call: &Call<'_>) -> FunctionResult {
     call.runtime.spend(text.len() as u64 / 4)?;
     match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(json) => Value::from_json(&json).ok_or_else(|| FunctionError::at(0, "a number is too large")),
+        Err(_) if text.trim().is_empty() => Call::fail(0, "this is no JSON: the text is empty"),
         Err(error) => Call::fail(0, format!("this is no JSON: line {}, column {}", error.line(), error.column())),
     }
 }
