@@ -66,7 +66,7 @@ pub fn parts(
         builder
     });
     let mut globals = globals.clone();
-    globals.insert("build".to_owned(), build_object(planned, block.name.as_deref(), &builder, runtime));
+    globals.insert("build".to_owned(), build_object(planned, block.name.as_deref(), builder.as_ref(), runtime));
     let evaluator = Evaluator::new(block.build.file, runtime, &globals);
     let mut reader = Reader { planned, evaluator, complaints };
     let mut provisioners = Vec::new();
@@ -116,8 +116,14 @@ fn merge(builder: &mut Options, inline: Options) {
 }
 
 /// `build.name` is the block's name, and empty without one. What the source says of the connection is known too. What
-/// other builders than Amazon's offer is not known here.
-fn build_object(planned: &Planned<'_>, block_name: Option<&str>, builder: &Options, runtime: &Runtime<'_>) -> Value {
+/// other builders than Amazon's offer is not known here, nor what a source that is not there would.
+fn build_object(
+    planned: &Planned<'_>,
+    block_name: Option<&str>,
+    builder: Option<&Options>,
+    runtime: &Runtime<'_>,
+) -> Value {
+    let Some(builder) = builder else { return Value::UNKNOWN };
     if !planned.builder_type.starts_with("amazon-") && !matches!(planned.builder_type.as_str(), "null" | "file") {
         return Value::UNKNOWN;
     }
