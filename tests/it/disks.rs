@@ -7,7 +7,7 @@ use crate::support::server::Server;
 use crate::support::template::{debian, shell};
 use crate::support::{sandbox, turn, unique};
 
-const REGION: &str = "me-central-1";
+const REGION: &str = "ap-southeast-5";
 
 /// A surrogate of three volumes, of which one is not in the image.
 fn surrogate(name: &str, options: &str) -> String {
