@@ -6,6 +6,7 @@ use super::FakeCloud;
 use super::disks::{Disk, mapped};
 use super::filters::{busy, invalid, not_found};
 use super::images::Making;
+use super::instances::wrong_state;
 use super::timing::Change;
 use super::world::{Region, World};
 use crate::cloud::{
@@ -110,6 +111,9 @@ impl Region {
         let instance =
             self.instances.get_mut(instance_id).ok_or_else(|| not_found("InvalidInstanceID", instance_id))?;
         let volume = self.volumes.get_mut(volume_id).ok_or_else(|| not_found("InvalidVolume", volume_id))?;
+        if instance.ends() {
+            return Err(wrong_state(instance_id, "given a volume"));
+        }
         if volume.instance.is_some() {
             return Err(busy("VolumeInUse", format!("{volume_id} is already attached to an instance")));
         }
