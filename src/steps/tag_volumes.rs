@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::config::AmazonEbsVolume;
 use crate::domain::failure::Failure;
 use crate::domain::tags;
 use crate::engine::step::{Step, StepContext, StepResult};
@@ -30,7 +31,7 @@ impl Step for TagVolumes {
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
         let region = &context.ebs()?.region;
         let launched = finding::temporary_tags(context, machine::NAME, &image_tags::volume_tags(context)?);
-        for volume in context.config()?.builder.volumes().into_iter().flat_map(|build| build.on_ebs()) {
+        for volume in context.config()?.builder.volumes().into_iter().flat_map(AmazonEbsVolume::on_ebs) {
             let id = list_volumes::volume_of(context, &volume.device_name)?;
             let own = image_tags::rendered(context, &volume.tags)?;
             let is_of_launch = |key: &str| !key.starts_with(tags::PREFIX) && tags::value(&own, key).is_none();

@@ -185,7 +185,9 @@ async fn volumes_and_their_snapshots_stay_with_their_tags() {
 
     let record = world.row.lock().unwrap().record.clone().unwrap();
     let mut ids: Vec<String> = kept.iter().map(|volume| &volume.id).chain([id, other]).cloned().collect();
-    ids.iter_mut().for_each(|id| id.insert_str(0, "us-east-1:"));
+    for id in &mut ids {
+        id.insert_str(0, "us-east-1:");
+    }
     ids.sort();
     assert_eq!(record.artifact_id, ids.join(","));
     assert_eq!(record.manifest[0].build["artifact_id"], record.artifact_id);
