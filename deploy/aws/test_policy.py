@@ -71,7 +71,7 @@ def source_without_tests():
 
 # What the names of AWS's actions begin with.
 VERBS = (
-    "Add Assume Authorize Copy Create Decode Delete Deregister Describe Disable Enable Get Import List Modify Put Register "
+    "Add Assume Attach Authorize Copy Create Decode Delete Deregister Describe Detach Disable Enable Get Import List Modify Put Register "
     "Remove Run Stop Terminate"
 ).split()
 ACTION = re.compile(rf"(?:{'|'.join(VERBS)})[A-Z]\w+")

@@ -313,6 +313,50 @@ def test_images_from_beginning_to_end(sandbox, ec2):
     assert done["DeleteSnapshotResults"][0]["SnapshotId"] == shot["SnapshotId"]
 
 
+def test_an_image_is_registered_of_a_volumes_snapshot(sandbox, ec2):
+    disk = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 3, "VolumeType": "gp3", "Encrypted": True}}
+    one = launch(ec2, newest(ec2), BlockDeviceMappings=[disk])
+    found = in_state(ec2, one, "running")
+    volume = next(d["Ebs"]["VolumeId"] for d in found["BlockDeviceMappings"] if d["DeviceName"] == "/dev/sdf")
+    made = ec2.create_snapshot(VolumeId=volume, Description="d", TagSpecifications=tags("snapshot"))
+    assert (made["State"], made["VolumeSize"], kind_of(made)) == ("pending", 3, "snapshot")
+    root = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": made["SnapshotId"], "DeleteOnTermination": True}}
+    request = {"Name": "registered", "RootDeviceName": "/dev/xvda", "BlockDeviceMappings": [root],
+               "TagSpecifications": tags("image")}
+    refused("InvalidParameterValue", ec2.register_image, **request)
+    until(lambda: ec2.describe_snapshots(SnapshotIds=[made["SnapshotId"]])["Snapshots"][0]["State"] == "completed",
+          "the snapshot is complete")
+    ec2.terminate_instances(InstanceIds=[one])
+    image = available(ec2, ec2.register_image(**request)["ImageId"])
+    device, = image["BlockDeviceMappings"]
+    assert (device["DeviceName"], device["Ebs"]["VolumeSize"], device["Ebs"]["Encrypted"]) == ("/dev/xvda", 3, True)
+    assert kind_of(image) == "image" and image["RootDeviceName"] == "/dev/xvda"
+    refused("InvalidSnapshot.InUse", ec2.delete_snapshot, SnapshotId=made["SnapshotId"])
+    in_state(ec2, launch(ec2, image["ImageId"]), "running")
+    ec2.deregister_image(ImageId=image["ImageId"])
+    ec2.delete_snapshot(SnapshotId=made["SnapshotId"])
+
+
+def test_another_volume_becomes_the_root_of_a_stopped_instance(sandbox, ec2):
+    disk = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 3}}
+    one = launch(ec2, newest(ec2), BlockDeviceMappings=[disk])
+    in_state(ec2, one, "running")
+    ec2.stop_instances(InstanceIds=[one])
+    found = in_state(ec2, one, "stopped")
+    volumes = {d["DeviceName"]: d["Ebs"]["VolumeId"] for d in found["BlockDeviceMappings"]}
+    for volume in volumes.values():
+        ec2.detach_volume(InstanceId=one, VolumeId=volume)
+    ec2.attach_volume(InstanceId=one, VolumeId=volumes["/dev/sdf"], Device=found["RootDeviceName"])
+    image = available(ec2, ec2.create_image(InstanceId=one, Name="swapped")["ImageId"])
+    device, = image["BlockDeviceMappings"]
+    assert (device["DeviceName"], device["Ebs"]["VolumeSize"]) == (found["RootDeviceName"], 3)
+    ec2.terminate_instances(InstanceIds=[one])
+    until(lambda: {v["State"] for v in ec2.describe_volumes(VolumeIds=list(volumes.values()))["Volumes"]} ==
+          {"available"}, "the volumes stay")
+    for volume in volumes.values():
+        ec2.delete_volume(VolumeId=volume)
+
+
 def test_a_running_instance_is_rebooted_for_its_image_and_an_image_may_go_before_its_instance(sandbox, ec2):
     one = launch(ec2, newest(ec2))
     in_state(ec2, one, "running")

@@ -14,6 +14,16 @@ pub trait Disks: Send + Sync {
     async fn create_snapshot(&self, region: &str, request: &NewSnapshot) -> CloudResult<String>;
     /// Makes an image of snapshots, which must be complete. Returns its id. A used name is `Duplicate`.
     async fn register_image(&self, region: &str, request: &NewRegistration) -> CloudResult<String>;
+    /// Takes a volume off an instance. One that is off already is `Busy`.
+    async fn detach_volume(&self, region: &str, instance_id: &str, volume_id: &str) -> CloudResult<()>;
+    /// Puts a volume on an instance. One that is on already is `Busy`.
+    async fn attach_volume(
+        &self,
+        region: &str,
+        instance_id: &str,
+        volume_id: &str,
+        device_name: &str,
+    ) -> CloudResult<()>;
     /// Whether a volume goes with its instance.
     async fn set_delete_on_termination(
         &self,

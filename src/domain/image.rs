@@ -82,7 +82,7 @@ pub struct CommitRecord {
     /// Tags of the AMI, `ingot:` ones included.
     pub tags: TagList,
     pub files: Vec<RunFile>,
-    /// Packer's artifact id: `region:ami,region:ami`, sorted; `Null`, `File`.
+    /// Packer's artifact id: `region:ami,region:ami`, sorted; volumes and snapshots likewise; `Null`, `File`.
     pub artifact_id: String,
     /// Manifest entries to append, one per `manifest` post-processor.
     pub manifest: Vec<ManifestEntry>,

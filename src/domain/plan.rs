@@ -2,6 +2,7 @@
 //! wave starts when the one before it is done. A plan holds no secrets: it is shown by the API as it is.
 
 mod amazon;
+mod disks;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +13,9 @@ use super::ids::StepName;
 
 /// The newest form of plans; a server that meets a newer form leaves the build to a newer server. Form 2 may hold
 /// breakpoints, an `error-cleanup-provisioner` and options of the run ([`RunOptions`]) that form 1 does not know. Form 3 may
-/// be of any builder and have any of its options. Form 4 may have `shell-local` provisioners, and expressions that are
-/// evaluated while the build runs ([`BuildConfig::expressions`]).
+/// be of any builder and have any of its options, but for `amazon-ebsvolume` and `amazon-ebssurrogate`. Form 4 may be of these,
+/// and may have `shell-local` provisioners and expressions that are evaluated while the build runs
+/// ([`BuildConfig::expressions`]).
 pub const PLAN_FORMAT: u32 = 4;
 /// A plan that servers before the fourth form can carry out too.
 const THIRD_FORMAT: u32 = 3;
@@ -70,6 +72,20 @@ pub enum StepKind {
     WaitStopped,
     /// Changes attributes that an AMI inherits from its instance (ENA).
     ModifyInstance,
+    /// Looks up the machine's volumes by their devices.
+    ListVolumes,
+    /// Gives the volumes that are built the tags of the template.
+    TagVolumes,
+    /// Puts the volume that the image is made of into the place of the machine's root.
+    SwapRoot,
+    /// A snapshot of one of the machine's volumes.
+    Snapshot {
+        device: String,
+    },
+    /// Waits for all of them.
+    WaitSnapshots,
+    /// Who may use the snapshots of volumes that are built.
+    ShareSnapshots,
     /// Looks up the volumes that outlive the build.
     KeepVolumes,
     /// Lists the images whose name the new one takes.
@@ -79,6 +95,8 @@ pub enum StepKind {
         region: String,
     },
     CreateImage,
+    /// Instead of `CreateImage`: of snapshots.
+    RegisterImage,
     WaitImage,
     Copy {
         region: String,
@@ -130,7 +148,11 @@ impl StepKind {
             | Self::LaunchTemplate
             | Self::Launch
             | Self::LaunchSpot => Effect::Temporary,
-            Self::CreateImage | Self::Copy { .. } | Self::FastLaunch { .. } => Effect::Artifact,
+            Self::CreateImage
+            | Self::RegisterImage
+            | Self::Snapshot { .. }
+            | Self::Copy { .. }
+            | Self::FastLaunch { .. } => Effect::Artifact,
             _ => Effect::Nothing,
         }
     }
@@ -148,12 +170,17 @@ impl Plan {
     /// The plan for one build.
     #[must_use]
     pub fn for_build(config: &BuildConfig, options: &RunOptions) -> Self {
-        let (with_first_form, waves) = match &config.builder {
-            BuilderConfig::AmazonEbs(ebs) => (ebs.is_of_first_form(), amazon::ebs(ebs, &config.provisioners)),
-            BuilderConfig::Null(null) => (false, on_host(null, &config.provisioners)),
-            BuilderConfig::File(_) => (false, vec![vec![StepKind::MakeFile]]),
-            // Refused when the template is read.
-            BuilderConfig::AmazonEbsVolume(_) | BuilderConfig::AmazonEbsSurrogate(_) => (false, Vec::new()),
+        let (least_format, waves) = match &config.builder {
+            BuilderConfig::AmazonEbs(ebs) => {
+                let format = if ebs.is_of_first_form() { FIRST_FORMAT } else { THIRD_FORMAT };
+                (format, amazon::ebs(ebs, &config.provisioners))
+            }
+            BuilderConfig::AmazonEbsVolume(volumes) => (PLAN_FORMAT, disks::volumes(volumes, &config.provisioners)),
+            BuilderConfig::AmazonEbsSurrogate(surrogate) => {
+                (PLAN_FORMAT, disks::surrogate(surrogate, &config.provisioners))
+            }
+            BuilderConfig::Null(null) => (THIRD_FORMAT, on_host(null, &config.provisioners)),
+            BuilderConfig::File(_) => (THIRD_FORMAT, vec![vec![StepKind::MakeFile]]),
         };
         let mut plan = Self { format: FIRST_FORMAT, waves: Vec::new(), on_failure: None };
         for wave in waves {
@@ -167,11 +194,10 @@ impl Plan {
             || !options.is_plain();
         let local = |block: &ProvisionerBlock| matches!(block.config, ProvisionerConfig::ShellLocal(_));
         let has_local = config.provisioners.iter().chain(config.error_cleanup.as_deref()).any(local);
-        plan.format = match (with_first_form, second) {
+        plan.format = match second {
             _ if has_local || !config.expressions.is_empty() => PLAN_FORMAT,
-            (false, _) => THIRD_FORMAT,
-            (true, true) => SECOND_FORMAT,
-            (true, false) => FIRST_FORMAT,
+            true => least_format.max(SECOND_FORMAT),
+            false => least_format,
         };
         plan
     }
@@ -233,11 +259,18 @@ impl StepKind {
             Self::Stop => "stop".into(),
             Self::WaitStopped => "wait_stopped".into(),
             Self::ModifyInstance => "modify_instance".into(),
+            Self::ListVolumes => "list_volumes".into(),
+            Self::TagVolumes => "tag_volumes".into(),
+            Self::SwapRoot => "swap_root".into(),
+            Self::Snapshot { device } => format!("snapshot:{device}"),
+            Self::WaitSnapshots => "wait_snapshots".into(),
+            Self::ShareSnapshots => "share_snapshots".into(),
             Self::KeepVolumes => "keep_volumes".into(),
             Self::FindReplaced => "find_replaced".into(),
             Self::Deregister { region } => format!("deregister:{region}"),
             Self::MakeFile => "make_file".into(),
             Self::CreateImage => "create_image".into(),
+            Self::RegisterImage => "register_image".into(),
             Self::WaitImage => "wait_image".into(),
             Self::Copy { region } => format!("copy:{region}"),
             Self::WaitCopy { region } => format!("wait_copy:{region}"),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::config::amazon_ebs::BlockDevice;
 use super::config::{AmazonEbs, BuildConfig, BuilderConfig, Locations, ProvisionerConfig, SshConfig};
 use super::diagnostic::Diagnostic;
 
@@ -49,12 +50,17 @@ impl Policy {
             self.check_roles(ebs, &mut complaints);
             self.check_sharing(ebs, &mut complaints);
             self.check_limits(ebs, &mut complaints);
+            let launched =
+                if build.builder.volumes().is_some() { "ebs_volumes" } else { "launch_block_device_mappings" };
+            self.check_sizes(launched, &ebs.launch_block_device_mappings, &mut complaints);
+            self.check_sizes("ami_block_device_mappings", &ebs.ami_block_device_mappings, &mut complaints);
         }
-        if let BuilderConfig::AmazonEbsVolume(build) = &build.builder {
-            for volume in &build.volumes {
-                self.check_shared("ebs_volumes", &volume.snapshot_users, &mut complaints);
-                self.check_public("ebs_volumes", &volume.snapshot_groups, &mut complaints);
-            }
+        if let Some(surrogate) = build.builder.surrogate() {
+            self.check_sizes("ami_root_device", std::slice::from_ref(&surrogate.root), &mut complaints);
+        }
+        for volume in build.builder.volumes().into_iter().flat_map(|build| &build.volumes) {
+            self.check_shared("ebs_volumes", &volume.snapshot_users, &mut complaints);
+            self.check_public("ebs_volumes", &volume.snapshot_groups, &mut complaints);
         }
         complaints.found
     }
@@ -167,19 +173,16 @@ impl Policy {
                 );
             }
         }
+    }
+
+    fn check_sizes(&self, option: &str, devices: &[BlockDevice], complaints: &mut Complaints<'_>) {
         let Some(limit) = self.max_volume_size else { return };
-        let lists = [
-            ("launch_block_device_mappings", &ebs.launch_block_device_mappings),
-            ("ami_block_device_mappings", &ebs.ami_block_device_mappings),
-        ];
-        for (option, devices) in lists {
-            for device in devices.iter().filter(|device| device.volume_size.is_some_and(|size| size > limit)) {
-                complaints.add(
-                    option,
-                    format!("volume {} is larger than this account allows", device.device_name),
-                    &format!("The limit is {limit} GiB."),
-                );
-            }
+        for device in devices.iter().filter(|device| device.volume_size.is_some_and(|size| size > limit)) {
+            complaints.add(
+                option,
+                format!("volume {} is larger than this account allows", device.device_name),
+                &format!("The limit is {limit} GiB."),
+            );
         }
     }
 }

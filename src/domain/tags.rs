@@ -16,6 +16,8 @@ pub const TIME: &str = "ingot:time";
 pub const OS: &str = "ingot:os";
 pub const BUILDER: &str = "ingot:builder";
 pub const STAGE: &str = "ingot:stage";
+/// On a snapshot that was made of a volume by itself: the device's name. EC2 gives such a snapshot no name of its own.
+pub const DEVICE: &str = "ingot:device";
 
 /// Tag keys and values, in order.
 pub type TagList = Vec<(String, String)>;

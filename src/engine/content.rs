@@ -92,7 +92,11 @@ fn add_build(mut build: BuildConfig, parts: &mut Vec<(String, Value)>) -> Result
     for (number, expression) in &build.expressions {
         parts.push((format!("build:{name}:expression:{number}"), json!([expression.source, expression.names])));
     }
-    if let Value::Object(options) = serde_json::to_value(&build.builder)? {
+    if let Value::Object(mut options) = serde_json::to_value(&build.builder)? {
+        // What the amazon builders share stands in a part of its own, where it is not all that there is.
+        if let Some(Value::Object(machine)) = options.remove("machine") {
+            options.extend(machine);
+        }
         for (option, value) in options.into_iter().filter(|(_, value)| !value.is_null()) {
             let option = if option == "source" { "source_ami" } else { option.as_str() };
             parts.push((format!("build:{name}:{option}"), value));
@@ -230,6 +234,45 @@ mod tests {
             only.iter().all(|part| part.starts_with("build:amazon-ebs.b"))
                 && only.contains(&"build:amazon-ebs.b".into())
         );
+    }
+
+    #[test]
+    fn what_a_surrogates_machine_has_is_a_part_by_itself() {
+        let surrogate = |instance_type: &str, size: u32| Run {
+            template: format!(
+                r#"
+                source "amazon-ebssurrogate" "s" {{
+                  ami_name                = "web-{{{{timestamp}}}}"
+                  ami_virtualization_type = "hvm"
+                  instance_type           = "{instance_type}"
+                  region                  = "us-east-1"
+                  source_ami              = "ami-1"
+                  ssh_username            = "root"
+                  launch_block_device_mappings {{
+                    device_name = "/dev/xvdf"
+                    volume_size = 8
+                  }}
+                  ami_root_device {{
+                    source_device_name = "/dev/xvdf"
+                    device_name        = "/dev/sda1"
+                    volume_size        = {size}
+                  }}
+                }}
+                build {{
+                  sources = ["source.amazon-ebssurrogate.s"]
+                }}
+                "#
+            ),
+            ..plain()
+        };
+        let mut one = surrogate("t3.micro", 8);
+        one.request.variables.clear();
+        let mut other = surrogate("t3.small", 9);
+        other.request.variables.clear();
+        let (one, other) = (content(&one), content(&other));
+        let parts = one.parts_unlike(&other);
+        let name = "build:amazon-ebssurrogate.s";
+        assert_eq!(parts, [&format!("{name}:instance_type"), &format!("{name}:root"), "template"]);
     }
 
     #[test]

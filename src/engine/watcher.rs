@@ -1,4 +1,4 @@
-//! Waiting for instances and images. One poller for each account, region and kind asks for everything that any build
+//! Waiting for instances, images, snapshots and volumes. One poller for each account, region and kind asks for everything that any build
 //! waits for in one call (filters of at most [`CHUNK`] ids), about once a second; so completion is seen within a second
 //! and the number of calls does not grow with the number of builds.
 
@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cloud::{
-    Accounts, Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, cloud_of,
+    Accounts, Cloud, CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery, Instance, Snapshot, Volume,
+    cloud_of,
 };
 
 /// Ids in one filter; EC2's limit for a filter's values.
@@ -57,12 +58,30 @@ impl Watched for Image {
     }
 }
 
+#[async_trait]
+impl Watched for Snapshot {
+    async fn look(cloud: &dyn Cloud, region: &str, ids: &[String]) -> CloudResult<Vec<(String, Self)>> {
+        let found = cloud.find_snapshots(region, &[Filter::new("snapshot-id", ids)]).await?;
+        Ok(found.into_iter().map(|snapshot| (snapshot.id.clone(), snapshot)).collect())
+    }
+}
+
+#[async_trait]
+impl Watched for Volume {
+    async fn look(cloud: &dyn Cloud, region: &str, ids: &[String]) -> CloudResult<Vec<(String, Self)>> {
+        let found = cloud.find_volumes(region, &[Filter::new("volume-id", ids)]).await?;
+        Ok(found.into_iter().map(|volume| (volume.id.clone(), volume)).collect())
+    }
+}
+
 /// See the module's documentation. Clones share the pollers.
 #[derive(Clone)]
 pub struct Watcher {
     accounts: Arc<dyn Accounts>,
     instances: Pollers<Instance>,
     images: Pollers<Image>,
+    snapshots: Pollers<Snapshot>,
+    volumes: Pollers<Volume>,
     stop: CancellationToken,
 }
 
@@ -100,7 +119,14 @@ impl<T: Clone> Watch<T> {
 impl Watcher {
     #[must_use]
     pub fn new(accounts: Arc<dyn Accounts>, stop: CancellationToken) -> Self {
-        Self { accounts, instances: Arc::default(), images: Arc::default(), stop }
+        Self {
+            accounts,
+            instances: Arc::default(),
+            images: Arc::default(),
+            snapshots: Arc::default(),
+            volumes: Arc::default(),
+            stop,
+        }
     }
 
     /// Watches an instance.
@@ -113,6 +139,18 @@ impl Watcher {
     #[must_use]
     pub fn image(&self, account: &str, region: &str, id: &str) -> Watch<Image> {
         self.subscribe(&self.images, account, region, id)
+    }
+
+    /// Watches a snapshot.
+    #[must_use]
+    pub fn snapshot(&self, account: &str, region: &str, id: &str) -> Watch<Snapshot> {
+        self.subscribe(&self.snapshots, account, region, id)
+    }
+
+    /// Watches a volume.
+    #[must_use]
+    pub fn volume(&self, account: &str, region: &str, id: &str) -> Watch<Volume> {
+        self.subscribe(&self.volumes, account, region, id)
     }
 
     fn subscribe<T: Watched>(&self, pollers: &Pollers<T>, account: &str, region: &str, id: &str) -> Watch<T> {

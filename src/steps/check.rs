@@ -67,6 +67,7 @@ impl Step for Check {
             profile_exists(context, ebs),
         )?;
         image_fits(ebs, &image)?;
+        root_can_be_replaced(context, &image)?;
         instance_types_fit(context, ebs, &image).await?;
         let vpc_id = subnets.first().map(|subnet| subnet.vpc_id.clone()).or_else(|| ebs.vpc_id.clone());
         context.log.say(&format!("Found image {} ({})", image.id, image.name)).await;
@@ -211,6 +212,19 @@ fn image_fits(ebs: &AmazonEbs, image: &Image) -> Result<(), Failure> {
         return Err(Failure::user("fast-launch-platform", message).with_advice("Leave fast_launch out."));
     }
     Ok(())
+}
+
+/// With `use_create_image` the surrogate takes the place of the machine's root, and the image has what is there.
+fn root_can_be_replaced(context: &StepContext, image: &Image) -> Result<(), Failure> {
+    let surrogate = context.config()?.builder.surrogate().filter(|surrogate| surrogate.use_create_image);
+    let root = surrogate.map(|surrogate| &surrogate.root.device_name);
+    let Some(root) = root.filter(|root| image.root_device_name.as_ref() != Some(root)) else { return Ok(()) };
+    let own = image.root_device_name.as_deref().unwrap_or("not named");
+    let message =
+        format!("The root device of the source image {} is {own}, that of ami_root_device is {root}.", image.id);
+    Err(Failure::user("root-device-mismatch", message).with_advice(
+        "With use_create_image = true both must be the same: change device_name of ami_root_device, or leave use_create_image out.",
+    ))
 }
 
 async fn instance_types_fit(context: &StepContext, ebs: &AmazonEbs, image: &Image) -> StepResult<()> {

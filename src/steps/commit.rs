@@ -11,7 +11,7 @@ use crate::engine::step::{StepContext, StepResult};
 use crate::postprocess::manifest::{self, BuildOutcome};
 
 use super::check::Checked;
-use super::{image_tags, keep_volumes, make_file, retry, wait_image};
+use super::{image_tags, keep_volumes, make_file, removal, retry, wait_image, wait_snapshots};
 
 /// See [`StepRegistry::prepare_commit`](crate::engine::step::StepRegistry::prepare_commit).
 ///
@@ -28,9 +28,8 @@ pub async fn prepare(context: &StepContext) -> StepResult<CommitRecord> {
             context.log.say(&format!("{} is a file of the run.", made.name)).await;
             Ok(without_image(context, "File", &[(made.name, made.size)])?)
         }
-        BuilderConfig::AmazonEbs(_) | BuilderConfig::AmazonEbsVolume(_) | BuilderConfig::AmazonEbsSurrogate(_) => {
-            amazon(context).await
-        }
+        BuilderConfig::AmazonEbs(_) | BuilderConfig::AmazonEbsSurrogate(_) => amazon(context).await,
+        BuilderConfig::AmazonEbsVolume(_) => volumes(context).await,
     }
 }
 
@@ -48,28 +47,63 @@ fn without_image(context: &StepContext, artifact: &str, files: &[(String, usize)
 
 async fn amazon(context: &StepContext) -> StepResult<CommitRecord> {
     let copies = copies(context)?;
-    let keys = [tags::TEMPORARY.to_owned()];
+    let foreign = removal::named_by_template(context);
     for copy in &copies {
-        let mut ids = vec![copy.ami_id.clone()];
-        ids.extend(copy.snapshot_ids.iter().cloned());
-        retry::set_on_new(context, || context.cloud.delete_tags(&copy.region, &ids, &keys)).await?;
+        let own = copy.snapshot_ids.iter().filter(|id| !foreign.contains(id.as_str()));
+        let ids: Vec<String> = std::iter::once(&copy.ami_id).chain(own).cloned().collect();
+        make_lasting(context, &copy.region, &ids).await?;
     }
     let kept: Option<keep_volumes::Output> = context.output_if_any("keep_volumes")?;
     if let Some(kept) = &kept {
-        let region = &context.ebs()?.region;
         context.log.say(&format!("Volumes that stay: {}", kept.volume_ids.join(", "))).await;
-        retry::set_on_new(context, || context.cloud.delete_tags(region, &kept.volume_ids, &keys)).await?;
+        make_lasting(context, &context.ebs()?.region, &kept.volume_ids).await?;
     }
     protect(context, &copies).await?;
-    let checked: Checked = context.output("check")?;
-    let mut image_tags = image_tags::image_tags(context)?;
-    image_tags.retain(|(key, _)| key != tags::TEMPORARY);
-    let artifact_id = artifact_id(&copies);
+    let artifact_id = artifact_id(copies.iter().map(|copy| (&copy.region, &copy.ami_id)));
     if copies.is_empty() {
         context.log.say("skip_create_ami is set: no AMI was made.").await;
     } else {
         context.log.say(&format!("AMIs were created:\n{}", artifact_id.replace(',', "\n").replace(':', ": "))).await;
     }
+    record(context, copies, artifact_id)
+}
+
+/// What `amazon-ebsvolume` made: the volumes that stay, and snapshots.
+async fn volumes(context: &StepContext) -> StepResult<CommitRecord> {
+    let region = &context.ebs()?.region;
+    let kept: Option<keep_volumes::Output> = context.output_if_any("keep_volumes")?;
+    let kept = kept.map(|kept| kept.volume_ids).unwrap_or_default();
+    if !kept.is_empty() {
+        // Only now is known what the machine is; the launch, which gave them their other tags, came before.
+        let mut facts = image_tags::registry_tags(context)?;
+        facts.retain(|(key, _)| key != tags::TEMPORARY);
+        retry::set_on_new(context, || context.cloud.create_tags(region, &kept, &facts)).await?;
+    }
+    let snapshots: Option<wait_snapshots::Output> = context.output_if_any("wait_snapshots")?;
+    let snapshots = snapshots.map(|made| made.snapshots).unwrap_or_default();
+    let ids: Vec<String> = kept.into_iter().chain(snapshots.into_values()).collect();
+    if ids.is_empty() {
+        context.log.say("No volume stays, and no snapshot was made.").await;
+    } else {
+        make_lasting(context, region, &ids).await?;
+    }
+    let artifact_id = artifact_id(ids.iter().map(|id| (region, id)));
+    if !ids.is_empty() {
+        context.log.say(&format!("EBS Volumes were created:\n{}", artifact_id.replace(',', "\n"))).await;
+    }
+    record(context, Vec::new(), artifact_id)
+}
+
+/// From then on nothing but this build's own undo would remove them.
+async fn make_lasting(context: &StepContext, region: &str, ids: &[String]) -> StepResult<()> {
+    let keys = [tags::TEMPORARY.to_owned()];
+    retry::set_on_new(context, || context.cloud.delete_tags(region, ids, &keys)).await
+}
+
+fn record(context: &StepContext, copies: Vec<ImageCopy>, artifact_id: String) -> StepResult<CommitRecord> {
+    let checked: Checked = context.output("check")?;
+    let mut image_tags = image_tags::image_tags(context)?;
+    image_tags.retain(|(key, _)| key != tags::TEMPORARY);
     Ok(CommitRecord {
         manifest: manifest_entries(context, &artifact_id, &[])?,
         copies,
@@ -115,9 +149,9 @@ fn copies(context: &StepContext) -> Result<Vec<ImageCopy>, Failure> {
         .collect()
 }
 
-/// Packer's artifact id: `region:ami,region:ami`, sorted.
-fn artifact_id(copies: &[ImageCopy]) -> String {
-    let mut parts: Vec<String> = copies.iter().map(|copy| format!("{}:{}", copy.region, copy.ami_id)).collect();
+/// Packer's artifact id: `region:id,region:id`, sorted.
+fn artifact_id<'a>(made: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+    let mut parts: Vec<String> = made.map(|(region, id)| format!("{region}:{id}")).collect();
     parts.sort();
     parts.join(",")
 }

@@ -78,7 +78,7 @@ impl PartialEq for Output {
 
 fn request(context: &StepContext, intent: &Intent) -> Result<NewImageCopy, Failure> {
     let ebs = context.ebs()?;
-    let image: create_image::Output = context.output("create_image")?;
+    let image = create_image::made(context)?;
     Ok(NewImageCopy {
         client_token: intent.client_token.clone(),
         source_region: ebs.region.clone(),

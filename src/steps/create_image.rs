@@ -1,6 +1,8 @@
 //! The AMI. Its name is unique in account and region, so a name that is taken by an image with our tags is our own call,
 //! made before a crash.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +25,19 @@ pub struct Output {
     pub image_id: String,
 }
 
-/// With `skip_save_build_region` the image only serves to be copied, and the name stays free.
-fn name(context: &StepContext, ebs: &AmazonEbs) -> String {
+/// The image in the build's own region, however it was made.
+///
+/// # Errors
+/// When the plan makes none before this step, a fault of ours, or the journal's record can't be read.
+pub fn made(context: &StepContext) -> Result<Output, Failure> {
+    match context.output_if_any("register_image")? {
+        Some(registered) => Ok(registered),
+        None => context.output("create_image"),
+    }
+}
+
+/// The image's name. With `skip_save_build_region` the image only serves to be copied, and the name stays free.
+pub fn name(context: &StepContext, ebs: &AmazonEbs) -> String {
     if ebs.copying.skip_save_build_region { names::temporary(context) } else { ebs.ami_name.clone() }
 }
 
@@ -46,7 +59,10 @@ impl Step for CreateImage {
             description: image_tags::render(context, &ebs.ami_description)?,
             // What is stopped is at rest; a spot instance, which can't be, comes to rest by a reboot.
             no_reboot: ebs.spot.is_none(),
-            block_devices: ebs.ami_block_device_mappings.clone(),
+            block_devices: match context.config()?.builder.surrogate() {
+                Some(surrogate) => surrogate.image_devices(&BTreeMap::new()),
+                None => ebs.ami_block_device_mappings.clone(),
+            },
             image_tags: image_tags::image_tags(context)?,
             snapshot_tags: image_tags::snapshot_tags(context)?,
         };

@@ -167,7 +167,9 @@ impl Step for DropInterim {
 
     fn intent(&self, context: &StepContext) -> Result<DropIntent, Failure> {
         let made: super::wait_image::Output = context.output("wait_image")?;
-        let interim = Replaced { region: made.region, image_id: made.image_id, snapshot_ids: made.snapshot_ids };
+        let foreign = removal::named_by_template(context);
+        let own = made.snapshot_ids.into_iter().filter(|id| !foreign.contains(id.as_str()));
+        let interim = Replaced { region: made.region, image_id: made.image_id, snapshot_ids: own.collect() };
         Ok(DropIntent { interim })
     }
 

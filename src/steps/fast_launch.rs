@@ -35,8 +35,8 @@ impl Step for FastLaunch {
 
     fn intent(&self, context: &StepContext) -> Result<Intent, Failure> {
         let own = self.region == context.ebs()?.region;
-        let step = if own { "create_image".to_owned() } else { format!("copy:{}", self.region) };
-        let image: create_image::Output = context.output(&step)?;
+        let image =
+            if own { create_image::made(context)? } else { context.output(&format!("copy:{}", self.region))? };
         Ok(Intent { image_id: image.image_id })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::domain::config::builders::EbsVolume;
 use crate::domain::config::communicator::CommunicatorKind;
 use crate::domain::config::{BuilderConfig, LateString, LateTags};
 use crate::domain::failure::Failure;
@@ -160,7 +161,21 @@ pub fn snapshot_tags(context: &StepContext) -> Result<TagList, Failure> {
     Ok(list)
 }
 
-fn registry_tags(context: &StepContext) -> Result<TagList, Failure> {
+/// The tags of a snapshot that `amazon-ebsvolume` makes.
+///
+/// # Errors
+/// When a tag can't be rendered.
+pub fn volume_snapshot_tags(context: &StepContext, volume: &EbsVolume) -> Result<TagList, Failure> {
+    let mut list = rendered(context, &volume.snapshot_tags)?;
+    list.extend(registry_tags(context)?);
+    Ok(list)
+}
+
+/// Ownership, family and STOB, on whatever a build makes to last.
+///
+/// # Errors
+/// When the journal's records can't be read.
+pub fn registry_tags(context: &StepContext) -> Result<TagList, Failure> {
     let facts = &context.facts;
     let mut list = context.ownership().temporary_tags();
     list.push((tags::RUN_ID.into(), facts.run.to_string()));

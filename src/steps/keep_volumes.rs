@@ -4,11 +4,10 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::Filter;
 use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepResult};
 
-use super::{launch, retry};
+use super::list_volumes;
 
 pub struct KeepVolumes;
 
@@ -31,18 +30,12 @@ impl Step for KeepVolumes {
 
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
         let ebs = context.ebs()?;
-        let launched: launch::Output = context.output("launch")?;
         let devices = ebs.launch_block_device_mappings.iter().filter(|device| device.outlives_build);
-        let filters = [Filter::new("instance-id", [&launched.instance_id])];
-        let found = retry::call(context, || context.cloud.find_instances(&ebs.region, &filters)).await?;
-        let attached = found.first().map(|instance| instance.devices.as_slice()).unwrap_or_default();
+        let attached = list_volumes::attached(context).await?;
         let mut volume_ids = Vec::new();
         for device in devices {
             let volume = attached.iter().find(|attached| attached.device_name == device.device_name);
-            let missing = || {
-                let message = format!("The volume {} is to be kept, and is not attached.", device.device_name);
-                Failure::cloud("volume-not-attached", message)
-            };
+            let missing = || list_volumes::not_attached(&device.device_name);
             volume_ids.push(volume.ok_or_else(missing)?.volume_id.clone());
         }
         Ok(Output { volume_ids })

@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::cloud::Machine;
-use crate::domain::config::AmazonEbs;
 use crate::domain::config::amazon_ebs::BlockDevice;
+use crate::domain::config::{AmazonEbs, BuilderConfig};
 use crate::domain::failure::Failure;
 use crate::engine::step::StepContext;
 
@@ -34,7 +34,7 @@ pub fn machine(context: &StepContext) -> Result<Machine, Failure> {
         associate_public_ip_address: ebs.associate_public_ip_address,
         iam_instance_profile: ebs.iam_instance_profile.clone().or(profile.map(|profile| profile.name)),
         user_data: user_data(ebs)?,
-        block_devices: block_devices(ebs, &checked)?,
+        block_devices: block_devices(&context.config()?.builder, ebs, &checked)?,
         ebs_optimized: ebs.ebs_optimized,
         shutdown_behavior: ebs.shutdown_behavior,
         metadata_options: ebs.metadata_options.clone(),
@@ -71,10 +71,17 @@ fn user_data(ebs: &AmazonEbs) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// The template's devices. With `encrypt_boot` the root volume is encrypted from the start, which spares the second copy
-/// of the whole image that encrypting it afterwards takes.
-fn block_devices(ebs: &AmazonEbs, checked: &Checked) -> Result<Vec<BlockDevice>, Failure> {
+/// of the whole image that encrypting it afterwards takes; of a surrogate, what is in the image.
+fn block_devices(builder: &BuilderConfig, ebs: &AmazonEbs, checked: &Checked) -> Result<Vec<BlockDevice>, Failure> {
     let mut devices = ebs.launch_block_device_mappings.clone();
     if ebs.encrypt_boot != Some(true) {
+        return Ok(devices);
+    }
+    if let Some(surrogate) = builder.surrogate() {
+        let in_image: Vec<&str> = surrogate.in_image().map(|device| device.device_name.as_str()).collect();
+        devices.iter_mut().filter(|device| in_image.contains(&device.device_name.as_str())).for_each(|one| {
+            encrypt(one, ebs);
+        });
         return Ok(devices);
     }
     let root = checked.root_device_name.clone().ok_or_else(|| {
@@ -86,11 +93,14 @@ fn block_devices(ebs: &AmazonEbs, checked: &Checked) -> Result<Vec<BlockDevice>,
     if !devices.iter().any(|device| device.device_name == root) {
         devices.push(BlockDevice { device_name: root.clone(), delete_on_termination: true, ..BlockDevice::default() });
     }
-    for device in devices.iter_mut().filter(|device| device.device_name == root) {
-        device.encrypted = Some(true);
-        if device.kms_key_id.is_none() {
-            device.kms_key_id.clone_from(&ebs.kms_key_id);
-        }
-    }
+    devices.iter_mut().filter(|device| device.device_name == root).for_each(|device| encrypt(device, ebs));
     Ok(devices)
+}
+
+/// A key of the volume's own counts before the image's.
+fn encrypt(device: &mut BlockDevice, ebs: &AmazonEbs) {
+    device.encrypted = Some(true);
+    if device.kms_key_id.is_none() {
+        device.kms_key_id.clone_from(&ebs.kms_key_id);
+    }
 }

@@ -17,22 +17,29 @@ mod instance_profile;
 mod keep_volumes;
 mod key_pair;
 mod launch;
+mod list_volumes;
 mod machine;
 mod machine_watch;
 mod make_file;
 mod modify_instance;
 mod names;
 mod provision;
+mod register_image;
 mod removal;
 mod retry;
 mod security_group;
 mod share;
+mod share_snapshots;
+mod snapshot;
 mod spot;
 mod stop;
+mod swap_root;
+mod tag_volumes;
 mod termination;
 mod wait_image;
 mod wait_limit;
 mod wait_running;
+mod wait_snapshots;
 
 use async_trait::async_trait;
 
@@ -70,11 +77,18 @@ impl StepRegistry for Steps {
             StepKind::Stop => Box::new(stop::Stop),
             StepKind::WaitStopped => Box::new(stop::WaitStopped),
             StepKind::ModifyInstance => Box::new(modify_instance::ModifyInstance),
+            StepKind::ListVolumes => Box::new(list_volumes::ListVolumes),
+            StepKind::TagVolumes => Box::new(tag_volumes::TagVolumes),
+            StepKind::SwapRoot => Box::new(swap_root::SwapRoot),
+            StepKind::Snapshot { device } => Box::new(snapshot::SnapshotVolume { device: device.clone() }),
+            StepKind::WaitSnapshots => Box::new(wait_snapshots::WaitSnapshots),
+            StepKind::ShareSnapshots => Box::new(share_snapshots::ShareSnapshots),
             StepKind::KeepVolumes => Box::new(keep_volumes::KeepVolumes),
             StepKind::FindReplaced => Box::new(deregister::FindReplaced),
             StepKind::Deregister { region } => Box::new(deregister::Deregister { region: region.clone() }),
             StepKind::MakeFile => Box::new(make_file::MakeFile),
             StepKind::CreateImage => Box::new(create_image::CreateImage),
+            StepKind::RegisterImage => Box::new(register_image::RegisterImage),
             StepKind::WaitImage => Box::new(wait_image::WaitImage::of_build()),
             StepKind::Copy { region } => Box::new(copy::Copy { region: region.clone() }),
             StepKind::WaitCopy { region } => Box::new(wait_image::WaitImage::of_copy(region)),

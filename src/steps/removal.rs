@@ -1,5 +1,7 @@
 //! Removing things until they are gone, and images with their snapshots; shared by all steps.
 
+use std::collections::BTreeSet;
+
 use crate::cloud::{CloudError, CloudErrorClass, CloudResult, Filter, Image, ImageQuery};
 use crate::engine::step::{Made, StepContext, StepResult};
 
@@ -46,6 +48,15 @@ pub async fn own_image_of_name(context: &StepContext, region: &str, name: &str) 
     Ok(own.into_iter().find(|image| image.name == name).map(|image| image.id))
 }
 
+/// Snapshots that the template names for devices of the image: the image has them, and they are not the build's to tag or to
+/// remove.
+#[must_use]
+pub fn named_by_template(context: &StepContext) -> BTreeSet<&str> {
+    let ebs = context.config.as_deref().and_then(|config| config.builder.ebs());
+    let devices = ebs.into_iter().flat_map(|ebs| &ebs.ami_block_device_mappings);
+    devices.filter_map(|device| device.snapshot_id.as_deref()).collect()
+}
+
 /// Removes this attempt's image in a region and its snapshots. The snapshots' ids are journaled before the image is
 /// deregistered: afterwards nothing would lead to those that carry no tags.
 ///
@@ -70,8 +81,9 @@ pub async fn remove_images<O>(
         images.extend(retry::call(context, || context.cloud.find_images(region, &query)).await?);
     }
     let mut snapshots: Vec<String> = found_before.iter().filter(|id| id.starts_with("snap-")).cloned().collect();
+    let foreign = named_by_template(context);
     for image in &images {
-        snapshots.extend(image.snapshot_ids.iter().cloned());
+        snapshots.extend(image.snapshot_ids.iter().filter(|id| !foreign.contains(id.as_str())).cloned());
     }
     let own = finding::own(context);
     let tagged = retry::call(context, || context.cloud.find_snapshots(region, &own)).await?;

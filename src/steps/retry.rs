@@ -97,11 +97,8 @@ where
         if !matches!(error.class, CloudErrorClass::Duplicate | CloudErrorClass::UnknownOutcome) {
             return Err(in_doubt(error.into(), lost > 0));
         }
-        for pause in LOOKS {
-            context.pause(pause).await?;
-            if let Some(found) = find().await? {
-                return Ok(found);
-            }
+        if let Some(found) = look_for(context, &mut find).await? {
+            return Ok(found);
         }
         lost += 1;
         // A name that is taken by what is not to be seen may well be taken by ours, made by an owner that died.
@@ -112,6 +109,43 @@ where
             return Err(in_doubt(error.into(), lost > 1));
         }
     }
+}
+
+/// [`make`] for what has no name of its own in the cloud: asked for twice, it would be there twice. So a step that was begun
+/// before looks first for what it may have made then. What EC2 shows too late for that stays temporary, and goes with what
+/// undoes the step, or else with the janitor's next sweep.
+///
+/// # Errors
+/// As [`make`].
+pub async fn make_nameless<T, F, G>(
+    context: &StepContext,
+    call: impl FnMut() -> F,
+    mut find: impl FnMut() -> G,
+) -> StepResult<T>
+where
+    F: Future<Output = CloudResult<T>>,
+    G: Future<Output = StepResult<Option<T>>>,
+{
+    if context.started_at.is_some()
+        && let Some(found) = look_for(context, &mut find).await?
+    {
+        return Ok(found);
+    }
+    make(context, |_| false, call, find).await
+}
+
+async fn look_for<T, G>(context: &StepContext, find: &mut impl FnMut() -> G) -> StepResult<Option<T>>
+where
+    G: Future<Output = StepResult<Option<T>>>,
+{
+    for pause in LOOKS {
+        context.pause(pause).await?;
+        // It may be there, whatever keeps the look from seeing it.
+        if let Some(found) = find().await.map_err(StepError::after_effect)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// A refusal does not make known what came of an earlier call whose answer was lost.

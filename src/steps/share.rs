@@ -9,7 +9,7 @@ use crate::domain::config::AmazonEbs;
 use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepResult};
 
-use super::{create_image, retry, wait_image};
+use super::{create_image, removal, retry, wait_image};
 
 pub struct Share {
     pub region: String,
@@ -33,8 +33,8 @@ impl Step for Share {
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
         let ebs = context.ebs()?;
         let own = self.region == ebs.region;
-        let step = if own { "create_image".to_owned() } else { format!("copy:{}", self.region) };
-        let image: create_image::Output = context.output(&step)?;
+        let image =
+            if own { create_image::made(context)? } else { context.output(&format!("copy:{}", self.region))? };
         let (id, region) = (image.image_id.as_str(), self.region.as_str());
         if !ebs.sharing.ami_product_codes.is_empty() {
             let codes = &ebs.sharing.ami_product_codes;
@@ -50,7 +50,8 @@ impl Step for Share {
         if !grantees.is_empty() {
             let step = if own { "wait_image".to_owned() } else { format!("wait_copy:{region}") };
             let image: wait_image::Output = context.output(&step)?;
-            for snapshot in &image.snapshot_ids {
+            let foreign = removal::named_by_template(context);
+            for snapshot in image.snapshot_ids.iter().filter(|id| !foreign.contains(id.as_str())) {
                 context.log.say(&format!("Sharing {snapshot} in {region} with {}", names(&grantees))).await;
                 set(context, || context.cloud.share_snapshot(region, snapshot, &grantees)).await?;
             }
@@ -91,7 +92,9 @@ fn snapshot_grantees(ebs: &AmazonEbs) -> Vec<Grantee> {
     grantees
 }
 
-fn names(grantees: &[Grantee]) -> String {
+/// Whom it is shared with, for the log.
+#[must_use]
+pub fn names(grantees: &[Grantee]) -> String {
     let name = |grantee: &Grantee| match grantee {
         Grantee::Account(name)
         | Grantee::Group(name)

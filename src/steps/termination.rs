@@ -9,7 +9,7 @@ use crate::domain::failure::Failure;
 use crate::engine::step::{Made, StepContext, StepError, StepResult};
 
 use super::retry::Patience;
-use super::{keep_volumes, launch, removal, retry};
+use super::{keep_volumes, launch, list_volumes, removal, retry};
 
 /// Together half a minute.
 const NOT_FOUND_TRIES: u32 = 4;
@@ -65,11 +65,13 @@ pub async fn end(context: &StepContext, region: &str, mut ids: Vec<String>) -> S
 
 /// Whether a volume of the machine stays when it ends.
 fn leaves_volumes(context: &StepContext) -> bool {
-    let ebs = context.config.as_deref().and_then(|config| config.builder.ebs());
-    ebs.is_some_and(|ebs| {
-        let mut devices = ebs.launch_block_device_mappings.iter();
-        devices.any(|device| !device.delete_on_termination && !device.no_device && device.virtual_name.is_none())
-    })
+    let Some(builder) = context.config.as_deref().map(|config| &config.builder) else { return false };
+    // What was detached, or attached anew, stays whatever the launch said.
+    builder.surrogate().is_some_and(|surrogate| surrogate.use_create_image)
+        || builder.ebs().is_some_and(|ebs| {
+            let mut devices = ebs.launch_block_device_mappings.iter();
+            devices.any(|device| !device.delete_on_termination && device.has_volume())
+        })
 }
 
 /// This attempt's instances that are not terminated.
@@ -139,10 +141,18 @@ async fn remove_leftovers(context: &StepContext, region: &str) -> StepResult<Vec
         retry::call(context, || context.looks.network_interfaces(&place, &own)),
     )?;
     let kept = keep_volumes::kept(context)?;
+    let mut ids: Vec<String> =
+        volumes.into_iter().filter(|volume| volume.state != "deleting").map(|volume| volume.id).collect();
+    // Not every part of EC2 may show these, and what stays without being shown would stay for good.
+    let listed: Option<list_volumes::Output> = context.output_if_any("list_volumes")?;
+    ids.extend(listed.map(|listed| listed.staying).unwrap_or_default());
+    ids.retain(|id| !kept.contains(id));
+    ids.sort();
+    ids.dedup();
     let mut removed = Vec::new();
-    for volume in volumes.into_iter().filter(|volume| volume.state != "deleting" && !kept.contains(&volume.id)) {
-        removal::until_gone(context, || context.cloud.delete_volume(region, &volume.id)).await?;
-        removed.push(volume.id);
+    for id in ids {
+        removal::until_gone(context, || context.cloud.delete_volume(region, &id)).await?;
+        removed.push(id);
     }
     for interface in interfaces {
         removal::until_gone(context, || context.cloud.delete_network_interface(region, &interface.id)).await?;

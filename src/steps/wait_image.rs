@@ -7,13 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::cloud::{Image, ImageState};
 use crate::domain::failure::Failure;
-use crate::domain::ids::StepName;
 use crate::domain::tags::TagList;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 
 use super::retry::Patience;
 use super::wait_limit::WaitLimit;
-use super::{create_image, image_tags, retry};
+use super::{create_image, image_tags, removal, retry};
 
 /// Without `aws_polling`. Copies of hundreds of GB to the other end of the world take many hours.
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -23,8 +22,6 @@ const INVISIBLE_LIMIT: Duration = Duration::from_secs(300);
 const FLICKER_LIMIT: Duration = Duration::from_secs(45);
 
 pub struct WaitImage {
-    /// The step that made it.
-    made_by: StepName,
     /// `None`: the build's own region.
     copy_region: Option<String>,
 }
@@ -32,12 +29,12 @@ pub struct WaitImage {
 impl WaitImage {
     #[must_use]
     pub fn of_build() -> Self {
-        Self { made_by: "create_image".into(), copy_region: None }
+        Self { copy_region: None }
     }
 
     #[must_use]
     pub fn of_copy(region: &str) -> Self {
-        Self { made_by: StepName(format!("copy:{region}")), copy_region: Some(region.to_owned()) }
+        Self { copy_region: Some(region.to_owned()) }
     }
 }
 
@@ -63,10 +60,9 @@ impl Step for WaitImage {
     }
 
     async fn act(&self, context: &StepContext, _intent: &Intent) -> StepResult<Output> {
-        let made: create_image::Output = context.output(&self.made_by.0)?;
-        let region = match &self.copy_region {
-            Some(region) => region.clone(),
-            None => context.ebs()?.region.clone(),
+        let (region, made) = match &self.copy_region {
+            Some(region) => (region.clone(), context.output(&format!("copy:{region}"))?),
+            None => (context.ebs()?.region.clone(), create_image::made(context)?),
         };
         context.log.say(&format!("Waiting for AMI {} in {region} to become ready…", made.image_id)).await;
         let image = until_available(context, &region, &made.image_id, WaitLimit::of(context, LIMIT)?).await?;
@@ -124,12 +120,14 @@ async fn until_available(context: &StepContext, region: &str, id: &str, limit: W
 /// does not lead to an image without its facts.
 async fn complete_tags(context: &StepContext, region: &str, image: &Image) -> StepResult<()> {
     add_missing(context, region, &image.id, &image.tags, &image_tags::image_tags(context)?).await?;
-    if image.snapshot_ids.is_empty() {
+    let foreign = removal::named_by_template(context);
+    let own: Vec<String> = image.snapshot_ids.iter().filter(|id| !foreign.contains(id.as_str())).cloned().collect();
+    if own.is_empty() {
         return Ok(());
     }
     let wanted = image_tags::snapshot_tags(context)?;
     let place = context.place(region);
-    let snapshots = retry::call(context, || context.looks.snapshots(&place, &image.snapshot_ids)).await?;
+    let snapshots = retry::call(context, || context.looks.snapshots(&place, &own)).await?;
     for snapshot in snapshots {
         add_missing(context, region, &snapshot.id, &snapshot.tags, &wanted).await?;
     }

@@ -99,7 +99,7 @@ pub struct BuildRow {
 /// What a build made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactRow {
-    /// `ami`.
+    /// `ami`, `volume`, `snapshot`.
     pub kind: &'static str,
     pub id: String,
     pub account: String,
@@ -269,6 +269,8 @@ async fn builds_by_run(connection: &mut PgConnection, runs: &[Uuid]) -> Result<H
     .await?;
     let mut by_run: HashMap<Uuid, Vec<BuildRow>> = HashMap::new();
     for record in records {
+        let mut made = artifacts.remove(&record.id).unwrap_or_default();
+        made.extend(volumes_and_snapshots(record.artifact_id.as_deref(), &record.account));
         by_run.entry(record.run_id).or_default().push(BuildRow {
             id: BuildId(record.id),
             run_id: RunId(record.run_id),
@@ -284,7 +286,7 @@ async fn builds_by_run(connection: &mut PgConnection, runs: &[Uuid]) -> Result<H
             stuck_reason: record.stuck_reason,
             error: record.error.map(|error| from_json("failure", error)).transpose()?,
             artifact_id: record.artifact_id,
-            artifacts: artifacts.remove(&record.id).unwrap_or_default(),
+            artifacts: made,
             plan: from_json("plan", record.plan)?,
             created_at: record.created_at,
             started_at: record.started_at,
@@ -292,6 +294,20 @@ async fn builds_by_run(connection: &mut PgConnection, runs: &[Uuid]) -> Result<H
         });
     }
     Ok(by_run)
+}
+
+/// What a build made besides AMIs, which the registry has copies of: its artifact's id names it.
+fn volumes_and_snapshots(artifact_id: Option<&str>, account: &str) -> Vec<ArtifactRow> {
+    let parts = artifact_id.unwrap_or_default().split(',').filter_map(|part| part.split_once(':'));
+    let artifacts = parts.filter_map(|(region, id)| {
+        let kind = match id.split('-').next() {
+            Some("vol") => "volume",
+            Some("snap") => "snapshot",
+            _ => return None,
+        };
+        Some(ArtifactRow { kind, id: id.to_owned(), account: account.to_owned(), region: region.to_owned() })
+    });
+    artifacts.collect()
 }
 
 async fn artifacts_by_build(connection: &mut PgConnection, runs: &[Uuid]) -> Result<HashMap<Uuid, Vec<ArtifactRow>>> {
@@ -314,4 +330,23 @@ async fn artifacts_by_build(connection: &mut PgConnection, runs: &[Uuid]) -> Res
         });
     }
     Ok(by_build)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_artifacts_id_names_volumes_and_snapshots() {
+        let made = |id: Option<&str>| -> Vec<(&'static str, String, String)> {
+            let rows = volumes_and_snapshots(id, "default").into_iter();
+            rows.map(|row| (row.kind, row.region, row.id)).collect()
+        };
+        let expected =
+            [("snapshot", "eu-west-1".into(), "snap-2".into()), ("volume", "eu-west-1".into(), "vol-1".into())];
+        assert_eq!(made(Some("eu-west-1:snap-2,eu-west-1:vol-1")), expected);
+        for nothing in [None, Some(""), Some("Null"), Some("eu-west-1:ami-1,us-east-1:ami-2")] {
+            assert_eq!(made(nothing), [], "{nothing:?}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::domain::config::{
 use crate::domain::diagnostic::{Diagnostic, SourceLocation};
 
 const CHROOT: &str = "it works on a volume of the machine that Packer itself runs on, and the server has none to give: use \
-    amazon-ebs";
+    amazon-ebssurrogate";
 const INSTANCE: &str = "images in instance stores are made by AMI tools with an X.509 key inside of the guest, and current \
     instance types can't start them: use amazon-ebs";
 
@@ -97,15 +97,8 @@ fn builder(parts: &Parts, context: &Context<'_>, clean_image: bool) -> Option<Bu
     let decoder = Decoder::new(parts.builder.as_ref()?, context);
     Some(match parts.builder_type.as_str() {
         "amazon-ebs" => BuilderConfig::AmazonEbs(Box::new(amazon_ebs::decode(&decoder, clean_image))),
-        // Their options are checked all the same: who waits for them learns what else there is to change.
-        "amazon-ebsvolume" => {
-            complain_missing("builder", "amazon-ebsvolume", packer::BUILDERS, &parts.builder_at, context);
-            BuilderConfig::AmazonEbsVolume(Box::new(builders::ebs_volume(&decoder)))
-        }
-        "amazon-ebssurrogate" => {
-            complain_missing("builder", "amazon-ebssurrogate", packer::BUILDERS, &parts.builder_at, context);
-            BuilderConfig::AmazonEbsSurrogate(Box::new(builders::ebs_surrogate(&decoder, clean_image)))
-        }
+        "amazon-ebsvolume" => BuilderConfig::AmazonEbsVolume(Box::new(builders::ebs_volume(&decoder))),
+        "amazon-ebssurrogate" => BuilderConfig::AmazonEbsSurrogate(Box::new(builders::ebs_surrogate(&decoder))),
         "null" => BuilderConfig::Null(Box::new(builders::null(&decoder))),
         "file" => BuilderConfig::File(Box::new(builders::file(&decoder))),
         other => {
@@ -152,7 +145,10 @@ fn complain_missing(what: &str, kind: &str, known: &[&str], at: &SourceLocation,
             "builder" => match kind {
                 "amazon-chroot" => CHROOT,
                 "amazon-instance" => INSTANCE,
-                _ => "amazon-ebs, null and file are; leave the build out with except, or select others with only",
+                _ => {
+                    "amazon-ebs, amazon-ebsvolume, amazon-ebssurrogate, null and file are; leave the build out with except, or select \
+                    others with only"
+                }
             },
             "provisioner" => "shell, shell-local, file and breakpoint are",
             _ => "manifest is",

@@ -8,6 +8,7 @@ mod architecture;
 mod command_line;
 mod crash;
 mod dependencies;
+mod disks;
 mod drain;
 mod failures;
 mod features;

@@ -32,6 +32,23 @@ impl Disks for AwsAccount {
         answer.image_id.ok_or_else(|| incomplete(OPERATION, "image id", true))
     }
 
+    async fn detach_volume(&self, region: &str, instance_id: &str, volume_id: &str) -> CloudResult<()> {
+        let request = self.client(region).detach_volume().instance_id(instance_id).volume_id(volume_id);
+        self.call("DetachVolume", region).change(|| request.clone().send()).await.map(drop)
+    }
+
+    async fn attach_volume(
+        &self,
+        region: &str,
+        instance_id: &str,
+        volume_id: &str,
+        device_name: &str,
+    ) -> CloudResult<()> {
+        let request = self.client(region).attach_volume().instance_id(instance_id).volume_id(volume_id);
+        let request = request.device(device_name);
+        self.call("AttachVolume", region).change(|| request.clone().send()).await.map(drop)
+    }
+
     async fn set_delete_on_termination(
         &self,
         region: &str,

@@ -126,7 +126,8 @@ impl World {
             created_at,
             tags: tags.clone(),
         };
-        let snapshot = FakeSnapshot { shown, change, grants: Vec::new(), hidden };
+        let (grants, description) = (Vec::new(), String::new());
+        let snapshot = FakeSnapshot { shown, change, fails: false, description, volume_id: None, grants, hidden };
         self.region(account, region).snapshots.insert(id.to_owned(), snapshot);
     }
 

@@ -4,11 +4,14 @@ use async_trait::async_trait;
 
 use super::FakeCloud;
 use super::disks::{Disk, mapped};
-use super::filters::{invalid, not_found};
+use super::filters::{busy, invalid, not_found};
 use super::images::Making;
+use super::instances::wrong_state;
 use super::timing::Change;
-use super::world::World;
-use crate::cloud::{CloudResult, Disks, Image, ImageState, NewRegistration, NewSnapshot, Tags};
+use super::world::{Region, World};
+use crate::cloud::{
+    CloudResult, Disks, Image, ImageState, InstanceDevice, InstanceState, NewRegistration, NewSnapshot, Tags,
+};
 
 #[async_trait]
 impl Disks for FakeCloud {
@@ -19,6 +22,13 @@ impl Disks for FakeCloud {
             let disk = volume.ok_or_else(|| not_found("InvalidVolume", &request.volume_id))?.disk.clone();
             let change = Some(Change::begin((), latency));
             world.make_snapshot(at.account, at.region, &id, &disk, &request.tags, change);
+            let fails = world.failing_snapshots > 0;
+            world.failing_snapshots = world.failing_snapshots.saturating_sub(1);
+            if let Some(snapshot) = world.region(at.account, at.region).snapshots.get_mut(&id) {
+                snapshot.fails = fails;
+                snapshot.description.clone_from(&request.description);
+                snapshot.volume_id = Some(request.volume_id.clone());
+            }
             Ok(id)
         })
         .await
@@ -27,6 +37,26 @@ impl Disks for FakeCloud {
     async fn register_image(&self, region: &str, request: &NewRegistration) -> CloudResult<String> {
         self.change("RegisterImage", region, &request.name, |world, at| {
             world.register_image(at.account, at.region, request)
+        })
+        .await
+    }
+
+    async fn detach_volume(&self, region: &str, instance_id: &str, volume_id: &str) -> CloudResult<()> {
+        self.change("DetachVolume", region, volume_id, |world, at| {
+            world.region(at.account, at.region).detach_volume(instance_id, volume_id)
+        })
+        .await
+    }
+
+    async fn attach_volume(
+        &self,
+        region: &str,
+        instance_id: &str,
+        volume_id: &str,
+        device_name: &str,
+    ) -> CloudResult<()> {
+        self.change("AttachVolume", region, volume_id, |world, at| {
+            world.region(at.account, at.region).attach_volume(instance_id, volume_id, device_name)
         })
         .await
     }
@@ -54,6 +84,56 @@ impl Disks for FakeCloud {
             Ok(())
         })
         .await
+    }
+}
+
+impl Region {
+    fn detach_volume(&mut self, instance_id: &str, volume_id: &str) -> CloudResult<()> {
+        let volume = self.volumes.get_mut(volume_id).ok_or_else(|| not_found("InvalidVolume", volume_id))?;
+        if volume.instance.as_deref() != Some(instance_id) {
+            return Err(busy("IncorrectState", format!("Volume '{volume_id}' is in the 'available' state.")));
+        }
+        let instance =
+            self.instances.get_mut(instance_id).ok_or_else(|| not_found("InvalidInstanceID", instance_id))?;
+        let root = instance.shown.devices.first().is_some_and(|device| device.volume_id == volume_id);
+        if root && instance.shown.state != InstanceState::Stopped {
+            return Err(busy("OperationNotPermitted", format!("'{volume_id}' is the root of a running instance")));
+        }
+        instance.shown.devices.retain(|device| device.volume_id != volume_id);
+        instance.shown.volume_ids.retain(|id| id != volume_id);
+        volume.instance = None;
+        volume.shown.instance_ids.clear();
+        "available".clone_into(&mut volume.shown.state);
+        Ok(())
+    }
+
+    fn attach_volume(&mut self, instance_id: &str, volume_id: &str, device_name: &str) -> CloudResult<()> {
+        let instance =
+            self.instances.get_mut(instance_id).ok_or_else(|| not_found("InvalidInstanceID", instance_id))?;
+        let volume = self.volumes.get_mut(volume_id).ok_or_else(|| not_found("InvalidVolume", volume_id))?;
+        if instance.ends() {
+            return Err(wrong_state(instance_id, "given a volume"));
+        }
+        if volume.instance.is_some() {
+            return Err(busy("VolumeInUse", format!("{volume_id} is already attached to an instance")));
+        }
+        if instance.shown.devices.iter().any(|device| device.device_name == device_name) {
+            let message = format!("{device_name} is already in use");
+            return Err(invalid("InvalidParameterValue", message));
+        }
+        device_name.clone_into(&mut volume.disk.device_name);
+        volume.disk.delete_on_termination = false;
+        volume.instance = Some(instance_id.to_owned());
+        volume.shown.instance_ids = vec![instance_id.to_owned()];
+        "in-use".clone_into(&mut volume.shown.state);
+        let device = InstanceDevice {
+            device_name: device_name.to_owned(),
+            volume_id: volume_id.to_owned(),
+            delete_on_termination: false,
+        };
+        instance.shown.devices.insert(0, device);
+        instance.shown.volume_ids.insert(0, volume_id.to_owned());
+        Ok(())
     }
 }
 
@@ -121,6 +201,37 @@ fn blank(request: &NewRegistration) -> Image {
 }
 
 impl FakeCloud {
+    /// A snapshot of the account that was there before, complete.
+    #[must_use]
+    pub fn add_snapshot(&self, region: &str) -> String {
+        let account = self.account_number();
+        let mut world = self.world();
+        let id = world.id("snap");
+        world.make_snapshot(&account, region, &id, &Disk::root("", String::new()), &Tags::new(), None);
+        if let Some(snapshot) = world.region(&account, region).snapshots.get_mut(&id) {
+            snapshot.end("completed");
+        }
+        id
+    }
+
+    /// The next snapshot that is made by itself ends with an error.
+    pub fn fail_next_snapshot(&self) {
+        self.world().failing_snapshots += 1;
+    }
+
+    /// Snapshots that were made of volumes by themselves, in all accounts and regions: what was asked for, and its id.
+    #[must_use]
+    pub fn own_snapshots(&self) -> Vec<(String, NewSnapshot)> {
+        let world = self.world();
+        let all = world.regions.values().flat_map(|region| region.snapshots.values());
+        let own = all.filter_map(|snapshot| {
+            let (description, tags) = (snapshot.description.clone(), snapshot.shown.tags.clone());
+            let volume_id = snapshot.volume_id.clone()?;
+            Some((snapshot.shown.id.clone(), NewSnapshot { volume_id, description, tags }))
+        });
+        own.collect()
+    }
+
     /// What `RegisterImage` was asked for in all accounts and regions, as far as it was done.
     #[must_use]
     pub fn registrations(&self) -> Vec<NewRegistration> {
@@ -130,10 +241,10 @@ impl FakeCloud {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{EAST, code, image_state, state_of, with_machine};
+    use super::super::tests::{EAST, code, image_of, image_state, state_of, with_machine};
     use super::super::{FakeTimings, Latency};
     use super::*;
-    use crate::cloud::{Cloud as _, Filter};
+    use crate::cloud::{Cloud as _, Filter, ImageQuery};
     use crate::domain::config::amazon_ebs::BlockDevice;
 
     fn registration(snapshot: &str) -> NewRegistration {
@@ -194,6 +305,30 @@ mod tests {
         let again = cloud.register_image(EAST, &registration(&snapshot)).await;
         assert_eq!(code(again), "InvalidAMIName.Duplicate");
         assert_eq!(cloud.registrations().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn another_volume_becomes_the_root_of_a_machine_at_rest() {
+        let cloud = FakeCloud::new();
+        let extra = BlockDevice { device_name: "/dev/sdf".into(), volume_size: Some(12), ..BlockDevice::default() };
+        let launch = with_machine(&cloud, "t", |machine| machine.block_devices = vec![extra]);
+        let instance = cloud.run_instance(EAST, &launch).await.unwrap();
+        let ids: Vec<String> = instance.devices.iter().map(|device| device.volume_id.clone()).collect();
+        let root = instance.devices[0].device_name.clone();
+        state_of(&cloud, &instance.id).await;
+        assert_eq!(code(cloud.detach_volume(EAST, &instance.id, &ids[0]).await), "OperationNotPermitted");
+        cloud.stop_instance(EAST, &instance.id).await.unwrap();
+        state_of(&cloud, &instance.id).await;
+        assert_eq!(code(cloud.attach_volume(EAST, &instance.id, &ids[1], &root).await), "VolumeInUse");
+        for id in &ids {
+            cloud.detach_volume(EAST, &instance.id, id).await.unwrap();
+        }
+        assert_eq!(code(cloud.detach_volume(EAST, &instance.id, &ids[0]).await), "IncorrectState");
+        cloud.attach_volume(EAST, &instance.id, &ids[1], &root).await.unwrap();
+        let made = cloud.create_image(EAST, &image_of(&instance.id, "swapped")).await.unwrap();
+        let query = ImageQuery { filters: vec![Filter::new("image-id", [&made])], ..ImageQuery::default() };
+        let devices = cloud.find_images(EAST, &query).await.unwrap().remove(0).devices;
+        assert_eq!((devices.len(), devices[0].device_name.as_str(), devices[0].size_gib), (1, root.as_str(), Some(12)));
     }
 
     #[tokio::test]

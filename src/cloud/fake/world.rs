@@ -45,6 +45,7 @@ pub(super) struct World {
     pub failing_boots: Vec<String>,
     pub failing_images: Vec<String>,
     pub failing_fast_launches: Vec<String>,
+    pub failing_snapshots: u32,
     pub image_requests: Vec<NewImage>,
     pub registrations: Vec<NewRegistration>,
     pub console: String,
@@ -136,6 +137,10 @@ pub(super) struct FakeSnapshot {
     pub shown: Snapshot,
     /// None: its image's state is its own.
     pub change: Option<Change<()>>,
+    /// It ends so when it is made by itself.
+    pub fails: bool,
+    pub description: String,
+    pub volume_id: Option<String>,
     pub grants: Vec<Grantee>,
     pub hidden: u32,
 }
@@ -240,7 +245,8 @@ impl World {
             region.settle(now);
             for snapshot in region.snapshots.values_mut() {
                 if snapshot.change.take_if(|change| change.due(now)).is_some() {
-                    snapshot.end("completed");
+                    let state = if snapshot.fails { "error" } else { "completed" };
+                    snapshot.end(state);
                 }
             }
         }

@@ -262,3 +262,11 @@ pub struct BlockDevice {
     #[serde(default)]
     pub outlives_build: bool,
 }
+
+impl BlockDevice {
+    /// Whether an EBS volume is there: not for an instance store, nor where a device is taken away.
+    #[must_use]
+    pub fn has_volume(&self) -> bool {
+        !self.no_device && self.virtual_name.is_none()
+    }
+}

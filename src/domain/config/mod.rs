@@ -117,6 +117,24 @@ impl BuilderConfig {
         }
     }
 
+    /// `amazon-ebssurrogate`.
+    #[must_use]
+    pub fn surrogate(&self) -> Option<&AmazonEbsSurrogate> {
+        match self {
+            Self::AmazonEbsSurrogate(surrogate) => Some(surrogate),
+            _ => None,
+        }
+    }
+
+    /// `amazon-ebsvolume`.
+    #[must_use]
+    pub fn volumes(&self) -> Option<&AmazonEbsVolume> {
+        match self {
+            Self::AmazonEbsVolume(volumes) => Some(volumes),
+            _ => None,
+        }
+    }
+
     /// Packer's `-force`: as if the template said `force_deregister = true`.
     pub fn force(&mut self) {
         let machine = match self {

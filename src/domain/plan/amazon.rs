@@ -1,4 +1,4 @@
-//! The plan of an `amazon-ebs` build.
+//! The plan of an `amazon-ebs` build, and what the plans of the other amazon builders have of it.
 
 use super::StepKind;
 use crate::domain::config::amazon_ebs::AmazonEbs;
@@ -11,10 +11,8 @@ use crate::domain::config::provisioner::ProvisionerBlock;
 pub fn ebs(ebs: &AmazonEbs, provisioners: &[ProvisionerBlock]) -> Vec<Vec<StepKind>> {
     let mut waves: Vec<Vec<StepKind>> = vec![vec![StepKind::Check]];
     launch(ebs, &mut waves);
+    provision(ebs, provisioners, &mut waves);
     if ebs.communicator.communicator == CommunicatorKind::Ssh {
-        waves.push(vec![StepKind::Connect]);
-        let numbered = provisioners.iter().enumerate();
-        waves.extend(numbered.map(|(index, block)| vec![super::provisioning(index, block)]));
         let removes_key = ebs.communicator.clear_authorized_keys && ebs.communicator.needs_temporary_key();
         if (ebs.clean_image || removes_key) && !ebs.skip_create_ami {
             waves.push(vec![StepKind::Clean]);
@@ -22,17 +20,16 @@ pub fn ebs(ebs: &AmazonEbs, provisioners: &[ProvisionerBlock]) -> Vec<Vec<StepKi
     }
     if !ebs.skip_create_ami {
         rest(ebs, &mut waves);
+        modify(ebs, &mut waves);
     }
-    if ebs.launch_block_device_mappings.iter().any(|device| device.outlives_build) {
-        waves.push(vec![StepKind::KeepVolumes]);
-    }
+    keep(ebs, &mut waves);
     if !ebs.skip_create_ami {
-        image(ebs, &mut waves);
+        image(ebs, StepKind::CreateImage, &mut waves);
     }
     waves
 }
 
-fn launch(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
+pub(super) fn launch(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
     let mut prepare = Vec::new();
     if ebs.communicator.needs_temporary_key() {
         prepare.push(StepKind::KeyPair);
@@ -55,20 +52,39 @@ fn launch(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
     waves.push(vec![StepKind::WaitRunning]);
 }
 
+pub(super) fn provision(ebs: &AmazonEbs, provisioners: &[ProvisionerBlock], waves: &mut Vec<Vec<StepKind>>) {
+    if ebs.communicator.communicator == CommunicatorKind::Ssh {
+        waves.push(vec![StepKind::Connect]);
+        let numbered = provisioners.iter().enumerate();
+        waves.extend(numbered.map(|(index, block)| vec![super::provisioning(index, block)]));
+    }
+}
+
 /// Brings the machine to rest. A one-time spot instance can't be stopped: its image is made with a reboot.
-fn rest(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
+pub(super) fn rest(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
     if ebs.spot.is_none() {
         if !ebs.disable_stop_instance {
             waves.push(vec![StepKind::Stop]);
         }
         waves.push(vec![StepKind::WaitStopped]);
-        if ebs.ena_support.is_some() || ebs.sriov_support {
-            waves.push(vec![StepKind::ModifyInstance]);
-        }
     }
 }
 
-fn image(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
+/// What an image of the machine has of it.
+pub(super) fn modify(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
+    if ebs.spot.is_none() && (ebs.ena_support.is_some() || ebs.sriov_support) {
+        waves.push(vec![StepKind::ModifyInstance]);
+    }
+}
+
+pub(super) fn keep(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
+    if ebs.launch_block_device_mappings.iter().any(|device| device.outlives_build) {
+        waves.push(vec![StepKind::KeepVolumes]);
+    }
+}
+
+/// From what the new image replaces to what is said of it in the end. `make`: how it is made.
+pub(super) fn image(ebs: &AmazonEbs, make: StepKind, waves: &mut Vec<Vec<StepKind>>) {
     let interim = ebs.copying.skip_save_build_region;
     let deregister = |region: &String| StepKind::Deregister { region: region.clone() };
     if ebs.replace.is_some() {
@@ -77,7 +93,7 @@ fn image(ebs: &AmazonEbs, waves: &mut Vec<Vec<StepKind>>) {
             waves.push(vec![deregister(&ebs.region)]);
         }
     }
-    waves.push(vec![StepKind::CreateImage]);
+    waves.push(vec![make]);
     waves.push(vec![StepKind::WaitImage]);
     if !ebs.ami_regions.is_empty() {
         if ebs.replace.is_some() {

@@ -13,6 +13,19 @@ impl Disks for GuardedCloud {
     async fn register_image(&self, region: &str, request: &NewRegistration) -> CloudResult<String> {
         self.change(region, "RegisterImage", self.inner.register_image(region, request)).await
     }
+    async fn detach_volume(&self, region: &str, instance_id: &str, volume_id: &str) -> CloudResult<()> {
+        self.change(region, "DetachVolume", self.inner.detach_volume(region, instance_id, volume_id)).await
+    }
+    async fn attach_volume(
+        &self,
+        region: &str,
+        instance_id: &str,
+        volume_id: &str,
+        device_name: &str,
+    ) -> CloudResult<()> {
+        let call = self.inner.attach_volume(region, instance_id, volume_id, device_name);
+        self.change(region, "AttachVolume", call).await
+    }
     async fn set_delete_on_termination(
         &self,
         region: &str,

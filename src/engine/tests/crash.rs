@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory_journal::Landed;
 use super::tally::Tally;
-use super::world::{PLAIN, TestWorld, plain_with};
+use super::world::{PLAIN, TestWorld, plain_with, surrogate_with, volumes};
 use crate::cloud::CloudErrorClass;
 use crate::cloud::fake::{FaultKind, Phase};
 use crate::domain::journal::JournalEvent;
@@ -32,6 +32,11 @@ fn cases() -> Vec<Case> {
         case("encrypted", plain_with("encrypt_boot = true"), 1),
         case("no image", plain_with("skip_create_ami = true"), 0),
         Case { script_fails: true, ..case("failing script", plain_with(r#"ami_regions = ["us-west-2"]"#), 2) },
+        case("surrogate", surrogate_with(""), 1),
+        case("swapped root", surrogate_with("use_create_image = true"), 1),
+        case("volumes", volumes(), 0),
+        Case { cancelled_after: Some("wait_snapshots"), ..case("cancelled surrogate", surrogate_with(""), 1) },
+        Case { cancelled_after: Some("snapshot:/dev/xvdf"), ..case("cancelled volumes", volumes(), 0) },
         Case { cancelled_after: Some("provision:1"), ..case("cancelled", PLAIN.to_owned(), 1) },
         Case { cancelled_after: Some("copy:us-west-2"), ..case("cancelled copies", plain_with(two_regions), 3) },
     ]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::memory_journal::Landed;
 use super::options;
-use super::world::{PLAIN, TestWorld, plain_with};
+use super::world::{PLAIN, TestWorld, plain_with, surrogate_with, volumes};
 use crate::cloud::fake::{CallRecord, FaultKind, Phase, Then};
 use crate::domain::hold::ResumeAction;
 use crate::domain::ids::StepName;
@@ -45,6 +45,9 @@ fn cases() -> Vec<Case> {
         Case { name: "everything", template: all, images: 2, fails: false },
         Case { name: "spot", template: spot, images: 1, fails: false },
         Case { name: "replace", template: replace.replace("web-{{timestamp}}", "web-taken"), images: 1, fails: false },
+        Case { name: "surrogate", template: surrogate_with(""), images: 1, fails: false },
+        Case { name: "swapped root", template: surrogate_with("use_create_image = true"), images: 1, fails: false },
+        Case { name: "volumes", template: volumes(), images: 0, fails: false },
         Case { name: "file", template: options::file_template(), images: 0, fails: false },
         Case {
             name: "error-cleanup",
@@ -118,6 +121,12 @@ fn kind_name(kind: &StepKind) -> &'static str {
         StepKind::Stop => "stop",
         StepKind::WaitStopped => "wait_stopped",
         StepKind::ModifyInstance => "modify_instance",
+        StepKind::ListVolumes => "list_volumes",
+        StepKind::TagVolumes => "tag_volumes",
+        StepKind::SwapRoot => "swap_root",
+        StepKind::Snapshot { .. } => "snapshot",
+        StepKind::WaitSnapshots => "wait_snapshots",
+        StepKind::ShareSnapshots => "share_snapshots",
         StepKind::KeepVolumes => "keep_volumes",
         StepKind::FindReplaced => "find_replaced",
         StepKind::Deregister { .. } => "deregister",
@@ -125,6 +134,7 @@ fn kind_name(kind: &StepKind) -> &'static str {
         StepKind::DropInterim => "drop_interim",
         StepKind::MakeFile => "make_file",
         StepKind::CreateImage => "create_image",
+        StepKind::RegisterImage => "register_image",
         StepKind::WaitImage => "wait_image",
         StepKind::Copy { .. } => "copy",
         StepKind::WaitCopy { .. } => "wait_copy",
@@ -241,6 +251,8 @@ async fn an_undo_finds_what_a_lost_reply_made() {
                 StepKind::LaunchTemplate => "CreateLaunchTemplate",
                 StepKind::LaunchSpot => "CreateFleet",
                 StepKind::CreateImage => "CreateImage",
+                StepKind::RegisterImage => "RegisterImage",
+                StepKind::Snapshot { .. } => "CreateSnapshot",
                 StepKind::Copy { .. } => "CopyImage",
                 kind => {
                     assert_eq!(kind.effect(), Effect::Nothing, "which call makes the resource of {step}?");

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory_journal::Landed;
 use super::tally::outcome;
-use super::world::{PLAIN, TestWorld, plain_with};
+use super::world::{PLAIN, TestWorld, plain_with, surrogate_with, volumes};
 use crate::cloud::CloudErrorClass;
 use crate::cloud::fake::{FakeTimings, FaultKind, Gate, Latency, Phase};
 use crate::domain::state::BuildState;
@@ -22,13 +22,17 @@ use crate::engine::lease::LEASE_TTL;
 /// Sequences in a usual run of the tests.
 const SEQUENCES: usize = 5200;
 
-const OPERATIONS: [&str; 20] = [
+const OPERATIONS: [&str; 24] = [
     "RunInstances",
     "ImportKeyPair",
     "CreateSecurityGroup",
     "AuthorizeSecurityGroupIngress",
     "CreateImage",
     "CopyImage",
+    "CreateSnapshot",
+    "RegisterImage",
+    "DetachVolume",
+    "AttachVolume",
     "StopInstances",
     "TerminateInstances",
     "DeleteKeyPair",
@@ -53,17 +57,23 @@ enum PlanKind {
     NoImage,
     FailingScript,
     ErrorCleanup,
+    Surrogate,
+    SwappedRoot,
+    Volumes,
     TwoSources,
 }
 
 impl PlanKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Plain,
         Self::Copies,
         Self::Encrypted,
         Self::NoImage,
         Self::FailingScript,
         Self::ErrorCleanup,
+        Self::Surrogate,
+        Self::SwappedRoot,
+        Self::Volumes,
         Self::TwoSources,
     ];
 
@@ -74,6 +84,9 @@ impl PlanKind {
             Self::Encrypted => plain_with("encrypt_boot = true"),
             Self::NoImage => plain_with("skip_create_ami = true"),
             Self::FailingScript => plain_with(r#"ami_regions = ["us-west-2"]"#),
+            Self::Surrogate => surrogate_with(r#"ami_regions = ["us-west-2"]"#),
+            Self::SwappedRoot => surrogate_with("use_create_image = true"),
+            Self::Volumes => volumes(),
             Self::ErrorCleanup => {
                 let cleanup = "  error-cleanup-provisioner \"shell\" { inline = [\"save\"] }\n  post-processor";
                 PLAIN.replacen("  post-processor", cleanup, 1)
@@ -84,8 +97,8 @@ impl PlanKind {
     fn images(self) -> usize {
         match self {
             Self::Copies => 3,
-            Self::NoImage => 0,
-            Self::FailingScript => 2,
+            Self::NoImage | Self::Volumes => 0,
+            Self::FailingScript | Self::Surrogate => 2,
             _ => 1,
         }
     }

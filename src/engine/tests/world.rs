@@ -108,6 +108,35 @@ pub fn plain_with(lines: &str) -> String {
     PLAIN.replace("  ssh_username", &format!("{lines}\n  ssh_username"))
 }
 
+/// A surrogate of three volumes, of which one is not in the image, with further lines in its source.
+pub fn surrogate_with(lines: &str) -> String {
+    let device = |name: &str, size: u32, more: &str| {
+        format!(
+            "  launch_block_device_mappings {{\n    device_name = \"{name}\"\n    volume_size = {size}\n{more}  }}\n"
+        )
+    };
+    let devices = device("/dev/xvdf", 10, "    volume_type = \"gp3\"\n    delete_on_termination = true\n")
+        + &device("/dev/xvdg", 20, "")
+        + &device("/dev/xvdh", 5, "    omit_from_artifact = true\n");
+    let root = "  ami_root_device {\n    source_device_name = \"/dev/xvdf\"\n    device_name = \"/dev/sda1\"\n  }\n";
+    let image = "  ami_virtualization_type = \"hvm\"\n  ena_support = true\n";
+    plain_with(&format!("{lines}\n{image}{devices}{root}")).replace("amazon-ebs", "amazon-ebssurrogate")
+}
+
+/// Volumes: one that stays, with a snapshot; one with a snapshot only; and one that is only tagged.
+pub fn volumes() -> String {
+    let volume = |name: &str, more: &str| {
+        format!("  ebs_volumes {{\n    device_name = \"{name}\"\n    volume_size = 3\n{more}  }}\n")
+    };
+    let snapshot = "    snapshot_volume = true\n    snapshot_users = [\"111122223333\"]\n    snapshot_tags = { Kind = \"shot\" }\n    \
+                    tags = { Kind = \"data\", From = \"{{ .SourceAMIName }}\" }\n";
+    let gone = "    delete_on_termination = true\n    snapshot_volume = true\n    snapshot_description = \"of {{ .SourceAMI }}\"\n";
+    let text = PLAIN.replace("  ami_name      = \"web-{{timestamp}}\"\n", "  run_volume_tags = { Launch = \"1\" }\n");
+    let text = text.replace("  tags         = { Team = \"web\", From = \"{{ .SourceAMIName }}\" }\n", "");
+    let devices = volume("/dev/xvdf", snapshot) + &volume("/dev/xvdg", gone) + &volume("/dev/xvdi", "");
+    text.replace("  ssh_username", &format!("{devices}  ssh_username")).replace("amazon-ebs", "amazon-ebsvolume")
+}
+
 pub struct TestWorld {
     pub cloud: FakeCloud,
     pub row: Arc<Mutex<Row>>,

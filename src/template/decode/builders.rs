@@ -77,7 +77,7 @@ pub fn ebs_volume(decoder: &Decoder<'_>) -> AmazonEbsVolume {
     for options in decoder.blocks("ebs_volumes") {
         let inner = Decoder::new(&options, decoder.context);
         let mut device = devices::one(&inner, Place::Launch);
-        device.outlives_build = !device.delete_on_termination && !device.no_device && device.virtual_name.is_none();
+        device.outlives_build = !device.delete_on_termination && device.has_volume();
         let volume = EbsVolume {
             device_name: device.device_name.clone(),
             tags: read_tags(&inner, TagNames { map: "tags", block: "tag", key: "key" }),
@@ -87,24 +87,62 @@ pub fn ebs_volume(decoder: &Decoder<'_>) -> AmazonEbsVolume {
             snapshot_users: inner.strings("snapshot_users"),
             snapshot_groups: inner.strings("snapshot_groups"),
         };
-        let snapshot = volume.snapshot || inner.is_unknown("snapshot_volume");
-        if !snapshot && !volume.snapshot_description.0.is_empty() {
-            let summary = "snapshot_description says nothing without snapshot_volume = true";
-            inner.warn_at("snapshot_description", summary, "");
-        }
+        check_snapshot(&inner, &device, &volume);
         inner.finish("ebs_volumes", &[]);
+        devices::refuse_twice(&inner, "ebs_volumes", &machine.launch_block_device_mappings, &device);
         machine.launch_block_device_mappings.push(device);
         volumes.push(volume);
     }
-    amazon_ebs::finish(decoder, &mut machine, "key");
+    if machine.launch_block_device_mappings.is_empty() && !decoder.is_unknown("ebs_volumes") {
+        decoder.warn(decoder.at(), "the build makes nothing: there are no ebs_volumes", "");
+    }
+    amazon_ebs::refuse_modification_of_spot(decoder, &machine);
+    amazon_ebs::finish(decoder, &mut machine, "key", true);
     decoder.finish_all("amazon-ebsvolume", &[RULES, COMMUNICATOR]);
     AmazonEbsVolume { machine, volumes }
 }
 
-/// `amazon-ebssurrogate`.
+/// EC2 would refuse some of this only when the volume is filled.
+fn check_snapshot(decoder: &Decoder<'_>, device: &BlockDevice, volume: &EbsVolume) {
+    if !volume.snapshot && decoder.is_unknown("snapshot_volume") {
+        return;
+    }
+    if !volume.snapshot {
+        let says = [
+            ("snapshot_description", !volume.snapshot_description.0.is_empty()),
+            ("snapshot_tags", !volume.snapshot_tags.is_empty()),
+            ("snapshot_users", !volume.snapshot_users.is_empty()),
+            ("snapshot_groups", !volume.snapshot_groups.is_empty()),
+        ];
+        for (name, _) in says.iter().filter(|(_, given)| *given) {
+            decoder.warn_at(name, format!("{name} says nothing without snapshot_volume = true"), "");
+        }
+        return;
+    }
+    if !device.has_volume() {
+        decoder.error_at("snapshot_volume", "there can be no snapshot of a device without an EBS volume", "");
+    }
+    for group in volume.snapshot_groups.iter().filter(|group| *group != "all") {
+        let summary = format!("snapshot_groups: there is no group {group:?}");
+        decoder.error_at("snapshot_groups", summary, "EC2 has only \"all\"");
+    }
+    if device.encrypted != Some(true) {
+        return;
+    }
+    if !volume.snapshot_groups.is_empty() {
+        let detail = "list account ids in snapshot_users, or do not encrypt the volume";
+        decoder.error_at("snapshot_groups", "an encrypted snapshot can't be made public", detail);
+    }
+    if !volume.snapshot_users.is_empty() && device.kms_key_id.is_none() {
+        let summary = "a snapshot that is encrypted with the default key can't be shared";
+        decoder.error_at("snapshot_users", summary, "give the volume a kms_key_id of your own");
+    }
+}
+
+/// `amazon-ebssurrogate`. The machine's own root is no part of the image, so nothing is cleaned there.
 #[must_use]
-pub fn ebs_surrogate(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbsSurrogate {
-    let mut machine = amazon_ebs::machine(decoder, clean_image);
+pub fn ebs_surrogate(decoder: &Decoder<'_>) -> AmazonEbsSurrogate {
+    let mut machine = amazon_ebs::machine(decoder, false);
     image::read(decoder, &mut machine);
     machine.skip_ami_run_tags = decoder.flag("skip_ami_run_tags").unwrap_or(false);
     if machine.ami_virtualization_type.is_none() && !decoder.is_unknown("ami_virtualization_type") {
@@ -118,27 +156,12 @@ pub fn ebs_surrogate(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbsSurro
             omitted.push(device.device_name.clone());
         }
         inner.finish("launch_block_device_mappings", &[]);
+        let others = &machine.launch_block_device_mappings;
+        devices::refuse_twice(&inner, "launch_block_device_mappings", others, &device);
         machine.launch_block_device_mappings.push(device);
     }
     machine.ami_block_device_mappings = devices::read(decoder, "ami_block_device_mappings", Place::Image);
-    let (root, source_device_name) = root_device(decoder);
-    let devices = &machine.launch_block_device_mappings;
-    let known_devices = devices.iter().all(|device| !device.device_name.is_empty());
-    if !source_device_name.is_empty()
-        && known_devices
-        && !devices.iter().any(|device| device.device_name == source_device_name)
-    {
-        let summary = format!("no launch_block_device_mappings has the device {source_device_name:?}");
-        decoder.error_at("ami_root_device", summary, "source_device_name names the one that the image is made of");
-    }
-    if omitted.contains(&source_device_name) {
-        let summary = "the image's root can't have omit_from_artifact = true";
-        decoder.error_at("ami_root_device", summary, "");
-    }
-    if decoder.flag("use_create_image") == Some(true) {
-        let instead = "leave it out: the image is registered from a snapshot of the volume, as Packer does by default";
-        decoder.not_yet("use_create_image", instead);
-    }
+    let (root, source_device_name) = root_device(decoder, &machine.launch_block_device_mappings);
     let mut surrogate = AmazonEbsSurrogate {
         root,
         source_device_name,
@@ -148,15 +171,18 @@ pub fn ebs_surrogate(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbsSurro
         boot_mode: decoder.string("boot_mode"),
         uefi_data: decoder.string("uefi_data"),
         tpm_support: decoder.string("tpm_support"),
+        use_create_image: decoder.flag("use_create_image").unwrap_or(false),
         machine,
     };
+    check_devices(decoder, &surrogate);
     check_registration(decoder, &surrogate);
-    amazon_ebs::finish(decoder, &mut surrogate.machine, "name");
+    amazon_ebs::finish(decoder, &mut surrogate.machine, "name", true);
     decoder.finish_all("amazon-ebssurrogate", &[RULES, COMMUNICATOR]);
     surrogate
 }
 
-fn root_device(decoder: &Decoder<'_>) -> (BlockDevice, String) {
+/// Where it says nothing, the root is as the volume was on the machine.
+fn root_device(decoder: &Decoder<'_>, launched: &[BlockDevice]) -> (BlockDevice, String) {
     let Some(options) = decoder.block("ami_root_device") else {
         decoder.error_at(
             "ami_root_device",
@@ -166,13 +192,67 @@ fn root_device(decoder: &Decoder<'_>) -> (BlockDevice, String) {
         return (BlockDevice::default(), String::new());
     };
     let inner = Decoder::new(&options, decoder.context);
-    let root = devices::one(&inner, Place::Image);
+    let mut root = devices::one(&inner, Place::Image);
     let source = required(&inner, "source_device_name", "name one of launch_block_device_mappings");
+    for name in ["encrypted", "kms_key_id", "snapshot_id", "virtual_name", "no_device"] {
+        if inner.given(name).is_some() {
+            let summary = format!("ami_root_device has no option {name:?}");
+            inner.error_at(name, summary, "say it of the volume in launch_block_device_mappings");
+        }
+    }
+    let volume = launched.iter().find(|device| device.device_name == source);
+    if let Some(volume) = volume.filter(|_| inner.flag("delete_on_termination").is_none()) {
+        root.delete_on_termination = volume.delete_on_termination;
+    }
+    if let (Some(wanted), Some(size)) = (root.volume_size, volume.and_then(|volume| volume.volume_size))
+        && wanted < size
+    {
+        let summary = format!("the image's root can't be smaller than the volume that it is made of, {size} GiB");
+        inner.error_at("volume_size", summary, "");
+    }
     inner.finish("ami_root_device", &[]);
     (root, source)
 }
 
+fn check_devices(decoder: &Decoder<'_>, surrogate: &AmazonEbsSurrogate) {
+    let (source, root) = (&surrogate.source_device_name, &surrogate.root.device_name);
+    let devices = &surrogate.machine.launch_block_device_mappings;
+    let complain = |summary: String, detail: &str| decoder.error_at("ami_root_device", summary, detail);
+    let volume = devices.iter().find(|device| device.device_name == *source);
+    if !source.is_empty() && volume.is_none() && !decoder.is_unknown("launch_block_device_mappings") {
+        let summary = format!("no launch_block_device_mappings has the device {source:?}");
+        complain(summary, "source_device_name names the one that the image is made of");
+    }
+    if volume.is_some_and(|volume| !volume.has_volume()) {
+        complain(format!("the device {source:?} has no EBS volume, so no image can be made of it"), "");
+    }
+    if surrogate.omitted.contains(source) {
+        complain("the image's root can't have omit_from_artifact = true".to_owned(), "");
+    }
+    if source != root && !root.is_empty() && surrogate.in_image().any(|device| device.device_name == *root) {
+        let summary =
+            format!("the image would have two devices {root:?}: its root, and one of launch_block_device_mappings");
+        complain(summary, "give the latter omit_from_artifact = true, or the root another device_name");
+    }
+    if !surrogate.use_create_image {
+        return;
+    }
+    if surrogate.machine.spot.is_some() {
+        let detail = "a spot instance can't be stopped, and so its root can't be replaced; leave one of them out";
+        decoder.error_at("use_create_image", "use_create_image can't be used with spot instances", detail);
+    }
+    let of_registration = ["ami_architecture", "boot_mode", "uefi_data", "tpm_support", "snapshot_description"];
+    for name in of_registration.into_iter().filter(|name| decoder.given(name).is_some()) {
+        let summary = format!("{name} says nothing with use_create_image = true: the image has what the machine has");
+        decoder.warn_at(name, summary, "");
+    }
+}
+
 fn check_registration(decoder: &Decoder<'_>, surrogate: &AmazonEbsSurrogate) {
+    if !surrogate.use_create_image && surrogate.machine.ena_support.is_none() && !decoder.is_unknown("ena_support") {
+        let detail = "current instance types can't start it; an image made of snapshots has nothing of the machine";
+        decoder.warn(decoder.at(), "without ena_support = true the image has no enhanced networking (ENA)", detail);
+    }
     let architectures = ["arm64", "arm64_mac", "i386", "x86_64", "x86_64_mac"];
     let architecture = surrogate.architecture.as_str();
     if !architectures.contains(&architecture) {

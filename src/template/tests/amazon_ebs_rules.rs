@@ -201,38 +201,114 @@ fn null_and_file() {
     t.pkr.hcl:4:12: source and content can't both be given
     t.pkr.hcl:4:12: source: "../y" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh
     "#);
-    insta::assert_snapshot!(text("amazon-chroot {}", "").bad(), @r#"t.pkr.hcl:1:1: builder "amazon-chroot" can't be used here: it works on a volume of the machine that Packer itself runs on, and the server has none to give: use amazon-ebs"#);
+    insta::assert_snapshot!(text("amazon-chroot {}", "").bad(), @r#"t.pkr.hcl:1:1: builder "amazon-chroot" can't be used here: it works on a volume of the machine that Packer itself runs on, and the server has none to give: use amazon-ebssurrogate"#);
+}
+
+/// A source of another amazon builder.
+fn other(kind: &str, rest: &str) -> Given {
+    let common =
+        "  region = \"us-east-1\"\n  instance_type = \"t3.micro\"\n  source_ami = \"ami-1\"\n  ssh_username = \"u\"\n";
+    Given::hcl(&format!("source \"{kind}\" \"a\" {{\n{common}{rest}}}\nbuild {{\n  sources = [\"{kind}.a\"]\n}}\n"))
 }
 
 #[test]
-fn volumes_and_surrogates() {
-    let text = |kind: &str, rest: &str| {
-        let common = "  region = \"us-east-1\"\n  instance_type = \"t3.micro\"\n  source_ami = \"ami-1\"\n  ssh_username = \"u\"\n";
-        Given::hcl(&format!("source \"{kind}\" \"a\" {{\n{common}{rest}}}\nbuild {{\n  sources = [\"{kind}.a\"]\n}}\n"))
-    };
-    let volume = "  ebs_volumes {\n    device_name = \"/dev/sdb\"\n    volume_size = 1\n    snapshot_volume = true\n    tags = { a = \"{{ .SourceAMI }}\" }\n  }\n  run_volume_tag {\n    key = \"a\"\n    value = \"b\"\n  }\n";
-    let not_yet = |kind: &str| {
-        format!(
-            "t.pkr.hcl:1:1: builder {kind:?} is not supported yet: amazon-ebs, null and file are; leave the build out with except, or select others with only"
-        )
-    };
-    assert_eq!(text("amazon-ebsvolume", volume).bad(), not_yet("amazon-ebsvolume"), "all of its options are good");
-    insta::assert_snapshot!(text("amazon-ebsvolume", "  ami_name = \"x\"\n").bad(), @r#"
-    t.pkr.hcl:1:1: builder "amazon-ebsvolume" is not supported yet: amazon-ebs, null and file are; leave the build out with except, or select others with only
+fn volumes() {
+    let volume = |options: &str| format!("  ebs_volumes {{\n    device_name = \"/dev/sdb\"\n{options}  }}\n");
+    let options = "    volume_size = 1\n    snapshot_volume = true\n    tags = { a = \"{{ .SourceAMI }}\" }\n";
+    let good = format!("{}  run_volume_tag {{\n    key = \"a\"\n    value = \"b\"\n  }}\n", volume(options));
+    let evaluated = other("amazon-ebsvolume", &good).good();
+    assert_eq!(lines(&evaluated.warnings), "");
+    let build = evaluated.builds[0].builder.volumes().unwrap();
+    assert!(build.machine.launch_block_device_mappings[0].outlives_build, "it is what is built");
+    assert_eq!(build.with_snapshots().count(), 1);
+
+    insta::assert_snapshot!(other("amazon-ebsvolume", "  ami_name = \"x\"\n").bad(), @r#"
+    t.pkr.hcl:1:1: warning: the build makes nothing: there are no ebs_volumes
     t.pkr.hcl:6:3: amazon-ebsvolume has no option "ami_name"
     "#);
-
-    let surrogate = "  ami_name = \"abc\"\n  ami_virtualization_type = \"hvm\"\n  launch_block_device_mappings {\n    device_name = \"/dev/xvdf\"\n    volume_size = 8\n  }\n";
-    let root = "  ami_root_device {\n    source_device_name = \"/dev/xvdf\"\n    device_name = \"/dev/sda1\"\n  }\n";
-    let good = text("amazon-ebssurrogate", &format!("{surrogate}{root}"));
-    assert_eq!(good.bad(), not_yet("amazon-ebssurrogate"));
-    insta::assert_snapshot!(text("amazon-ebssurrogate", &format!("{surrogate}  boot_mode = \"bios\"\n  use_create_image = true\n  ami_architecture = \"mips\"\n")).bad(), @r#"
-    t.pkr.hcl:1:1: builder "amazon-ebssurrogate" is not supported yet: amazon-ebs, null and file are; leave the build out with except, or select others with only
-    t.pkr.hcl:1:1: ami_root_device is missing: it says which volume becomes the image's root
-    t.pkr.hcl:12:3: there is no boot_mode "bios": there are legacy-bios, uefi and uefi-preferred
-    t.pkr.hcl:13:3: use_create_image is not supported yet: leave it out: the image is registered from a snapshot of the volume, as Packer does by default
-    t.pkr.hcl:14:3: there is no ami_architecture "mips": there are arm64, arm64_mac, i386, x86_64, x86_64_mac
+    let bad = volume(
+        "    snapshot_volume = true\n    virtual_name = \"ephemeral0\"\n    snapshot_groups = [\"some\"]\n",
+    ) + &volume(
+        "    encrypted = true\n    snapshot_volume = true\n    snapshot_users = [\"1\"]\n    snapshot_groups = [\"all\"]\n",
+    ) + &volume("    snapshot_description = \"x\"\n    snapshot_tags = { a = \"b\" }\n");
+    insta::assert_snapshot!(other("amazon-ebsvolume", &bad).bad(), @r#"
+    t.pkr.hcl:8:5: there can be no snapshot of a device without an EBS volume
+    t.pkr.hcl:10:5: snapshot_groups: there is no group "some": EC2 has only "all"
+    t.pkr.hcl:13:5: ebs_volumes names the device "/dev/sdb" twice
+    t.pkr.hcl:16:5: a snapshot that is encrypted with the default key can't be shared: give the volume a kms_key_id of your own
+    t.pkr.hcl:17:5: an encrypted snapshot can't be made public: list account ids in snapshot_users, or do not encrypt the volume
+    t.pkr.hcl:20:5: ebs_volumes names the device "/dev/sdb" twice
+    t.pkr.hcl:21:5: warning: snapshot_description says nothing without snapshot_volume = true
+    t.pkr.hcl:22:5: warning: snapshot_tags says nothing without snapshot_volume = true
     "#);
+    insta::assert_snapshot!(other("amazon-ebsvolume", &format!("  spot_price = \"auto\"\n  ena_support = true\n{good}")).bad(), @r#"t.pkr.hcl:7:3: ena_support can't be used with spot instances: a spot instance can't be modified: start from an image that has it already"#);
+}
+
+#[test]
+fn surrogates() {
+    let image = "  ami_name = \"abc\"\n  ami_virtualization_type = \"hvm\"\n  ena_support = true\n";
+    let device = |name: &str, options: &str| {
+        format!("  launch_block_device_mappings {{\n    device_name = \"{name}\"\n    volume_size = 8\n{options}  }}\n")
+    };
+    let root = |options: &str| {
+        format!(
+            "  ami_root_device {{\n    source_device_name = \"/dev/xvdf\"\n    device_name = \"/dev/sda1\"\n{options}  }}\n"
+        )
+    };
+    let text = |rest: &str| other("amazon-ebssurrogate", &format!("{image}{rest}"));
+    let source = device("/dev/xvdf", "    delete_on_termination = true\n");
+    for options in ["", "  use_create_image = false\n", "  use_create_image = true\n", "  spot_price = \"auto\"\n"] {
+        let evaluated = text(&format!("{options}{source}{}", root(""))).good();
+        assert_eq!(lines(&evaluated.warnings), "", "{options}");
+        let surrogate = evaluated.builds[0].builder.surrogate().unwrap();
+        assert!(surrogate.root.delete_on_termination, "as the volume that it is made of, where nothing is said");
+    }
+    let kept = text(&format!("{source}{}", root("    delete_on_termination = false\n"))).good();
+    assert!(!kept.builds[0].builder.surrogate().unwrap().root.delete_on_termination);
+
+    let missing = "  boot_mode = \"bios\"\n  ami_architecture = \"mips\"\n  skip_create_ami = true\n";
+    insta::assert_snapshot!(text(&format!("{source}{missing}")).bad(), @r#"
+    t.pkr.hcl:1:1: ami_root_device is missing: it says which volume becomes the image's root
+    t.pkr.hcl:14:3: there is no boot_mode "bios": there are legacy-bios, uefi and uefi-preferred
+    t.pkr.hcl:15:3: there is no ami_architecture "mips": there are arm64, arm64_mac, i386, x86_64, x86_64_mac
+    t.pkr.hcl:16:3: amazon-ebssurrogate has no option "skip_create_ami"
+    "#);
+    let bad_root = root("    volume_size = 5\n    encrypted = true\n    snapshot_id = \"snap-1\"\n");
+    let devices = device("/dev/sda1", "") + &device("/dev/xvdf", "    omit_from_artifact = true\n");
+    insta::assert_snapshot!(text(&format!("{source}{devices}{bad_root}")).bad(), @r#"
+    t.pkr.hcl:19:5: launch_block_device_mappings names the device "/dev/xvdf" twice
+    t.pkr.hcl:23:3: the image's root can't have omit_from_artifact = true
+    t.pkr.hcl:23:3: the image would have two devices "/dev/sda1": its root, and one of launch_block_device_mappings: give the latter omit_from_artifact = true, or the root another device_name
+    t.pkr.hcl:26:5: the image's root can't be smaller than the volume that it is made of, 8 GiB
+    t.pkr.hcl:27:5: ami_root_device has no option "encrypted": say it of the volume in launch_block_device_mappings
+    t.pkr.hcl:28:5: ami_root_device has no option "snapshot_id": say it of the volume in launch_block_device_mappings
+    "#);
+    let store =
+        "  launch_block_device_mappings {\n    device_name = \"/dev/xvdf\"\n    virtual_name = \"ephemeral0\"\n  }\n";
+    insta::assert_snapshot!(text(&format!("{store}{}", root(""))).bad(), @r#"t.pkr.hcl:13:3: the device "/dev/xvdf" has no EBS volume, so no image can be made of it"#);
+    let create = "  use_create_image = true\n  spot_price = \"auto\"\n  boot_mode = \"uefi\"\n";
+    insta::assert_snapshot!(text(&format!("{source}{}{create}", root(""))).bad(), @r#"
+    t.pkr.hcl:18:3: use_create_image can't be used with spot instances: a spot instance can't be stopped, and so its root can't be replaced; leave one of them out
+    t.pkr.hcl:20:3: warning: boot_mode says nothing with use_create_image = true: the image has what the machine has
+    "#);
+    let without =
+        other("amazon-ebssurrogate", &format!("{}{source}{}", image.replace("  ena_support = true\n", ""), root("")));
+    insta::assert_snapshot!(lines(&without.good().warnings), @r#"t.pkr.hcl:1:1: warning: without ena_support = true the image has no enhanced networking (ENA): current instance types can't start it; an image made of snapshots has nothing of the machine"#);
+}
+
+#[test]
+fn policy_of_disks() {
+    let volume = "  ebs_volumes {\n    device_name = \"/dev/sdb\"\n    volume_size = 200\n    snapshot_volume = true\n    snapshot_users = [\"1\"]\n    snapshot_groups = [\"all\"]\n  }\n";
+    let policy = Policy { max_volume_size: Some(100), ..Policy::default() };
+    let build = other("amazon-ebsvolume", volume).good().builds.remove(0);
+    insta::assert_snapshot!(lines(&policy.check(&build)), @r#"
+    t.pkr.hcl:6:3: volume /dev/sdb is larger than this account allows: The limit is 100 GiB.
+    t.pkr.hcl:6:3: sharing with account "1" is not allowed: Have an administrator add it to `[policy] share_accounts`.
+    t.pkr.hcl:6:3: ebs_volumes: making it public is not allowed: Have an administrator add "all" to `[policy] share_accounts`; * does not stand for it.
+    "#);
+    let surrogate = "  ami_name = \"abc\"\n  ami_virtualization_type = \"hvm\"\n  launch_block_device_mappings {\n    device_name = \"/dev/xvdf\"\n    volume_size = 8\n  }\n  ami_root_device {\n    source_device_name = \"/dev/xvdf\"\n    device_name = \"/dev/sda1\"\n    volume_size = 101\n  }\n";
+    let build = other("amazon-ebssurrogate", surrogate).good().builds.remove(0);
+    insta::assert_snapshot!(lines(&policy.check(&build)), @r#"t.pkr.hcl:12:3: volume /dev/sda1 is larger than this account allows: The limit is 100 GiB."#);
 }
 
 #[test]

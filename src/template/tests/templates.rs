@@ -63,7 +63,7 @@ fn what_is_selected_and_missing_is_named() {
     let given = Given::default().file("golden.pkr.hcl", GOLDEN).var("app_version", "1");
     insta::assert_snapshot!(given.bad(), @r#"
     golden.pkr.hcl:32:19: warning: {{ env `GIT_SHA` }} is empty: the run's env has no GIT_SHA
-    golden.pkr.hcl:36:1: builder "docker" is not supported yet: amazon-ebs, null and file are; leave the build out with except, or select others with only
+    golden.pkr.hcl:36:1: builder "docker" is not supported yet: amazon-ebs, amazon-ebsvolume, amazon-ebssurrogate, null and file are; leave the build out with except, or select others with only
     golden.pkr.hcl:45:19: source: the bundle has no file or folder "files/cloud-init-defaults.yaml": send the file with the template; paths count from the template's folder
     golden.pkr.hcl:49:3: provisioner "ansible" is not supported yet: shell, shell-local, file and breakpoint are
     golden.pkr.hcl:61:3: post-processor "docker-tag" is not supported yet: manifest is

@@ -23,6 +23,27 @@ pub struct Image {
     pub snapshots: Vec<String>,
     /// Whether all its volumes are encrypted.
     pub encrypted: bool,
+    pub root_device: String,
+    pub devices: Vec<Device>,
+}
+
+/// A device of an image, of an EBS volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    pub name: String,
+    pub snapshot: String,
+    /// GiB.
+    pub size: String,
+    pub deleted_on_termination: bool,
+}
+
+/// A volume as EC2 describes it.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    pub id: String,
+    pub state: String,
+    pub size: String,
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Ec2 {
@@ -94,6 +115,33 @@ impl Ec2 {
         (snapshot.tags(), snapshot.text_of("encrypted") == "true")
     }
 
+    /// The snapshots of a build that are no image's, with their tags: id, volume, description.
+    pub async fn snapshots_of(&self, build: &str) -> Vec<(String, String, String, BTreeMap<String, String>)> {
+        let found = self.of_build("DescribeSnapshots", build).await;
+        let told = |one: &Node| {
+            let text = |name: &str| one.text_of(name).to_owned();
+            (text("snapshotId"), text("volumeId"), text("description"), one.tags())
+        };
+        found.items("snapshotSet").map(told).collect()
+    }
+
+    /// The volumes of a build.
+    pub async fn volumes_of(&self, build: &str) -> Vec<Volume> {
+        let found = self.of_build("DescribeVolumes", build).await;
+        let told = |one: &Node| Volume {
+            id: one.text_of("volumeId").to_owned(),
+            state: one.text_of("status").to_owned(),
+            size: one.text_of("size").to_owned(),
+            tags: one.tags(),
+        };
+        found.items("volumeSet").map(told).collect()
+    }
+
+    async fn of_build(&self, action: &str, build: &str) -> Node {
+        let parameters = [("Filter.1.Name", "tag:ingot:build-id"), ("Filter.1.Value.1", build)];
+        self.call(action, &parameters).await.expect("it can be described")
+    }
+
     /// The accounts that may launch an image besides its owner.
     pub async fn may_launch(&self, image: &str) -> Vec<String> {
         let parameters = [("ImageId", image), ("Attribute", "launchPermission")];
@@ -129,6 +177,21 @@ impl Ec2 {
         .await;
     }
 
+    /// The ids of volumes that were made of a snapshot.
+    pub async fn volumes_from(&self, snapshot: &str) -> Vec<String> {
+        let parameters = [("Filter.1.Name", "snapshot-id"), ("Filter.1.Value.1", snapshot)];
+        let found = self.call("DescribeVolumes", &parameters).await.expect("volumes can be described");
+        found.items("volumeSet").map(|one| one.text_of("volumeId").to_owned()).collect()
+    }
+
+    pub async fn remove_volume(&self, id: &str) {
+        self.call("DeleteVolume", &[("VolumeId", id)]).await.expect("the volume can be deleted");
+    }
+
+    pub async fn remove_snapshot(&self, id: &str) {
+        self.call("DeleteSnapshot", &[("SnapshotId", id)]).await.expect("the snapshot can be deleted");
+    }
+
     /// Removes an image with its snapshots.
     pub async fn remove_image(&self, image: &Image) {
         self.call("DeregisterImage", &[("ImageId", &image.id)]).await.expect("the image can be deregistered");
@@ -148,7 +211,21 @@ impl Image {
             tags: node.tags(),
             snapshots: volumes.iter().map(|ebs| ebs.text_of("snapshotId").to_owned()).collect(),
             encrypted: !volumes.is_empty() && volumes.iter().all(|ebs| ebs.text_of("encrypted") == "true"),
+            root_device: node.text_of("rootDeviceName").to_owned(),
+            devices: node.items("blockDeviceMapping").filter_map(Device::of).collect(),
         }
+    }
+}
+
+impl Device {
+    fn of(node: &Node) -> Option<Self> {
+        let ebs = node.child("ebs")?;
+        Some(Self {
+            name: node.text_of("deviceName").to_owned(),
+            snapshot: ebs.text_of("snapshotId").to_owned(),
+            size: ebs.text_of("volumeSize").to_owned(),
+            deleted_on_termination: ebs.text_of("deleteOnTermination") == "true",
+        })
     }
 }
 

@@ -59,6 +59,11 @@ pub async fn only_artifacts_are_left(builds: &[String]) {
     wait_for_the_rest_to_go(builds, &["images ", "snapshots "]).await;
 }
 
+/// Waits until nothing of these builds is left but what is of these kinds, with a blank after each.
+pub async fn of_build_are_left(builds: &[String], kinds: &[&str]) {
+    wait_for_the_rest_to_go(builds, kinds).await;
+}
+
 /// Waits until nothing at all of these builds is left.
 pub async fn nothing_is_left(builds: &[String]) {
     wait_for_the_rest_to_go(builds, &[]).await;

@@ -145,19 +145,32 @@ class ImageActions:
         return ActionResult(result)
 
     def register_image(self):
-        """From a snapshot: the new image boots what the snapshot's image boots."""
+        """From a snapshot: the new image boots what the snapshot's image boots, or the machine of the snapshot's volume."""
         world, backend = self.world, self.ec2_backend
         name = self._get_param("Name")
         self._check_name(name)
-        mappings = merged_mappings([], self._get_param("BlockDeviceMappings", []))
+        requested = self._get_param("BlockDeviceMappings", [])
+        given = {m["DeviceName"]: m.get("Ebs") or {} for m in requested if "DeviceName" in m}
+        mappings = merged_mappings([], requested)
         root = self._get_param("RootDeviceName") or (mappings[0]["DeviceName"] if mappings else "/dev/sda1")
         disk, family = None, "ubuntu"
         for mapping in mappings:
             snapshot_id = mapping["Ebs"].get("SnapshotId")
             snapshot = backend.get_snapshot(snapshot_id) if snapshot_id else None
-            origin = world.images.get((self.region, snapshot.from_ami)) if snapshot else None
+            origin = None
+            if snapshot:
+                if snapshot.status != "completed":
+                    fail("InvalidParameterValue", f"The snapshot {snapshot_id} is not completed")
+                ebs = mapping["Ebs"]
+                if snapshot.kms_key_id:
+                    ebs.setdefault("KmsKeyId", snapshot.kms_key_id)
+                ebs["Encrypted"] = bool(ebs.get("Encrypted")) or snapshot.encrypted
+                if given[mapping["DeviceName"]].get("VolumeSize") is None:
+                    ebs["VolumeSize"] = snapshot.volume.size
+                made_of = snapshot.from_ami or getattr(snapshot, "source_image", None)
+                origin = images.visible_images(world, backend).get(made_of)
             if mapping["DeviceName"] == root and origin is not None:
-                disk, family = origin.disk, origin.family
+                disk, family = images.disk_of(world, origin), origin.family
         self.error_on_dryrun()
         image = images.SandboxImage(
             backend, random_ami_id(), name, description=self._get_param("Description"), mappings=mappings,

@@ -1,4 +1,4 @@
-"""Snapshots by owner; moto shows everybody's to everybody and ignores `OwnerIds`."""
+"""Snapshots that take their time, and by owner; moto shows everybody's to everybody and ignores `OwnerIds`."""
 
 from moto.ec2.responses import EC2Response
 
@@ -7,6 +7,16 @@ from .common import fail, page
 
 
 class VolumeActions:
+    def create_snapshot(self):
+        snapshot = EC2Response.create_snapshot(self).result
+        volume = snapshot.volume
+        snapshot.kms_key_id = volume.kms_key_id if volume.encrypted else None
+        # Volumes hold nothing here: an image of this snapshot boots what the volume's machine was made of.
+        snapshot.source_image = volume.attachment.instance.image_id if volume.attachment else None
+        snapshot.status = "pending"
+        self.world.timeline.after(self.world.timing["image"], _finish, self.world, snapshot)
+        return quick_xml.reply("CreateSnapshot", _shown(snapshot))
+
     def describe_snapshots(self):
         account = self.current_account
         wanted = self._get_param("SnapshotIds", [])
@@ -43,6 +53,11 @@ class VolumeActions:
                     apply(snapshot_id, user_ids=[e["UserId"] for e in entries if "UserId" in e],
                           groups=[e["Group"] for e in entries if "Group" in e])
         return EC2Response.modify_snapshot_attribute(self)
+
+
+def _finish(world, snapshot):
+    with world.lock:
+        snapshot.status = "completed"
 
 
 def _shown(snapshot):

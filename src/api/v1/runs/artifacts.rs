@@ -18,7 +18,7 @@ pub struct RunArtifact {
     /// The build's name.
     pub build: String,
     pub build_id: Uuid,
-    /// `ami`.
+    /// `ami`, `volume` or `snapshot`.
     pub kind: &'static str,
     pub id: String,
     pub account: String,

@@ -110,7 +110,7 @@ pub struct Build {
     pub stuck_reason: Option<String>,
     #[schema(required, value_type = Option<BuildError>)]
     pub error: Option<Failure>,
-    /// Packer's artifact id: `region:ami,region:ami`.
+    /// Packer's artifact id: `region:ami,region:ami`, of `amazon-ebsvolume` `region:vol-…,region:snap-…`.
     #[schema(required)]
     pub artifact_id: Option<String>,
     pub artifacts: Vec<Artifact>,
@@ -205,7 +205,7 @@ pub struct BuildError {
 /// Something that a build made to last.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Artifact {
-    /// `ami`.
+    /// `ami`, `volume` or `snapshot`.
     pub kind: &'static str,
     pub id: String,
     pub account: String,

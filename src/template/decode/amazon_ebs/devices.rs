@@ -22,13 +22,18 @@ pub fn read(decoder: &Decoder<'_>, name: &'static str, place: Place) -> Vec<Bloc
         let inner = Decoder::new(options, decoder.context);
         let device = one(&inner, place);
         inner.finish(name, &[]);
-        if !device.device_name.is_empty() && devices.iter().any(|other| other.device_name == device.device_name) {
-            let summary = format!("{name} names the device {:?} twice", device.device_name);
-            inner.error_at("device_name", summary, "");
-        }
+        refuse_twice(&inner, name, &devices, &device);
         devices.push(device);
     }
     devices
+}
+
+/// Complains about a device that is there already.
+pub fn refuse_twice(decoder: &Decoder<'_>, name: &str, others: &[BlockDevice], device: &BlockDevice) {
+    if !device.device_name.is_empty() && others.iter().any(|other| other.device_name == device.device_name) {
+        let summary = format!("{name} names the device {:?} twice", device.device_name);
+        decoder.error_at("device_name", summary, "");
+    }
 }
 
 /// The options that each device has.
@@ -48,10 +53,7 @@ pub fn one(decoder: &Decoder<'_>, place: Place) -> BlockDevice {
         no_device: decoder.flag("no_device").unwrap_or(false),
         outlives_build: false,
     };
-    device.outlives_build = place == Place::Launch
-        && delete_on_termination == Some(false)
-        && !device.no_device
-        && device.virtual_name.is_none();
+    device.outlives_build = place == Place::Launch && delete_on_termination == Some(false) && device.has_volume();
     check(decoder, &mut device);
     device
 }
@@ -65,7 +67,7 @@ fn check(decoder: &Decoder<'_>, device: &mut BlockDevice) {
     if decoder.any_unknown(&["no_device", "virtual_name"]) {
         return;
     }
-    if device.no_device || device.virtual_name.is_some() {
+    if !device.has_volume() {
         check_without_volume(decoder, device);
         return;
     }

@@ -27,7 +27,9 @@ pub fn decode(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
     config.launch_block_device_mappings = devices::read(decoder, "launch_block_device_mappings", Place::Launch);
     config.ami_block_device_mappings = devices::read(decoder, "ami_block_device_mappings", Place::Image);
     config.skip_ami_run_tags = decoder.flag("skip_ami_run_tags").unwrap_or(false);
-    finish(decoder, &mut config, "name");
+    refuse_modification_of_spot(decoder, &config);
+    let needs_machine = !config.skip_create_ami;
+    finish(decoder, &mut config, "name", needs_machine);
     decoder.finish_all("amazon-ebs", &[RULES, COMMUNICATOR]);
     config
 }
@@ -52,18 +54,21 @@ pub fn machine(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
     config
 }
 
-/// `run_volume_tags`, whose block calls a key so, and the rules over several options, once all of them are read.
-pub fn finish(decoder: &Decoder<'_>, config: &mut AmazonEbs, volume_tag_key: &'static str) {
-    let spot = config.spot.is_some();
-    let stops_itself = config.disable_stop_instance && !config.skip_create_ami;
-    config.shutdown_behavior = machine::shutdown_behavior(decoder, stops_itself, spot);
-    if spot {
-        let features = [("ena_support", config.ena_support.is_some()), ("sriov_support", config.sriov_support)];
-        for (name, _) in features.iter().filter(|(_, given)| *given) {
-            let detail = "a spot instance can't be modified: start from an image that has it already";
-            decoder.error_at(name, format!("{name} can't be used with spot instances"), detail);
-        }
+/// What an image has of its machine can be set only of one that stops.
+pub fn refuse_modification_of_spot(decoder: &Decoder<'_>, config: &AmazonEbs) {
+    let features = [("ena_support", config.ena_support.is_some()), ("sriov_support", config.sriov_support)];
+    for (name, _) in features.iter().filter(|(_, given)| *given && config.spot.is_some()) {
+        let detail = "a spot instance can't be modified: start from an image that has it already";
+        decoder.error_at(name, format!("{name} can't be used with spot instances"), detail);
     }
+}
+
+/// `run_volume_tags`, whose block calls a key so, and the rules over several options, once all of them are read.
+/// `needs_machine`: something is made of the machine or its volumes when it has come to rest.
+pub fn finish(decoder: &Decoder<'_>, config: &mut AmazonEbs, volume_tag_key: &'static str, needs_machine: bool) {
+    let spot = config.spot.is_some();
+    let stops_itself = config.disable_stop_instance && needs_machine;
+    config.shutdown_behavior = machine::shutdown_behavior(decoder, stops_itself, spot);
     config.run_volume_tags =
         tags::read(decoder, TagNames { map: "run_volume_tags", block: "run_volume_tag", key: volume_tag_key });
     if !config.skip_ami_run_tags {

@@ -6,8 +6,8 @@ use crate::domain::config::{LateString, LateTags};
 use crate::domain::diagnostic::SourceLocation;
 use crate::template::legacy::early::{Late, SOURCE_AMI};
 
-/// EC2 allows 50; ten are kept for the server's own.
-const MOST: usize = 40;
+/// EC2 allows 50; twelve are kept for the server's own.
+const MOST: usize = 38;
 
 /// The names of one kind of tags: the map's, the block's, and how the block calls a key (`key`, or `name`).
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ pub fn read(decoder: &Decoder<'_>, names: Names) -> LateTags {
 /// Complains about more tags than there is room for.
 pub fn check_count(decoder: &Decoder<'_>, name: &str, count: usize) {
     if count > MOST {
-        let summary = format!("{name} has {count} tags; EC2 allows 50, and ten are kept for the server's own");
+        let summary = format!("{name} has {count} tags; EC2 allows 50, and twelve are kept for the server's own");
         decoder.error_at(name, summary, "");
     }
 }
