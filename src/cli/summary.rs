@@ -62,7 +62,7 @@ fn artifacts(build: &Build, screen: &mut Screen) -> CliResult<()> {
         return screen.result(&build.name, "no artifacts", false);
     }
     for_programs(build, screen)?;
-    screen.result(&build.name, "AMIs were created:", false)?;
+    screen.result(&build.name, heading(build), false)?;
     for artifact in &build.artifacts {
         match &artifact.region {
             Some(region) => screen.plain(&format!("{region}: {}", artifact.id))?,
@@ -72,18 +72,29 @@ fn artifacts(build: &Build, screen: &mut Screen) -> CliResult<()> {
     screen.plain("")
 }
 
-/// The artifact as Packer's amazon plugin names it: its id is `region:ami`, of all regions, sorted.
+/// What the artifacts are.
+fn heading(build: &Build) -> &'static str {
+    match build.kind.as_str() {
+        "amazon-ebsvolume" => "EBS volumes and snapshots were created:",
+        "file" => "Files were created:",
+        _ => "AMIs were created:",
+    }
+}
+
+/// The artifact as Packer's amazon plugin names it: its id is `region:ami`, of all regions, sorted; of `amazon-ebsvolume` it is
+/// that of all snapshots and volumes.
 fn for_programs(build: &Build, screen: &mut Screen) -> CliResult<()> {
-    let images = build.artifacts.iter().filter(|artifact| artifact.kind == "ami");
+    let of_volumes = build.kind == "amazon-ebsvolume";
+    let made = build.artifacts.iter().filter(|artifact| of_volumes || artifact.kind == "ami");
     let mut places: Vec<(&str, &str)> =
-        images.map(|artifact| (artifact.region.as_deref().unwrap_or_default(), artifact.id.as_str())).collect();
+        made.map(|artifact| (artifact.region.as_deref().unwrap_or_default(), artifact.id.as_str())).collect();
     places.sort_unstable();
-    let id: Vec<String> = places.iter().map(|(region, ami)| format!("{region}:{ami}")).collect();
-    let lines: Vec<String> = places.iter().map(|(region, ami)| format!("{region}: {ami}\n")).collect();
+    let id: Vec<String> = places.iter().map(|(region, id)| format!("{region}:{id}")).collect();
+    let lines: Vec<String> = places.iter().map(|(region, id)| format!("{region}: {id}\n")).collect();
     screen.machine(&build.name, "artifact-count", &["1"])?;
     screen.machine(&build.name, "artifact", &["0", "builder-id", builder_id(&build.kind)])?;
     screen.machine(&build.name, "artifact", &["0", "id", &id.join(",")])?;
-    screen.machine(&build.name, "artifact", &["0", "string", &format!("AMIs were created:\n{}", lines.concat())])?;
+    screen.machine(&build.name, "artifact", &["0", "string", &format!("{}\n{}", heading(build), lines.concat())])?;
     screen.machine(&build.name, "artifact", &["0", "files-count", "0"])?;
     screen.machine(&build.name, "artifact", &["0", "end"])
 }
@@ -172,6 +183,21 @@ mod tests {
             ]
         );
         assert!(text.contains("0,,ui,error,--> amazon-ebs.db: Script exited with 3%!(PACKER_COMMA) alas."), "{text}");
+    }
+
+    #[test]
+    fn volumes_are_no_images() {
+        let run = json!({"id": "0190", "state": "succeeded", "builds": [
+            {"id": "1", "name": "amazon-ebsvolume.data", "type": "amazon-ebsvolume", "state": "succeeded",
+             "artifacts": [{"kind": "volume", "id": "vol-1", "account": "default", "region": "us-east-1"},
+                           {"kind": "snapshot", "id": "snap-1", "account": "default", "region": "us-east-1"}]},
+        ]});
+        let paper = Paper::default();
+        let mut screen = paper.screen(Look::default()).for_programs(Some(Arc::new(Epoch)));
+        write(&serde_json::from_value(run.clone()).unwrap(), &mut screen).unwrap();
+        let id = "artifact,0,id,us-east-1:snap-1%!(PACKER_COMMA)us-east-1:vol-1";
+        assert!(paper.text().contains(id), "{}", paper.text());
+        assert!(written(run).contains("EBS volumes and snapshots were created:"));
     }
 
     #[test]
