@@ -77,6 +77,7 @@ const SCALAR_WEIGHT: u64 = 8;
 const LARGE_NUMBER_WEIGHT: u64 = 64;
 
 /// What is known of a collection's inside.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about what is inside")]
 #[derive(Debug, Clone, Copy, Default)]
 struct Summary {
     /// Bytes of text, and something for each value, counted as if nothing were shared.

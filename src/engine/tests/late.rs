@@ -42,7 +42,7 @@ async fn what_can_not_be_worked_out_fails_the_step_with_its_place() {
     let failure = row.failure.as_ref().expect("it failed");
     assert_eq!((failure.class, failure.code.as_str()), (FailureClass::User, "late-template"));
     assert_eq!(failure.step.as_deref(), Some("provision:1"));
-    insta::assert_snapshot!(failure.message, @"");
+    insta::assert_snapshot!(failure.message, @"Provisioner 1 (shell): inline can't be rendered: web.pkr.hcl:21:44: there is no element 7: the list has 2");
 }
 
 #[tokio::test(start_paused = true)]
