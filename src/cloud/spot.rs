@@ -95,16 +95,12 @@ pub fn fleet_without_instance(reasons: Vec<CloudError>) -> CloudError {
     }
     texts.truncate(MOST_REASONS);
     let first = reasons.iter().position(|reason| reason.class == CloudErrorClass::Capacity).unwrap_or(0);
-    match reasons.into_iter().nth(first) {
-        Some(reason) => {
-            let message = if count == 1 { reason.message.clone() } else { texts.join("; ") };
-            CloudError { operation: "CreateFleet", message, ..reason }
-        }
-        None => {
-            let message = "the fleet has no instance, and EC2 gives no reason";
-            CloudError::new(CloudErrorClass::Capacity, "CreateFleet", "no-instance", message)
-        }
+    if let Some(reason) = reasons.into_iter().nth(first) {
+        let message = if count == 1 { reason.message.clone() } else { texts.join("; ") };
+        return CloudError { operation: "CreateFleet", message, ..reason };
     }
+    let message = "the fleet has no instance, and EC2 gives no reason";
+    CloudError::new(CloudErrorClass::Capacity, "CreateFleet", "no-instance", message)
 }
 
 impl Instance {

@@ -96,7 +96,7 @@ pub async fn drive(surroundings: &Surroundings, work: Workload) -> Departure {
     let _ = keeper.await;
     match departure {
         Departure::Lost => {
-            tracing::warn!(%build_id, epoch, "the lease on a build is lost; whoever has it now carries it on")
+            tracing::warn!(%build_id, epoch, "the lease on a build is lost; whoever has it now carries it on");
         }
         Departure::Done | Departure::Released => tracing::debug!(%build_id, ?departure, "left the build"),
     }

@@ -220,7 +220,7 @@ impl Store {
 
 /// A transaction that is begun whether or not its caller still waits for it. Whoever gives up waiting (a time limit, a client
 /// that is gone) while the answer to `BEGIN` is on its way would otherwise leave a connection in the pool whose transaction
-/// is open and of which SQLx 0.9 does not know: the next one's writes there are answered and never committed, and its reads
+/// is open and of which `SQLx` 0.9 does not know: the next one's writes there are answered and never committed, and its reads
 /// see an instant long past. (`PgTransactionManager::begin` counts the transaction only after the answer, and rolls back what
 /// it has counted.)
 async fn begun(pool: &PgPool, statement: &'static str) -> sqlx::Result<Transaction<'static, Postgres>> {

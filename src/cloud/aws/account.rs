@@ -44,7 +44,7 @@ impl AwsAccount {
     pub(super) fn new(
         name: &str,
         expected_id: Option<String>,
-        config: SdkConfig,
+        config: &SdkConfig,
         own_region: String,
         budget: AccountBudget,
     ) -> Self {
@@ -57,7 +57,7 @@ impl AwsAccount {
 
     /// The same account's clients and budget with another identity.
     pub(super) fn with_identity(&self, identity: impl FnOnce(&SdkConfig) -> SdkConfig) -> Self {
-        Self::new(&self.name, None, identity(&self.config), self.own_region.clone(), self.budget.clone())
+        Self::new(&self.name, None, &identity(&self.config), self.own_region.clone(), self.budget.clone())
     }
 
     /// What a client of a service is made of.

@@ -95,7 +95,7 @@ impl AwsAccounts {
             };
             let regions = if account.regions.is_empty() { vec![own_region.clone()] } else { account.regions };
             let cloud =
-                AwsAccount::new(&name, account.account_id, identity, own_region.clone(), budgets.account(&name));
+                AwsAccount::new(&name, account.account_id, &identity, own_region.clone(), budgets.account(&name));
             accounts.insert(name, (Arc::new(cloud), regions));
         }
         Self { accounts, assumed: Mutex::default() }

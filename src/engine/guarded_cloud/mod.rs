@@ -103,13 +103,11 @@ impl GuardedCloud {
         }
         // The cloud keeps the limit itself; this is the wall behind it. Its second more lets the cloud's own, more
         // telling answer come first, and is covered by the margin between the owner's deadline and the lease's end.
-        match tokio::time::timeout(MUTATION_LIMIT + Duration::from_secs(1), call).await {
-            Ok(answer) => self.heeded(region, operation, answer).await,
-            Err(_) => {
-                let message = format!("no answer within {} seconds", MUTATION_LIMIT.as_secs());
-                Err(CloudError::new(CloudErrorClass::UnknownOutcome, operation, "timeout", message))
-            }
+        if let Ok(answer) = tokio::time::timeout(MUTATION_LIMIT + Duration::from_secs(1), call).await {
+            return self.heeded(region, operation, answer).await;
         }
+        let message = format!("no answer within {} seconds", MUTATION_LIMIT.as_secs());
+        Err(CloudError::new(CloudErrorClass::UnknownOutcome, operation, "timeout", message))
     }
 
     async fn wait_for_budget(&self, region: &str, operation: &'static str) {

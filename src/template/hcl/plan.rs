@@ -286,9 +286,12 @@ pub fn strings(
         _ => None,
     };
     let mut texts = Vec::new();
-    for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_unknown() && !item.is_late()) {
+    for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_unknown()) {
         let span = written.map_or_else(|| expr.span(), |written| written[index].span);
-        if let Some(text) = item.to_text() {
+        if item.is_late() {
+            let summary = format!("{what} is needed before the build runs, and element {index} depends on build");
+            complaints.push(evaluator.diagnostic(&span, summary).with_detail("write it out"));
+        } else if let Some(text) = item.to_text() {
             texts.push((text.to_string(), span));
         } else {
             let summary = format!("{what} must be a list of strings, element {index} is {}", item.type_name());

@@ -259,9 +259,9 @@ fn a_refused_communicator_or_provisioner_says_nothing_of_the_machine() {
     insta::assert_snapshot!(template("winrm", shell).bad(), @r#"t.pkr.hcl:2:18: communicator "winrm" is not supported yet: only ssh and none are; Windows images from 2019 on have an OpenSSH server to switch on in user_data"#);
     insta::assert_snapshot!(template("telnet", shell).bad(), @r#"t.pkr.hcl:2:18: there is no communicator "telnet": there are ssh and none"#);
     let other = "  provisioner \"powershell\" {}\n";
-    insta::assert_snapshot!(template("none", other).bad(), @r#"t.pkr.hcl:6:3: provisioner "powershell" is not supported yet: shell, file and breakpoint are"#);
+    insta::assert_snapshot!(template("none", other).bad(), @r#"t.pkr.hcl:6:3: provisioner "powershell" is not supported yet: shell, shell-local, file and breakpoint are"#);
     insta::assert_snapshot!(template("none", &format!("{other}{shell}")).bad(), @r#"
-    t.pkr.hcl:6:3: provisioner "powershell" is not supported yet: shell, file and breakpoint are
+    t.pkr.hcl:6:3: provisioner "powershell" is not supported yet: shell, shell-local, file and breakpoint are
     t.pkr.hcl:7:3: warning: with communicator "none" there is no machine: the build will fail at this provisioner: name a host in ssh_host and set communicator = "ssh"
     "#);
 }

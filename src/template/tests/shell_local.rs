@@ -72,7 +72,7 @@ fn sources_of_commands() {
     insta::assert_snapshot!(with("").bad(), @"t.pkr.hcl:6:3: the shell-local provisioner needs inline, script or scripts");
     insta::assert_snapshot!(with("    command = \"x\"\n    inline = [\"y\"]").bad(), @"t.pkr.hcl:8:5: only one of inline, script, scripts and command can be given: use a provisioner for each");
     insta::assert_snapshot!(with("    script = \"c.sh\"").bad(), @r#"t.pkr.hcl:7:14: script: the bundle has no file "c.sh": send the file with the template; paths count from the template's folder"#);
-    insta::assert_snapshot!(with("    script = \"/etc/rc.local\"").bad(), @r#"t.pkr.hcl:7:14: script: "/etc/rc.local" is absolute; paths in a bundle are relative to the template's folder: only files that are sent with the template can be used"#);
+    insta::assert_snapshot!(with("    script = \"/etc/rc.local\"").bad(), @r#"t.pkr.hcl:7:14: script: "/etc/rc.local" is absolute; paths in a bundle are relative to the template's folder: copy it into the template's folder, and write the path from there"#);
 }
 
 #[test]
