@@ -361,6 +361,10 @@ impl<'a> Decoder<'a> {
                 });
                 texts.collect()
             }
+            Content::LateCollection(text) => {
+                self.late_collection(node, name, text);
+                Vec::new()
+            }
             Content::Map(_) => {
                 let summary = format!("{name} must be a list, this is a map");
                 self.fail(name, &node.at, summary, format!("write {name} = [ … ]"));
@@ -389,11 +393,11 @@ impl<'a> Decoder<'a> {
         let (node, strict) = (&entry.node, self.is_strict(name));
         let entries: Vec<&Entry> = match &node.content {
             Content::Map(entries) => entries.iter().collect(),
-            // A list of maps is merged, as JSON made from HCL1 has it.
             Content::LateCollection(text) => {
                 self.late_collection(node, name, text);
                 return Vec::new();
             }
+            // A list of maps is merged, as JSON made from HCL1 has it.
             Content::List(items) if !strict && items.iter().all(|item| matches!(item.content, Content::Map(_))) => {
                 items
                     .iter()
