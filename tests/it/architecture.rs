@@ -453,7 +453,8 @@ fn every_code_of_a_failed_build_is_explained() {
     let sources_of = root.join("src");
     for source in sources(&sources_of) {
         let text = fs::read_to_string(sources_of.join(source.path)).expect("a source");
-        codes.extend(FAILURE_CODE.captures_iter(&text).map(|found| found[1].to_owned()));
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        codes.extend(FAILURE_CODE.captures_iter(text).map(|found| found[1].to_owned()));
     }
     assert!(codes.len() > 20, "codes are written in another way: {codes:?}");
     let missing: Vec<&String> = codes.iter().filter(|code| !document.contains(&format!("`{code}`"))).collect();
