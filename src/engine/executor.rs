@@ -94,12 +94,10 @@ pub async fn drive(surroundings: &Surroundings, work: Workload) -> Departure {
     over.cancel();
     // It ends at once; a panic in it is already reported by the runtime.
     let _ = keeper.await;
-    match departure {
-        Departure::Lost => {
-            tracing::warn!(%build_id, epoch, "the lease on a build is lost; whoever has it now carries it on");
-        }
-        Departure::Done | Departure::Released => tracing::debug!(%build_id, ?departure, "left the build"),
+    if departure == Departure::Lost {
+        tracing::warn!(%build_id, epoch, "the lease on a build is lost; whoever has it now carries it on");
     }
+    tracing::debug!(%build_id, ?departure, "left the build");
     departure
 }
 
