@@ -348,9 +348,9 @@ impl Server {
             accounts: Some(accounts.clone()),
             data_sources: DataSources {
                 accounts: Some(accounts.clone()),
-                default_region: config.aws.region.clone(),
                 http_allow: config.data_sources.http_allow.clone(),
             },
+            default_region: config.aws.region.clone().or_else(own_region),
         });
         let stages = Arc::new(config.stages.order.clone());
         let engine = if role.works() {
@@ -546,6 +546,12 @@ async fn watch_database(store: Store) {
 }
 
 /// Cryptographically random bytes of the operating system's making.
+/// The region that AWS's own variables name.
+fn own_region() -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|region| !region.is_empty());
+    variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"))
+}
+
 fn random() -> Random {
     Arc::new(rand::random::<[u8; 32]>)
 }

@@ -71,8 +71,8 @@ def source_without_tests():
 
 # What the names of AWS's actions begin with.
 VERBS = (
-    "Add Assume Attach Authorize Copy Create Decode Delete Deregister Describe Detach Disable Enable Get Import List Modify Put Register "
-    "Remove Run Stop Terminate"
+    "Add Assume Attach Authorize Copy Create Decode Delete Deregister Describe Detach Disable Enable Get Import List "
+    "Modify Put Register Remove Run Stop Terminate"
 ).split()
 ACTION = re.compile(rf"(?:{'|'.join(VERBS)})[A-Z]\w+")
 

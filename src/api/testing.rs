@@ -123,11 +123,8 @@ impl TestApi {
             evaluation_time_limit: Duration::from_secs(10),
             random: random.clone(),
             accounts: Some(Arc::new(cloud.clone())),
-            data_sources: DataSources {
-                accounts: Some(Arc::new(cloud.clone())),
-                default_region: Some("us-east-1".to_owned()),
-                http_allow: Vec::new(),
-            },
+            data_sources: DataSources { accounts: Some(Arc::new(cloud.clone())), http_allow: Vec::new() },
+            default_region: Some("us-east-1".to_owned()),
         };
         let state = ApiState {
             store: store.clone(),

@@ -24,14 +24,6 @@ pub trait Disks: Send + Sync {
         volume_id: &str,
         device_name: &str,
     ) -> CloudResult<()>;
-    /// Whether a volume goes with its instance.
-    async fn set_delete_on_termination(
-        &self,
-        region: &str,
-        instance_id: &str,
-        device_name: &str,
-        delete: bool,
-    ) -> CloudResult<()>;
 }
 
 /// One `CreateSnapshot` request.

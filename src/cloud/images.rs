@@ -15,7 +15,6 @@ pub trait ImageRules: Send + Sync {
     async fn share_image(&self, region: &str, image_id: &str, with: &[Grantee]) -> CloudResult<()>;
     /// Lets accounts, or the group `all`, make volumes of a snapshot; other grantees are `Invalid`.
     async fn share_snapshot(&self, region: &str, snapshot_id: &str, with: &[Grantee]) -> CloudResult<()>;
-    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()>;
     /// Product codes can't be taken off an image again.
     async fn add_product_codes(&self, region: &str, image_id: &str, codes: &[String]) -> CloudResult<()>;
     /// `ImdsSupport: v2.0`; it can't be taken back.

@@ -126,8 +126,6 @@ pub trait Cloud: Disks + Identities + ImageRules + Spot + Values + Send + Sync {
     async fn find_images(&self, region: &str, query: &ImageQuery) -> CloudResult<Vec<Image>>;
     async fn find_instances(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Instance>>;
     async fn find_subnets(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Subnet>>;
-    /// The default VPC's id.
-    async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>>;
     async fn find_vpcs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Vpc>>;
     async fn find_security_groups(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<SecurityGroup>>;
     async fn find_key_pairs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<KeyPair>>;
@@ -136,8 +134,6 @@ pub trait Cloud: Disks + Identities + ImageRules + Spot + Values + Send + Sync {
     async fn find_network_interfaces(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<NetworkInterface>>;
     /// What is known of an instance type, `None` when the region has no such type.
     async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>>;
-    /// The availability zones of the region that have an instance type.
-    async fn zones_offering(&self, region: &str, instance_type: &str) -> CloudResult<Vec<String>>;
     /// The end of the instance's console output, as text; empty when there is none yet.
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String>;
     /// Decodes the encoded part of a refusal ([`denial::encoded_part`]), where the role may.

@@ -35,11 +35,7 @@ impl Database {
         let reads = section.integer("read_connections", 1..=connections - 1, found);
         section.finish(found);
         let count = |connections: i64| u32::try_from(connections).unwrap_or(u32::MAX);
-        Self {
-            url,
-            max_connections: count(connections),
-            read_connections: count(reads.unwrap_or((connections / 2).max(1))),
-        }
+        Self { url, max_connections: count(connections), read_connections: count(reads.unwrap_or(connections / 2)) }
     }
 
     pub(super) fn describe(&self, lines: &mut Lines) {

@@ -10,8 +10,8 @@ use crate::domain::diagnostic::Diagnostic;
 pub struct PolicySettings {
     /// Hosts, addresses and CIDRs that `ssh_host` may name; none by default.
     pub ssh_hosts: Vec<String>,
-    /// Account ids, and ARNs of organizations and their units, that AMIs may be shared with, `*` for all of them; `all`
-    /// lets AMIs be made public. None by default.
+    /// Account ids, and ARNs of organizations and their units, that AMIs and snapshots may be shared with, `*` for all; `all`
+    /// lets them be made public. None by default.
     pub share_accounts: Vec<String>,
     /// Whether `shell-local` provisioners may run on this machine; off by default.
     pub shell_local: bool,

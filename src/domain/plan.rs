@@ -16,7 +16,8 @@ use super::ids::StepName;
 /// be of any builder and have any of its options, but for `amazon-ebsvolume` and `amazon-ebssurrogate`. Form 4 may be of these,
 /// and may have `shell-local` provisioners and expressions that are evaluated while the build runs
 /// ([`BuildConfig::expressions`]).
-pub const PLAN_FORMAT: u32 = 4;
+pub const PLAN_FORMAT: u32 = FOURTH_FORMAT;
+const FOURTH_FORMAT: u32 = 4;
 /// A plan that servers before the fourth form can carry out too.
 const THIRD_FORMAT: u32 = 3;
 /// A plan that servers before the third form can carry out too.
@@ -175,9 +176,9 @@ impl Plan {
                 let format = if ebs.is_of_first_form() { FIRST_FORMAT } else { THIRD_FORMAT };
                 (format, amazon::ebs(ebs, &config.provisioners))
             }
-            BuilderConfig::AmazonEbsVolume(volumes) => (PLAN_FORMAT, disks::volumes(volumes, &config.provisioners)),
+            BuilderConfig::AmazonEbsVolume(volumes) => (FOURTH_FORMAT, disks::volumes(volumes, &config.provisioners)),
             BuilderConfig::AmazonEbsSurrogate(surrogate) => {
-                (PLAN_FORMAT, disks::surrogate(surrogate, &config.provisioners))
+                (FOURTH_FORMAT, disks::surrogate(surrogate, &config.provisioners))
             }
             BuilderConfig::Null(null) => (THIRD_FORMAT, on_host(null, &config.provisioners)),
             BuilderConfig::File(_) => (THIRD_FORMAT, vec![vec![StepKind::MakeFile]]),
@@ -194,11 +195,9 @@ impl Plan {
             || !options.is_plain();
         let local = |block: &ProvisionerBlock| matches!(block.config, ProvisionerConfig::ShellLocal(_));
         let has_local = config.provisioners.iter().chain(config.error_cleanup.as_deref()).any(local);
-        plan.format = match second {
-            _ if has_local || !config.expressions.is_empty() => PLAN_FORMAT,
-            true => least_format.max(SECOND_FORMAT),
-            false => least_format,
-        };
+        let fourth = has_local || !config.expressions.is_empty();
+        let least_format = if fourth { FOURTH_FORMAT } else { least_format };
+        plan.format = if second { least_format.max(SECOND_FORMAT) } else { least_format };
         plan
     }
 

@@ -109,6 +109,8 @@ pub struct AcceptSettings {
     pub accounts: Option<Arc<dyn Accounts>>,
     /// Where the data sources of templates are asked.
     pub data_sources: DataSources,
+    /// Of what names no region; `None`: it has to.
+    pub default_region: Option<String>,
 }
 
 /// What stores the answer under the client's key, in the same transaction.
@@ -386,7 +388,7 @@ impl Prepared {
         let setting = content::Setting {
             account: self.account.clone(),
             family: self.family().to_owned(),
-            default_region: settings.data_sources.default_region.clone(),
+            default_region: settings.default_region.clone(),
         };
         let (bundle, request, data) = (self.bundle.clone(), self.request.clone(), self.data.clone());
         let work = blocking(move || content::of(&hasher, &bundle, &request, &setting, &data));
@@ -488,7 +490,7 @@ pub(super) async fn evaluated(
         bundle: bundle.clone(),
         request: request.clone(),
         account: account.clone(),
-        default_region: settings.data_sources.default_region.clone(),
+        default_region: settings.default_region.clone(),
         now: at,
         run_id,
     };

@@ -41,11 +41,8 @@ pub fn of(
     data: &DataResults,
 ) -> Result<Content, String> {
     let at = DateTime::<Utc>::from_timestamp(FIXED_TIME, 0).unwrap_or_default();
-    let asked = template::Request {
-        default_region: setting.default_region.as_deref(),
-        ..of_request(request, bundle, (at, Uuid::nil()), DataMode::Given(data))
-    };
-    let evaluated = template::evaluate(&asked);
+    let region = setting.default_region.as_deref();
+    let evaluated = template::evaluate(&of_request(request, bundle, region, (at, Uuid::nil()), DataMode::Given(data)));
     let evaluated = evaluated.and_then(Evaluated::complete);
     let evaluated = evaluated.map_err(|_| "the template can't be evaluated apart from the present time".to_owned())?;
     let unwritable = |_| "its configuration has no fixed form".to_owned();

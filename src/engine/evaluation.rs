@@ -65,10 +65,7 @@ async fn evaluate_once(subject: Subject, data: Option<DataResults>, limit: Durat
     let work = blocking(move || {
         let Subject { bundle, request, default_region, now, run_id, .. } = &subject;
         let data = data.as_ref().map_or(DataMode::Unknown, DataMode::Given);
-        template::evaluate(&template::Request {
-            default_region: default_region.as_deref(),
-            ..of_request(request, bundle, (*now, *run_id), data)
-        })
+        template::evaluate(&of_request(request, bundle, default_region.as_deref(), (*now, *run_id), data))
     });
     match tokio::time::timeout(limit, work).await {
         Ok(done) => done?.map_err(template_invalid),
@@ -83,6 +80,7 @@ async fn evaluate_once(subject: Subject, data: Option<DataResults>, limit: Durat
 pub(super) fn of_request<'a>(
     request: &'a AcceptRequest,
     bundle: &'a Bundle,
+    default_region: Option<&'a str>,
     (now, run_id): (DateTime<Utc>, Uuid),
     data: DataMode<'a>,
 ) -> template::Request<'a> {
@@ -91,7 +89,7 @@ pub(super) fn of_request<'a>(
         variables: &request.variables,
         var_files: &request.var_files,
         env: &request.env,
-        default_region: None,
+        default_region,
         only: &request.only,
         except: &request.except,
         git_sha: request.git_sha.as_deref(),

@@ -90,6 +90,16 @@ pub enum Made<O> {
     Unknown,
 }
 
+impl<O> Made<O> {
+    /// What came of it, where that is known.
+    pub fn output(&self) -> Option<&O> {
+        match self {
+            Self::Yes(output) => Some(output),
+            Self::No | Self::Unknown => None,
+        }
+    }
+}
+
 /// One kind of step. `act` may be called again after a crash with the same intent and must then find or repeat the same
 /// thing; `undo` must leave nothing behind and succeed when there is nothing (left) to remove.
 #[async_trait]

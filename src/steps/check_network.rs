@@ -21,8 +21,7 @@ pub async fn subnets(context: &StepContext, ebs: &AmazonEbs) -> StepResult<Vec<S
     if let Some(subnet) = &ebs.subnet_id {
         filters.push(Filter::new("subnet-id", [subnet]));
     } else if let Some(filter) = filter {
-        filters.extend(to_filters(&filter.filters));
-        filters.extend(vpc.as_ref().map(|vpc| Filter::new("vpc-id", [vpc])));
+        filters.extend(in_vpc(&filter.filters, vpc.as_deref()));
     } else if let Some(vpc) = &vpc {
         filters.push(Filter::new("vpc-id", [vpc]));
     } else {
@@ -92,6 +91,16 @@ fn no_subnet(ebs: &AmazonEbs, vpc: Option<&str>) -> Failure {
         .with_advice("Name a subnet of this account and region with `subnet_id`.")
 }
 
+/// A template's filters, of the machine's VPC whatever VPC they name, as in Packer.
+fn in_vpc(filters: &Filters, vpc: Option<&str>) -> Vec<Filter> {
+    let mut filters = to_filters(filters);
+    if let Some(vpc) = vpc {
+        filters.retain(|filter| filter.name != "vpc-id");
+        filters.push(Filter::new("vpc-id", [vpc]));
+    }
+    filters
+}
+
 /// The groups that the template names, of the machine's VPC where it names them by a filter; empty: a temporary one is made.
 ///
 /// # Errors
@@ -104,8 +113,7 @@ pub async fn groups(context: &StepContext, ebs: &AmazonEbs, vpc: Option<&str>) -
     let filters = if by_id {
         vec![Filter::new("group-id", &ebs.security_group_ids)]
     } else {
-        let of_vpc = vpc.map(|vpc| Filter::new("vpc-id", [vpc]));
-        to_filters(&ebs.security_group_filter).into_iter().chain(of_vpc).collect()
+        in_vpc(&ebs.security_group_filter, vpc)
     };
     let place = context.place(&ebs.region);
     let found = retry::call(context, || context.looks.security_groups(&place, &filters)).await?;

@@ -11,7 +11,7 @@ use crate::engine::step::{StepContext, StepResult};
 use crate::postprocess::manifest::{self, BuildOutcome};
 
 use super::check::Checked;
-use super::{image_tags, keep_volumes, make_file, removal, retry, wait_image, wait_snapshots};
+use super::{image_tags, keep_volumes, make_file, retry, wait_image, wait_snapshots};
 
 /// See [`StepRegistry::prepare_commit`](crate::engine::step::StepRegistry::prepare_commit).
 ///
@@ -47,10 +47,8 @@ fn without_image(context: &StepContext, artifact: &str, files: &[(String, usize)
 
 async fn amazon(context: &StepContext) -> StepResult<CommitRecord> {
     let copies = copies(context)?;
-    let foreign = removal::named_by_template(context);
     for copy in &copies {
-        let own = copy.snapshot_ids.iter().filter(|id| !foreign.contains(id.as_str()));
-        let ids: Vec<String> = std::iter::once(&copy.ami_id).chain(own).cloned().collect();
+        let ids: Vec<String> = std::iter::once(&copy.ami_id).chain(&copy.snapshot_ids).cloned().collect();
         make_lasting(context, &copy.region, &ids).await?;
     }
     let kept: Option<keep_volumes::Output> = context.output_if_any("keep_volumes")?;

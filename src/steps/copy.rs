@@ -52,12 +52,9 @@ impl Step for Copy {
         made: Made<Output>,
         found: &[String],
     ) -> StepResult<Vec<String>> {
-        let id = match &made {
-            Made::Yes(output) => Some(output.image_id.as_str()),
-            _ => None,
-        };
+        let id = made.output().map(|output| output.image_id.as_str());
         let mut removed = removal::remove_images(context, &intent.region, id, &made, found).await?;
-        if removed.is_empty() && made == Made::Unknown {
+        if removed.is_empty() && matches!(made, Made::Unknown) {
             // Spends the token: what comes back is removed, and a call still on its way can't make a second copy.
             let request = request(context, intent)?;
             match retry::passing(context, |_| false, || context.cloud.copy_image(&intent.region, &request)).await? {
@@ -67,12 +64,6 @@ impl Step for Copy {
             }
         }
         Ok(removed)
-    }
-}
-
-impl PartialEq for Output {
-    fn eq(&self, other: &Self) -> bool {
-        self.image_id == other.image_id
     }
 }
 

@@ -83,10 +83,7 @@ impl Step for CreateImage {
         made: Made<Output>,
         found: &[String],
     ) -> StepResult<Vec<String>> {
-        let id = match &made {
-            Made::Yes(output) => Some(output.image_id.as_str()),
-            _ => None,
-        };
+        let id = made.output().map(|output| output.image_id.as_str());
         removal::remove_images(context, &intent.region, id, &made, found).await
     }
 }

@@ -75,7 +75,9 @@ impl Step for FindReplaced {
         let mut images = Vec::new();
         for region in own.chain(&ebs.ami_regions) {
             for image in replaced(context, region, &ebs.ami_name).await? {
-                let (region, snapshot_ids) = (region.clone(), image.snapshot_ids);
+                // Also of an image that was made of the same template before.
+                let snapshot_ids = removal::own_snapshots(context, image.snapshot_ids);
+                let region = region.clone();
                 images.push(Replaced { region, image_id: image.id, snapshot_ids });
             }
         }
@@ -167,9 +169,7 @@ impl Step for DropInterim {
 
     fn intent(&self, context: &StepContext) -> Result<DropIntent, Failure> {
         let made: super::wait_image::Output = context.output("wait_image")?;
-        let foreign = removal::named_by_template(context);
-        let own = made.snapshot_ids.into_iter().filter(|id| !foreign.contains(id.as_str()));
-        let interim = Replaced { region: made.region, image_id: made.image_id, snapshot_ids: own.collect() };
+        let interim = Replaced { region: made.region, image_id: made.image_id, snapshot_ids: made.snapshot_ids };
         Ok(DropIntent { interim })
     }
 

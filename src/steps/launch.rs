@@ -84,16 +84,10 @@ impl Step for Launch {
         _found: &[String],
     ) -> StepResult<Vec<String>> {
         let mut ids = termination::seen(context, &intent.region, &made).await?;
-        if ids.is_empty() && made == Made::Unknown {
+        if ids.is_empty() && matches!(made, Made::Unknown) {
             ids = spend_tokens(context, intent).await?;
         }
         termination::end(context, &intent.region, ids).await
-    }
-}
-
-impl PartialEq for Output {
-    fn eq(&self, other: &Self) -> bool {
-        self.instance_id == other.instance_id
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::{Filter, InstanceDevice};
+use crate::cloud::InstanceDevice;
 use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepResult};
 
@@ -65,10 +65,10 @@ impl Step for ListVolumes {
 /// When the cloud can't be asked.
 pub async fn attached(context: &StepContext) -> StepResult<Vec<InstanceDevice>> {
     let launched: launch::Output = context.output("launch")?;
-    let region = &context.ebs()?.region;
-    let filters = [Filter::new("instance-id", [&launched.instance_id])];
-    let mut found = retry::call(context, || context.cloud.find_instances(region, &filters)).await?;
-    Ok(found.pop().map(|instance| instance.devices).unwrap_or_default())
+    let (place, own) = (context.place(&context.ebs()?.region), context.ownership());
+    let found = retry::call(context, || context.looks.live_instances(&place, &own)).await?;
+    let machine = found.into_iter().find(|instance| instance.id == launched.instance_id);
+    Ok(machine.map(|instance| instance.devices).unwrap_or_default())
 }
 
 /// The failure of a step that needs a volume which is not there.

@@ -48,13 +48,15 @@ pub async fn own_image_of_name(context: &StepContext, region: &str, name: &str) 
     Ok(own.into_iter().find(|image| image.name == name).map(|image| image.id))
 }
 
-/// Snapshots that the template names for devices of the image: the image has them, and they are not the build's to tag or to
-/// remove.
+/// An image's snapshots without those that the template names for devices of it: they are not the build's to tag, to share or
+/// to remove.
 #[must_use]
-pub fn named_by_template(context: &StepContext) -> BTreeSet<&str> {
+pub fn own_snapshots(context: &StepContext, mut ids: Vec<String>) -> Vec<String> {
     let ebs = context.config.as_deref().and_then(|config| config.builder.ebs());
     let devices = ebs.into_iter().flat_map(|ebs| &ebs.ami_block_device_mappings);
-    devices.filter_map(|device| device.snapshot_id.as_deref()).collect()
+    let foreign: BTreeSet<&str> = devices.filter_map(|device| device.snapshot_id.as_deref()).collect();
+    ids.retain(|id| !foreign.contains(id.as_str()));
+    ids
 }
 
 /// Removes this attempt's image in a region and its snapshots. The snapshots' ids are journaled before the image is
@@ -81,9 +83,8 @@ pub async fn remove_images<O>(
         images.extend(retry::call(context, || context.cloud.find_images(region, &query)).await?);
     }
     let mut snapshots: Vec<String> = found_before.iter().filter(|id| id.starts_with("snap-")).cloned().collect();
-    let foreign = named_by_template(context);
     for image in &images {
-        snapshots.extend(image.snapshot_ids.iter().filter(|id| !foreign.contains(id.as_str())).cloned());
+        snapshots.extend(own_snapshots(context, image.snapshot_ids.clone()));
     }
     let own = finding::own(context);
     let tagged = retry::call(context, || context.cloud.find_snapshots(region, &own)).await?;

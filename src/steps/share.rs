@@ -9,7 +9,7 @@ use crate::domain::config::AmazonEbs;
 use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepResult};
 
-use super::{create_image, removal, retry, wait_image};
+use super::{create_image, retry, wait_image};
 
 pub struct Share {
     pub region: String,
@@ -50,8 +50,7 @@ impl Step for Share {
         if !grantees.is_empty() {
             let step = if own { "wait_image".to_owned() } else { format!("wait_copy:{region}") };
             let image: wait_image::Output = context.output(&step)?;
-            let foreign = removal::named_by_template(context);
-            for snapshot in image.snapshot_ids.iter().filter(|id| !foreign.contains(id.as_str())) {
+            for snapshot in &image.snapshot_ids {
                 context.log.say(&format!("Sharing {snapshot} in {region} with {}", names(&grantees))).await;
                 set(context, || context.cloud.share_snapshot(region, snapshot, &grantees)).await?;
             }

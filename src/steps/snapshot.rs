@@ -77,12 +77,6 @@ impl Step for SnapshotVolume {
     }
 }
 
-impl PartialEq for Output {
-    fn eq(&self, other: &Self) -> bool {
-        self.snapshot_id == other.snapshot_id
-    }
-}
-
 /// This attempt's snapshots of the device.
 async fn own(context: &StepContext, intent: &Intent) -> StepResult<Vec<Snapshot>> {
     let mut filters = finding::own(context);

@@ -147,7 +147,7 @@ impl Step for LaunchSpot {
         _found: &[String],
     ) -> StepResult<Vec<String>> {
         let mut ids = termination::seen(context, &intent.region, &made).await?;
-        if ids.is_empty() && made == Made::Unknown {
+        if ids.is_empty() && matches!(made, Made::Unknown) {
             ids.extend(spend_tokens(context, intent).await?);
         }
         termination::end(context, &intent.region, ids).await

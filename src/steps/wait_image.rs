@@ -65,7 +65,8 @@ impl Step for WaitImage {
             None => (context.ebs()?.region.clone(), create_image::made(context)?),
         };
         context.log.say(&format!("Waiting for AMI {} in {region} to become ready…", made.image_id)).await;
-        let image = until_available(context, &region, &made.image_id, WaitLimit::of(context, LIMIT)?).await?;
+        let mut image = until_available(context, &region, &made.image_id, WaitLimit::of(context, LIMIT)?).await?;
+        image.snapshot_ids = removal::own_snapshots(context, image.snapshot_ids);
         complete_tags(context, &region, &image).await?;
         Ok(Output {
             region,
@@ -120,14 +121,12 @@ async fn until_available(context: &StepContext, region: &str, id: &str, limit: W
 /// does not lead to an image without its facts.
 async fn complete_tags(context: &StepContext, region: &str, image: &Image) -> StepResult<()> {
     add_missing(context, region, &image.id, &image.tags, &image_tags::image_tags(context)?).await?;
-    let foreign = removal::named_by_template(context);
-    let own: Vec<String> = image.snapshot_ids.iter().filter(|id| !foreign.contains(id.as_str())).cloned().collect();
-    if own.is_empty() {
+    if image.snapshot_ids.is_empty() {
         return Ok(());
     }
     let wanted = image_tags::snapshot_tags(context)?;
     let place = context.place(region);
-    let snapshots = retry::call(context, || context.looks.snapshots(&place, &own)).await?;
+    let snapshots = retry::call(context, || context.looks.snapshots(&place, &image.snapshot_ids)).await?;
     for snapshot in snapshots {
         add_missing(context, region, &snapshot.id, &snapshot.tags, &wanted).await?;
     }

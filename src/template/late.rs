@@ -142,7 +142,7 @@ impl LateValue {
     /// The value again. `late` gives the values of late text and of other expressions.
     ///
     /// # Errors
-    /// Those of `late`, and `None` for what is no value of the language.
+    /// Those of `late`.
     pub fn value<E>(&self, late: &mut dyn FnMut(&Self) -> Result<Value, E>) -> Result<Value, E> {
         let mut all = |items: &[Self]| items.iter().map(|item| item.value(late)).collect::<Result<Vec<_>, E>>();
         Ok(match self {

@@ -114,11 +114,11 @@ impl Node {
         }
     }
 
-    /// Whether the value, or a part of it, could not be worked out.
+    /// Whether the value, or a part of it, could not be worked out, or how much it holds.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         match &self.content {
-            Content::Unknown => true,
+            Content::Unknown | Content::LateCollection(_) => true,
             Content::List(items) => items.iter().any(Self::is_unknown),
             Content::Map(entries) => entries.iter().any(|entry| entry.node.is_unknown()),
             _ => false,
@@ -141,6 +141,14 @@ impl Node {
 }
 
 impl Options {
+    /// Whether something in them, or how much there is, could not be worked out.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.open
+            || self.attributes.iter().any(|entry| entry.node.is_unknown())
+            || self.blocks.iter().any(|(_, block)| block.is_unknown())
+    }
+
     /// The options of a JSON object.
     #[must_use]
     pub fn from_entries(entries: Vec<Entry>, at: SourceLocation) -> Self {

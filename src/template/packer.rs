@@ -2,9 +2,6 @@
 
 use super::runtime::PACKER_VERSION;
 
-/// Builders that are built in.
-pub const BUILT_IN_BUILDERS: &[&str] = &["amazon-ebs", "amazon-ebssurrogate", "amazon-ebsvolume", "file", "null"];
-
 /// Builders of Packer's own and well-known plugins.
 pub const BUILDERS: &[&str] = &[
     "alicloud-ecs",

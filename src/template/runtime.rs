@@ -32,6 +32,8 @@ pub struct Runtime<'a> {
     default_region: Option<&'a str>,
     git_sha: Option<&'a str>,
     uuids: Cell<u64>,
+    /// The expression that they are made for, where the build evaluates it.
+    ids_of: Cell<Option<u32>>,
     steps: Cell<u64>,
     further: RefCell<Vec<Diagnostic>>,
     /// What of the template waits for the build.
@@ -49,6 +51,7 @@ impl<'a> Runtime<'a> {
             default_region: request.default_region,
             git_sha: request.git_sha,
             uuids: Cell::new(0),
+            ids_of: Cell::new(None),
             steps: Cell::new(0),
             further: RefCell::new(Vec::new()),
             late: late::Needs::default(),
@@ -79,19 +82,18 @@ impl<'a> Runtime<'a> {
     pub fn next_uuid(&self) -> Uuid {
         let count = self.uuids.get() + 1;
         self.uuids.set(count);
-        let name = Uuid::new_v5(&self.run_id, format!("uuid {count}").as_bytes());
+        let name = match self.ids_of.get() {
+            None => format!("uuid {count}"),
+            Some(expression) => format!("uuid {count} of expression {expression}"),
+        };
+        let name = Uuid::new_v5(&self.run_id, name.as_bytes());
         uuid::Builder::from_random_bytes(*name.as_bytes()).into_uuid()
     }
 
-    /// How many ids were made.
-    #[must_use]
-    pub fn uuids(&self) -> u64 {
-        self.uuids.get()
-    }
-
-    /// Makes ids as if so many were made before.
-    pub fn uuids_from(&self, made: u64) {
-        self.uuids.set(made);
+    /// From here on ids are those of an expression that waited for the build: others than what the template's evaluation made.
+    pub fn make_ids_of(&self, expression: u32) {
+        self.uuids.set(0);
+        self.ids_of.set(Some(expression));
     }
 
     /// How many further faults are noted; what was tried and failed forgets those that came after.

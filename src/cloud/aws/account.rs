@@ -131,11 +131,6 @@ impl Cloud for AwsAccount {
         all_pages!(self.call("DescribeSubnets", region), request, subnets, convert::subnet)
     }
 
-    async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>> {
-        let found = self.find_vpcs(region, &[Filter::new("is-default", ["true"])]).await?;
-        Ok(found.into_iter().next().map(|vpc| vpc.id))
-    }
-
     async fn find_vpcs(&self, region: &str, wanted: &[Filter]) -> CloudResult<Vec<Vpc>> {
         let request = self.client(region).describe_vpcs().set_filters(filters(wanted)).max_results(PAGE);
         all_pages!(self.call("DescribeVpcs", region), request, vpcs, convert::vpc)
@@ -181,18 +176,6 @@ impl Cloud for AwsAccount {
         let found =
             answer.instance_types().iter().map(convert::instance_type).find(|found| found.name == instance_type);
         Ok(found)
-    }
-
-    async fn zones_offering(&self, region: &str, instance_type: &str) -> CloudResult<Vec<String>> {
-        let request = self
-            .client(region)
-            .describe_instance_type_offerings()
-            .location_type(ec2::LocationType::AvailabilityZone)
-            .set_filters(filters(&[Filter::new("instance-type", [instance_type])]))
-            .max_results(PAGE);
-        let call = self.call("DescribeInstanceTypeOfferings", region);
-        let zone = |offering: &ec2::InstanceTypeOffering| offering.location().unwrap_or_default().to_owned();
-        all_pages!(call, request, instance_type_offerings, zone)
     }
 
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String> {

@@ -48,21 +48,6 @@ impl Disks for AwsAccount {
         let request = request.device(device_name);
         self.call("AttachVolume", region).change(|| request.clone().send()).await.map(drop)
     }
-
-    async fn set_delete_on_termination(
-        &self,
-        region: &str,
-        instance_id: &str,
-        device_name: &str,
-        delete: bool,
-    ) -> CloudResult<()> {
-        let volume = ec2::EbsInstanceBlockDeviceSpecification::builder().delete_on_termination(delete).build();
-        let device =
-            ec2::InstanceBlockDeviceMappingSpecification::builder().device_name(device_name).ebs(volume).build();
-        let client = self.client(region);
-        let request = client.modify_instance_attribute().instance_id(instance_id).block_device_mappings(device);
-        self.call("ModifyInstanceAttribute", region).change(|| request.clone().send()).await.map(drop)
-    }
 }
 
 fn register_image(client: &Client, request: &NewRegistration) -> RegisterImageFluentBuilder {

@@ -46,11 +46,6 @@ impl ImageRules for AwsAccount {
         self.call("ModifySnapshotAttribute", region).change(|| request.clone().send()).await.map(drop)
     }
 
-    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()> {
-        let value = ec2::AttributeValue::builder().value(description).build();
-        self.image_attribute(region, image_id, |call| call.description(value.clone())).await
-    }
-
     async fn add_product_codes(&self, region: &str, image_id: &str, codes: &[String]) -> CloudResult<()> {
         self.image_attribute(region, image_id, |call| {
             call.attribute("productCodes")

@@ -125,13 +125,6 @@ impl Cloud for FakeCloud {
         .await
     }
 
-    async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>> {
-        self.look("DescribeVpcs", region, "is-default=true".to_owned(), |world, at| {
-            Ok(world.region(at.account, at.region).default_vpc.clone())
-        })
-        .await
-    }
-
     async fn find_vpcs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Vpc>> {
         self.look("DescribeVpcs", region, text(filters), |world, at| {
             list(world.region(at.account, at.region).vpcs.values_mut(), filters)
@@ -177,21 +170,6 @@ impl Cloud for FakeCloud {
     async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>> {
         self.look("DescribeInstanceTypes", region, instance_type.to_owned(), |_, _| {
             Ok(base::instance_type(instance_type))
-        })
-        .await
-    }
-
-    async fn zones_offering(&self, region: &str, instance_type: &str) -> CloudResult<Vec<String>> {
-        self.look("DescribeInstanceTypeOfferings", region, instance_type.to_owned(), |world, at| {
-            if base::instance_type(instance_type).is_none() {
-                return Ok(Vec::new());
-            }
-            let subnets = world.region(at.account, at.region).subnets.values();
-            let mut zones: Vec<String> = subnets.map(|subnet| subnet.shown.availability_zone.clone()).collect();
-            zones.sort();
-            zones.dedup();
-            zones.retain(|zone| !world.lacking.contains(&(zone.clone(), instance_type.to_owned())));
-            Ok(zones)
         })
         .await
     }

@@ -32,15 +32,6 @@ impl ImageRules for FakeCloud {
         .await
     }
 
-    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()> {
-        self.change("ModifyImageAttribute", region, image_id, |world, at| {
-            let image = world.own_image(at.account, at.region, image_id)?;
-            description.clone_into(&mut image.shown.description);
-            Ok(())
-        })
-        .await
-    }
-
     async fn add_product_codes(&self, region: &str, image_id: &str, codes: &[String]) -> CloudResult<()> {
         self.change("ModifyImageAttribute", region, image_id, |world, at| {
             let image = world.own_image(at.account, at.region, image_id)?;

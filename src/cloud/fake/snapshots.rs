@@ -60,31 +60,6 @@ impl Disks for FakeCloud {
         })
         .await
     }
-
-    async fn set_delete_on_termination(
-        &self,
-        region: &str,
-        instance_id: &str,
-        device_name: &str,
-        delete: bool,
-    ) -> CloudResult<()> {
-        self.change("ModifyInstanceAttribute", region, instance_id, |world, at| {
-            let region = world.region(at.account, at.region);
-            let instance = region.instance(instance_id)?;
-            let device = instance.shown.devices.iter_mut().find(|device| device.device_name == device_name);
-            let Some(device) = device else {
-                let message = format!("No device is currently mapped at {device_name}");
-                return Err(invalid("InvalidInstanceAttributeValue", message));
-            };
-            device.delete_on_termination = delete;
-            let volume_id = device.volume_id.clone();
-            if let Some(volume) = region.volumes.get_mut(&volume_id) {
-                volume.disk.delete_on_termination = delete;
-            }
-            Ok(())
-        })
-        .await
-    }
 }
 
 impl Region {
@@ -329,20 +304,5 @@ mod tests {
         let query = ImageQuery { filters: vec![Filter::new("image-id", [&made])], ..ImageQuery::default() };
         let devices = cloud.find_images(EAST, &query).await.unwrap().remove(0).devices;
         assert_eq!((devices.len(), devices[0].device_name.as_str(), devices[0].size_gib), (1, root.as_str(), Some(12)));
-    }
-
-    #[tokio::test]
-    async fn a_volume_can_be_made_to_outlive_its_instance() {
-        let cloud = FakeCloud::new();
-        let launch = with_machine(&cloud, "t", |_| ());
-        let instance = cloud.run_instance(EAST, &launch).await.unwrap();
-        let device = &instance.devices[0];
-        assert!(device.delete_on_termination);
-        cloud.set_delete_on_termination(EAST, &instance.id, &device.device_name, false).await.unwrap();
-        let unknown = cloud.set_delete_on_termination(EAST, &instance.id, "/dev/none", false).await;
-        assert_eq!(code(unknown), "InvalidInstanceAttributeValue");
-        cloud.terminate_instance(EAST, &instance.id).await.unwrap();
-        state_of(&cloud, &instance.id).await;
-        assert_eq!(cloud.find_volumes(EAST, &[]).await.unwrap()[0].state, "available");
     }
 }

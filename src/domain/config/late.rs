@@ -12,9 +12,6 @@ pub struct LateExpression {
     pub source: String,
     pub at: SourceLocation,
     pub names: Vec<LateName>,
-    /// How many ids the evaluation of the template had made before: the expression's own come after them.
-    #[serde(default)]
-    pub uuids: u64,
 }
 
 /// A value that an expression uses, by the names that lead to it: `["var", "size"]`.

@@ -29,8 +29,8 @@ pub use provisioner::{ProvisionerBlock, ProvisionerConfig};
 use super::diagnostic::SourceLocation;
 
 /// Text that may still hold `{{ … }}` actions which can only be rendered once the build runs, such as
-/// `{{ .SourceAMI }}`, `{{ .Vars }}` or ``{{ build `Host` }}``; ``{{ expression `3` }}`` is the third of
-/// [`BuildConfig::expressions`]. All else in it was rendered when the run was accepted.
+/// `{{ .SourceAMI }}`, `{{ .Vars }}` or ``{{ build `Host` }}``; ``{{ expression `3` }}`` is the one of
+/// [`BuildConfig::expressions`] that has this number. All else in it was rendered when the run was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LateString(pub String);

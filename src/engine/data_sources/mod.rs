@@ -40,8 +40,6 @@ const TRIES: u32 = 4;
 pub struct DataSources {
     /// `None`: nowhere.
     pub accounts: Option<Arc<dyn Accounts>>,
-    /// For blocks that name no region; `None`: they have to.
-    pub default_region: Option<String>,
     pub http_allow: Vec<AllowedUrl>,
 }
 
@@ -106,8 +104,10 @@ impl DataSources {
     /// As whom and in which region an AWS data source asks.
     fn place(&self, account: &str, policy: &Policy, access: &DataAccess) -> Result<(Arc<dyn Cloud>, String), String> {
         let accounts = self.accounts.as_ref().ok_or("this server has no access to an account")?;
-        let region = access.region.clone().or_else(|| self.default_region.clone());
-        let region = region.ok_or("it names no region, and the server has none for all ([aws] region)")?;
+        let region = access.region.clone();
+        let region = region.ok_or(
+            "it names no region: name one, set AWS_REGION in the run's env, or give the server one for all ([aws] region)",
+        )?;
         let unknown = || format!("the account {account:?} is not configured");
         let Some(role) = &access.assume_role else {
             return Ok((accounts.account(account).ok_or_else(unknown)?, region));

@@ -11,11 +11,12 @@ fn request(name: &str, config: DataSourceConfig) -> DataRequest {
 }
 
 fn sources(cloud: &FakeCloud) -> DataSources {
-    DataSources {
-        accounts: Some(Arc::new(cloud.clone())),
-        default_region: Some("us-east-1".to_owned()),
-        http_allow: Vec::new(),
-    }
+    DataSources { accounts: Some(Arc::new(cloud.clone())), http_allow: Vec::new() }
+}
+
+/// In the region of the tests' cloud, as whoever the account is.
+fn here() -> DataAccess {
+    DataAccess { region: Some("us-east-1".to_owned()), assume_role: None }
 }
 
 async fn ask(sources: &DataSources, policy: &Policy, asked: &[DataRequest]) -> Result<DataResults, Vec<String>> {
@@ -26,7 +27,12 @@ async fn ask(sources: &DataSources, policy: &Policy, asked: &[DataRequest]) -> R
 
 fn secret(name: &str, key: Option<&str>) -> DataSourceConfig {
     let key = key.map(str::to_owned);
-    DataSourceConfig::AmazonSecretsmanager(SecretData { name: name.to_owned(), key, ..SecretData::default() })
+    DataSourceConfig::AmazonSecretsmanager(SecretData {
+        name: name.to_owned(),
+        key,
+        access: here(),
+        ..SecretData::default()
+    })
 }
 
 fn parameter(name: &str, access: DataAccess) -> DataSourceConfig {
@@ -41,7 +47,7 @@ async fn parameters_and_secrets_are_read() {
     let _ = cloud.set_secret("us-east-1", "plain", SecretContent::Text("swordfish".to_owned()));
     let _ = cloud.set_secret("us-east-1", "bytes", SecretContent::Binary(vec![0, 255]));
     let asked = [
-        request("version", parameter("/web/version", DataAccess::default())),
+        request("version", parameter("/web/version", here())),
         request("user", secret("db", Some("user"))),
         request("port", secret("db", Some("port"))),
         request("first", secret("db", None)),
@@ -70,16 +76,20 @@ async fn each_that_can_not_be_read_is_told_at_its_place_without_secrets() {
     let _ = cloud.set_secret("us-east-1", "plain", SecretContent::Text("swordfish".to_owned()));
     let other = role("arn:aws:iam::1:role/other");
     let asked = [
-        request("none", parameter("/none", DataAccess::default())),
+        request("none", parameter("/none", here())),
         request("key", secret("plain", Some("user"))),
-        request("role", parameter("/x", DataAccess { region: None, assume_role: Some(other) })),
+        request("role", parameter("/x", DataAccess { assume_role: Some(other), ..here() })),
         request(
             "page",
             DataSourceConfig::Http(HttpData { url: "http://169.254.169.254/".to_owned(), ..HttpData::default() }),
         ),
         request(
             "ami",
-            DataSourceConfig::AmazonAmi(AmazonAmiData { owners: vec!["self".to_owned()], ..AmazonAmiData::default() }),
+            DataSourceConfig::AmazonAmi(AmazonAmiData {
+                access: here(),
+                owners: vec!["self".to_owned()],
+                ..AmazonAmiData::default()
+            }),
         ),
     ];
     let complaints = ask(&sources(&cloud), &Policy::default(), &asked).await.unwrap_err();
@@ -90,8 +100,8 @@ async fn each_that_can_not_be_read_is_told_at_its_place_without_secrets() {
         assert!(complaint.starts_with("t.pkr.hcl:3:1: ") && complaint.contains(part), "{complaint}");
         assert!(!complaint.contains("swordfish"), "{complaint}");
     }
-    let nowhere = DataSources { default_region: None, ..sources(&cloud) };
-    let complaints = ask(&nowhere, &Policy::default(), &asked[..1]).await.unwrap_err();
+    let nowhere = [request("nowhere", parameter("/x", DataAccess::default()))];
+    let complaints = ask(&sources(&cloud), &Policy::default(), &nowhere).await.unwrap_err();
     assert!(complaints[0].contains("names no region"), "{complaints:?}");
     let many: Vec<DataRequest> = (0..=MOST).map(|at| request(&at.to_string(), secret("plain", None))).collect();
     let complaints = ask(&sources(&cloud), &Policy::default(), &many).await.unwrap_err();

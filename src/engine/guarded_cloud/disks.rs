@@ -26,14 +26,4 @@ impl Disks for GuardedCloud {
         let call = self.inner.attach_volume(region, instance_id, volume_id, device_name);
         self.change(region, "AttachVolume", call).await
     }
-    async fn set_delete_on_termination(
-        &self,
-        region: &str,
-        instance_id: &str,
-        device_name: &str,
-        delete: bool,
-    ) -> CloudResult<()> {
-        let call = self.inner.set_delete_on_termination(region, instance_id, device_name, delete);
-        self.change(region, "ModifyInstanceAttribute", call).await
-    }
 }

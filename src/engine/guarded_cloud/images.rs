@@ -14,10 +14,6 @@ impl ImageRules for GuardedCloud {
     async fn share_snapshot(&self, region: &str, snapshot_id: &str, with: &[Grantee]) -> CloudResult<()> {
         self.change(region, "ModifySnapshotAttribute", self.inner.share_snapshot(region, snapshot_id, with)).await
     }
-    async fn set_image_description(&self, region: &str, image_id: &str, description: &str) -> CloudResult<()> {
-        self.change(region, "ModifyImageAttribute", self.inner.set_image_description(region, image_id, description))
-            .await
-    }
     async fn add_product_codes(&self, region: &str, image_id: &str, codes: &[String]) -> CloudResult<()> {
         self.change(region, "ModifyImageAttribute", self.inner.add_product_codes(region, image_id, codes)).await
     }

@@ -166,9 +166,6 @@ impl Cloud for GuardedCloud {
     async fn find_subnets(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Subnet>> {
         self.look(region, "DescribeSubnets", self.inner.find_subnets(region, filters)).await
     }
-    async fn default_vpc(&self, region: &str) -> CloudResult<Option<String>> {
-        self.look(region, "DescribeVpcs", self.inner.default_vpc(region)).await
-    }
     async fn find_vpcs(&self, region: &str, filters: &[Filter]) -> CloudResult<Vec<Vpc>> {
         self.look(region, "DescribeVpcs", self.inner.find_vpcs(region, filters)).await
     }
@@ -189,9 +186,6 @@ impl Cloud for GuardedCloud {
     }
     async fn instance_type(&self, region: &str, instance_type: &str) -> CloudResult<Option<InstanceType>> {
         self.look(region, "DescribeInstanceTypes", self.inner.instance_type(region, instance_type)).await
-    }
-    async fn zones_offering(&self, region: &str, instance_type: &str) -> CloudResult<Vec<String>> {
-        self.look(region, "DescribeInstanceTypeOfferings", self.inner.zones_offering(region, instance_type)).await
     }
     async fn console_output(&self, region: &str, instance_id: &str) -> CloudResult<String> {
         self.look(region, "GetConsoleOutput", self.inner.console_output(region, instance_id)).await

@@ -76,7 +76,8 @@ impl Installation {
             evaluation_time_limit: Duration::from_secs(10),
             random: random.clone(),
             accounts: None,
-            data_sources: DataSources { accounts: None, default_region: None, http_allow: Vec::new() },
+            data_sources: DataSources { accounts: None, http_allow: Vec::new() },
+            default_region: None,
         });
         let stores = join_all((0..servers).map(|_| database.store(clock.clone()))).await;
         let servers = stores.iter().map(|store| {

@@ -155,7 +155,7 @@ impl<'a> Decoder<'a> {
         let attribute = self.attribute(name);
         self.failed.borrow().contains(&name)
             || attribute.is_some_and(|entry| entry.node.is_unknown())
-            || self.options.blocks.iter().any(|(key, block)| key == name && block.open)
+            || self.options.blocks.iter().any(|(key, block)| key == name && block.is_unknown())
             || (self.options.open && attribute.is_none())
     }
 
@@ -329,24 +329,23 @@ impl<'a> Decoder<'a> {
         parsed
     }
 
-    /// A list of strings with places. In JSON a single string is a list of one, or of its comma-separated parts with
-    /// `split`, as in Packer.
-    pub fn texts(&self, name: &'static str, split: bool) -> Vec<Located<String>> {
-        self.list(name, split, NOW)
+    /// A list of strings with places. In JSON a text is a list of its comma-separated parts, as in Packer.
+    pub fn texts(&self, name: &'static str) -> Vec<Located<String>> {
+        self.list(name, NOW)
     }
 
     /// A list of strings as [`Decoder::texts`] splits it, without the empty ones.
     pub fn strings(&self, name: &'static str) -> Vec<String> {
-        self.texts(name, true).into_iter().map(|text| text.value).filter(|text| !text.is_empty()).collect()
+        self.texts(name).into_iter().map(|text| text.value).filter(|text| !text.is_empty()).collect()
     }
 
     /// A list of strings that may keep late actions.
     pub fn late_list(&self, name: &'static str, late: Late) -> Vec<LateString> {
-        self.list(name, true, late).into_iter().map(|text| LateString(text.value)).collect()
+        self.list(name, late).into_iter().map(|text| LateString(text.value)).collect()
     }
 
     /// A list of strings that may keep late actions, with places; see [`Decoder::texts`].
-    pub fn list(&self, name: &'static str, split: bool, late: Late) -> Vec<Located<String>> {
+    pub fn list(&self, name: &'static str, late: Late) -> Vec<Located<String>> {
         let Some(entry) = self.entry(name) else { return Vec::new() };
         let node = &entry.node;
         match &node.content {
@@ -381,8 +380,7 @@ impl<'a> Decoder<'a> {
                 let Some((_, text)) = self.read(name, late).filter(|(_, text)| !text.is_empty()) else {
                     return Vec::new();
                 };
-                let parts: Vec<&str> = if split { text.split(',').collect() } else { vec![&text] };
-                parts.into_iter().map(|part| Located { value: part.to_owned(), at: node.at.clone() }).collect()
+                text.split(',').map(|part| Located { value: part.to_owned(), at: node.at.clone() }).collect()
             }
         }
     }

@@ -85,7 +85,7 @@ pub fn ebs_volume(decoder: &Decoder<'_>) -> AmazonEbsVolume {
             snapshot_description: inner.late("snapshot_description", SOURCE_AMI).unwrap_or_default(),
             snapshot_tags: read_tags(&inner, TagNames { map: "snapshot_tags", block: "snapshot_tag", key: "key" }),
             snapshot_users: inner.strings("snapshot_users"),
-            snapshot_groups: inner.strings("snapshot_groups"),
+            snapshot_groups: image::groups(&inner, "snapshot_groups"),
         };
         check_snapshot(&inner, &device, &volume);
         inner.finish("ebs_volumes", &[]);
@@ -122,10 +122,6 @@ fn check_snapshot(decoder: &Decoder<'_>, device: &BlockDevice, volume: &EbsVolum
     if !device.has_volume() {
         decoder.error_at("snapshot_volume", "there can be no snapshot of a device without an EBS volume", "");
     }
-    for group in volume.snapshot_groups.iter().filter(|group| *group != "all") {
-        let summary = format!("snapshot_groups: there is no group {group:?}");
-        decoder.error_at("snapshot_groups", summary, "EC2 has only \"all\"");
-    }
     if device.encrypted != Some(true) {
         return;
     }
@@ -133,7 +129,7 @@ fn check_snapshot(decoder: &Decoder<'_>, device: &BlockDevice, volume: &EbsVolum
         let detail = "list account ids in snapshot_users, or do not encrypt the volume";
         decoder.error_at("snapshot_groups", "an encrypted snapshot can't be made public", detail);
     }
-    if !volume.snapshot_users.is_empty() && device.kms_key_id.is_none() {
+    if !volume.snapshot_users.is_empty() && device.kms_key_id.is_none() && !decoder.is_unknown("kms_key_id") {
         let summary = "a snapshot that is encrypted with the default key can't be shared";
         decoder.error_at("snapshot_users", summary, "give the volume a kms_key_id of your own");
     }
@@ -201,7 +197,7 @@ fn root_device(decoder: &Decoder<'_>, launched: &[BlockDevice]) -> (BlockDevice,
         }
     }
     let volume = launched.iter().find(|device| device.device_name == source);
-    if let Some(volume) = volume.filter(|_| inner.flag("delete_on_termination").is_none()) {
+    if let Some(volume) = volume.filter(|_| inner.place("delete_on_termination").is_none()) {
         root.delete_on_termination = volume.delete_on_termination;
     }
     if let (Some(wanted), Some(size)) = (root.volume_size, volume.and_then(|volume| volume.volume_size))

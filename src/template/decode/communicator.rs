@@ -212,7 +212,7 @@ fn bastion(decoder: &Decoder<'_>, config: &SshConfig) -> Option<Bastion> {
 }
 
 fn names(decoder: &Decoder<'_>, option: &'static str, known: &[&str]) -> Vec<String> {
-    let given: Vec<Located<String>> = decoder.texts(option, true);
+    let given: Vec<Located<String>> = decoder.texts(option);
     for name in given.iter().filter(|name| !known.contains(&name.value.as_str())) {
         let summary = format!("{option}: the server does not speak {:?}", name.value);
         decoder.error(&name.at, summary, format!("it speaks {}", known.join(", ")));

@@ -11,7 +11,7 @@ use crate::template::legacy::early::MACHINE;
 pub fn decode(decoder: &Decoder<'_>) -> FileTransfer {
     let direction = direction(decoder);
     let content = decoder.late_or_empty("content", MACHINE);
-    let mut sources = decoder.texts("sources", true);
+    let mut sources = decoder.texts("sources");
     sources.extend(decoder.text("source"));
     let destination = decoder.late("destination", MACHINE);
     if destination.is_none() && !decoder.is_unknown("destination") {

@@ -16,8 +16,8 @@ pub fn decode(decoder: &Decoder<'_>) -> Shell {
     let defaults = Shell::default();
     let inline = decoder.late_list("inline", MACHINE);
     let script = decoder.text("script");
-    let mut scripts = decoder.texts("scripts", true);
-    check_sources(decoder);
+    let mut scripts = decoder.texts("scripts");
+    check_sources(decoder, "the shell provisioner", &["inline", "script", "scripts"]);
     scripts.extend(script);
     let scripts = scripts.iter().filter_map(|path| decoder.bundle_file(path, "script")).map(|(path, _)| path).collect();
     let environment_vars = environment_vars(decoder);
@@ -47,17 +47,18 @@ pub fn decode(decoder: &Decoder<'_>) -> Shell {
 }
 
 /// What is given counts, also where its value has a fault that was already reported.
-fn check_sources(decoder: &Decoder<'_>) {
-    let names = ["inline", "script", "scripts"];
+pub(super) fn check_sources(decoder: &Decoder<'_>, what: &str, names: &[&str]) {
+    let (last, others) = names.split_last().unwrap_or((&"inline", &[]));
     // What is not known yet may turn out to be empty.
-    let sure = names.into_iter().filter(|name| !decoder.is_unknown(name));
+    let sure = names.iter().filter(|name| !decoder.is_unknown(name));
     let given: Vec<_> = sure.filter_map(|name| decoder.given(name)).collect();
     match given.as_slice() {
-        [] if decoder.any_unknown(&names) => {}
-        [] => decoder.error(decoder.at(), "the shell provisioner needs inline, script or scripts", ""),
+        [] if decoder.any_unknown(names) => {}
+        [] => decoder.error(decoder.at(), format!("{what} needs {} or {last}", others.join(", ")), ""),
         [_] => {}
         [_, second, ..] => {
-            decoder.error(second, "only one of inline, script and scripts can be given", "use a provisioner for each");
+            let summary = format!("only one of {} and {last} can be given", others.join(", "));
+            decoder.error(second, summary, "use a provisioner for each");
         }
     }
 }
@@ -85,7 +86,7 @@ pub(super) fn env_var_format(decoder: &Decoder<'_>) -> Option<String> {
 
 /// `valid_exit_codes`; `None` when none is given.
 pub(super) fn exit_codes(decoder: &Decoder<'_>) -> Option<Vec<i32>> {
-    let codes = decoder.texts("valid_exit_codes", true);
+    let codes = decoder.texts("valid_exit_codes");
     let mut result = Vec::new();
     for code in &codes {
         match code.value.parse() {

@@ -16,8 +16,8 @@ pub fn decode(decoder: &Decoder<'_>) -> ShellLocal {
     let mut inline = decoder.late_list("inline", MACHINE);
     inline.extend(decoder.late("command", MACHINE));
     let script = decoder.text("script");
-    let mut scripts = decoder.texts("scripts", true);
-    check_sources(decoder);
+    let mut scripts = decoder.texts("scripts");
+    shell::check_sources(decoder, "the shell-local provisioner", &["command", "inline", "script", "scripts"]);
     scripts.extend(script);
     let scripts = scripts.iter().filter_map(|path| decoder.bundle_file(path, "script")).map(|(path, _)| path).collect();
     if decoder.flag("use_linux_pathing") == Some(true) {
@@ -54,23 +54,9 @@ pub fn decode(decoder: &Decoder<'_>) -> ShellLocal {
 
 const DEFAULT_SHEBANG: &str = "/bin/sh -e";
 
-/// What is given counts, also where its value has a fault that was already reported.
-fn check_sources(decoder: &Decoder<'_>) {
-    let names = ["command", "inline", "script", "scripts"];
-    let given: Vec<_> = names.into_iter().filter_map(|name| decoder.given(name)).collect();
-    match given.as_slice() {
-        [] => decoder.error(decoder.at(), "the shell-local provisioner needs inline, script or scripts", ""),
-        [_] => {}
-        [_, second, ..] => {
-            let summary = "only one of inline, script, scripts and command can be given";
-            decoder.error(second, summary, "use a provisioner for each");
-        }
-    }
-}
-
 /// Packer takes a string here for a list whose elements are separated by commas.
 fn execute_command(decoder: &Decoder<'_>) -> Vec<LateString> {
-    let command = decoder.list("execute_command", true, LOCAL_COMMAND);
+    let command = decoder.list("execute_command", LOCAL_COMMAND);
     if let Some(program) = command.first()
         && program.value.is_empty()
     {
@@ -84,7 +70,7 @@ fn execute_command(decoder: &Decoder<'_>) -> Vec<LateString> {
 }
 
 fn only_on(decoder: &Decoder<'_>) -> Vec<String> {
-    let systems = decoder.texts("only_on", true);
+    let systems = decoder.texts("only_on");
     for system in systems.iter().filter(|system| !SYSTEMS.contains(&system.value.as_str())) {
         let near = did_you_mean(&system.value, SYSTEMS);
         let hint = if near.text.is_empty() { format!("there are {}", SYSTEMS.join(", ")).into() } else { near };

@@ -83,7 +83,7 @@ pub fn answer(
     complaints.append(&mut found);
     match answer {
         // What has faults, or waits for other data, is not fetched.
-        Answer::Request(_) if failed || has_unknown(options) => Answer::Value(unknown(&data.kind)),
+        Answer::Request(_) if failed || options.is_unknown() => Answer::Value(unknown(&data.kind)),
         answer => answer,
     }
 }
@@ -237,10 +237,4 @@ fn attributes(result: &DataResult) -> Value {
             entries
         }
     })
-}
-
-fn has_unknown(options: &Options) -> bool {
-    options.open
-        || options.attributes.iter().any(|entry| entry.node.is_unknown())
-        || options.blocks.iter().any(|(_, block)| has_unknown(block))
 }

@@ -49,8 +49,7 @@ impl Evaluator<'_> {
         let Some(names) = names.into_iter().map(|(path, value)| LateName::of(path, &value)).collect() else {
             return Ok(Value::UNKNOWN);
         };
-        let uuids = self.runtime.uuids();
-        let expression = LateExpression { source, at: self.place(expr), names, uuids };
+        let expression = LateExpression { source, at: self.place(expr), names };
         let number = self.runtime.late.add(Waiting { expression, asked });
         let late = if is_collection(expr, &now) { Late::Collection(number) } else { Late::Expression(number) };
         Ok(Value::string(late::action(number)).with_late(late).marked(sensitive))

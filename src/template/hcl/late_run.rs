@@ -132,7 +132,7 @@ impl Run<'_> {
         if let Some(fault) = without_value(&expr, &globals, &file) {
             return Err(fault);
         }
-        self.runtime.uuids_from(expression.uuids);
+        self.runtime.make_ids_of(number);
         let value = Evaluator::new(&file, self.runtime, &globals).value(&expr)?;
         self.values.borrow_mut().insert(number, value.clone());
         Ok(value)

@@ -52,7 +52,8 @@ pub fn parts(
     let mut globals = globals.clone();
     let source = [("name", &planned.source_name), ("type", &planned.builder_type)];
     let source = source.map(|(key, text)| (key.to_owned(), Value::string(text.as_str())));
-    globals.insert("source".to_owned(), Value::object(source.into_iter().collect()));
+    let source = declared.map_or(Value::UNKNOWN, |_| Value::object(source.into_iter().collect()));
+    globals.insert("source".to_owned(), source);
     let builder = declared.map(|declared| {
         let evaluator = Evaluator::new(declared.file, runtime, &globals);
         let body = declared.block.body;

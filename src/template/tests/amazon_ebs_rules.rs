@@ -233,7 +233,7 @@ fn volumes() {
     ) + &volume("    snapshot_description = \"x\"\n    snapshot_tags = { a = \"b\" }\n");
     insta::assert_snapshot!(other("amazon-ebsvolume", &bad).bad(), @r#"
     t.pkr.hcl:8:5: there can be no snapshot of a device without an EBS volume
-    t.pkr.hcl:10:5: snapshot_groups: there is no group "some": EC2 has only "all"
+    t.pkr.hcl:10:24: snapshot_groups: there is no group "some": EC2 has only "all"
     t.pkr.hcl:13:5: ebs_volumes names the device "/dev/sdb" twice
     t.pkr.hcl:16:5: a snapshot that is encrypted with the default key can't be shared: give the volume a kms_key_id of your own
     t.pkr.hcl:17:5: an encrypted snapshot can't be made public: list account ids in snapshot_users, or do not encrypt the volume

@@ -69,8 +69,8 @@ fn sources_of_commands() {
     assert_eq!(scripts("script = \"./a.sh\""), ["a.sh"]);
     assert_eq!(scripts("scripts = [\"b.sh\", \"a.sh\"]"), ["b.sh", "a.sh"]);
     assert_eq!(decoded(&with("command = \"echo x\"")).inline, late(&["echo x"]));
-    insta::assert_snapshot!(with("").bad(), @"t.pkr.hcl:6:3: the shell-local provisioner needs inline, script or scripts");
-    insta::assert_snapshot!(with("    command = \"x\"\n    inline = [\"y\"]").bad(), @"t.pkr.hcl:8:5: only one of inline, script, scripts and command can be given: use a provisioner for each");
+    insta::assert_snapshot!(with("").bad(), @"t.pkr.hcl:6:3: the shell-local provisioner needs command, inline, script or scripts");
+    insta::assert_snapshot!(with("    command = \"x\"\n    inline = [\"y\"]").bad(), @"t.pkr.hcl:8:5: only one of command, inline, script and scripts can be given: use a provisioner for each");
     insta::assert_snapshot!(with("    script = \"c.sh\"").bad(), @r#"t.pkr.hcl:7:14: script: the bundle has no file "c.sh": send the file with the template; paths count from the template's folder"#);
     insta::assert_snapshot!(with("    script = \"/etc/rc.local\"").bad(), @r#"t.pkr.hcl:7:14: script: "/etc/rc.local" is absolute; paths in a bundle are relative to the template's folder: copy it into the template's folder, and write the path from there"#);
 }

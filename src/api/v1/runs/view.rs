@@ -110,7 +110,7 @@ pub struct Build {
     pub stuck_reason: Option<String>,
     #[schema(required, value_type = Option<BuildError>)]
     pub error: Option<Failure>,
-    /// Packer's artifact id: `region:ami,region:ami`, of `amazon-ebsvolume` `region:vol-…,region:snap-…`.
+    /// Packer's artifact id: `region:ami,region:ami`, of `amazon-ebsvolume` `region:snap-…,region:vol-…`.
     #[schema(required)]
     pub artifact_id: Option<String>,
     pub artifacts: Vec<Artifact>,

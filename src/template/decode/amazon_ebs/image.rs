@@ -31,7 +31,6 @@ pub fn read(decoder: &Decoder<'_>, config: &mut AmazonEbs) {
     config.ami_virtualization_type = virtualization(decoder);
     config.encrypt_boot = decoder.flag("encrypt_boot");
     let named = decoder.strings("ami_regions");
-
     config.ami_regions = Vec::new();
     for name in &named {
         if *name != config.region && !config.ami_regions.contains(name) {
@@ -149,22 +148,23 @@ fn copying(decoder: &Decoder<'_>, config: &AmazonEbs, region_kms_key_ids: IndexM
     Copying { region_kms_key_ids, snapshot_copy_duration_minutes: minutes, skip_save_build_region }
 }
 
+/// Groups to share with. EC2 has only one.
+pub fn groups(decoder: &Decoder<'_>, name: &'static str) -> Vec<String> {
+    let found: Vec<_> = decoder.texts(name).into_iter().filter(|group| !group.value.is_empty()).collect();
+    for group in found.iter().filter(|group| group.value != "all") {
+        decoder.error(&group.at, format!("{name}: there is no group {:?}", group.value), "EC2 has only \"all\"");
+    }
+    found.into_iter().map(|group| group.value).collect()
+}
+
 fn sharing(decoder: &Decoder<'_>) -> Sharing {
-    let groups = |name: &'static str| {
-        let found = decoder.texts(name, true).into_iter().filter(|group| !group.value.is_empty());
-        let found: Vec<_> = found.collect();
-        for group in found.iter().filter(|group| group.value != "all") {
-            decoder.error(&group.at, format!("{name}: there is no group {:?}", group.value), "EC2 has only \"all\"");
-        }
-        found.into_iter().map(|group| group.value).collect::<Vec<_>>()
-    };
     Sharing {
-        ami_groups: groups("ami_groups"),
+        ami_groups: groups(decoder, "ami_groups"),
         ami_org_arns: decoder.strings("ami_org_arns"),
         ami_ou_arns: decoder.strings("ami_ou_arns"),
         ami_product_codes: decoder.strings("ami_product_codes"),
         snapshot_users: decoder.strings("snapshot_users"),
-        snapshot_groups: groups("snapshot_groups"),
+        snapshot_groups: groups(decoder, "snapshot_groups"),
     }
 }
 
@@ -190,7 +190,13 @@ pub fn check_sharing(decoder: &Decoder<'_>, config: &AmazonEbs) {
         decoder.error_at(name, "an encrypted image can't be made public", detail);
     }
     let Some(name) = given(&with_accounts) else { return };
-    if decoder.any_unknown(&["encrypt_boot", "kms_key_id", "region_kms_key_ids"]) {
+    if decoder.any_unknown(&[
+        "encrypt_boot",
+        "kms_key_id",
+        "region_kms_key_ids",
+        "launch_block_device_mappings",
+        "ami_block_device_mappings",
+    ]) {
         return;
     }
     let detail = format!("give a key of your own in kms_key_id, or leave {name} out");

@@ -70,7 +70,7 @@ fn split(value: &str) -> Vec<String> {
 
 fn security_groups(decoder: &Decoder<'_>) -> Vec<String> {
     let one = decoder.text("security_group_id");
-    let many = decoder.texts("security_group_ids", true);
+    let many = decoder.texts("security_group_ids");
     if let (Some(one), false) = (&one, many.is_empty()) {
         decoder.error(&one.at, "security_group_id and security_group_ids can't both be given", "");
     }
@@ -78,7 +78,7 @@ fn security_groups(decoder: &Decoder<'_>) -> Vec<String> {
 }
 
 fn source_cidrs(decoder: &Decoder<'_>) -> Option<Vec<String>> {
-    let cidrs = decoder.texts("temporary_security_group_source_cidrs", true);
+    let cidrs = decoder.texts("temporary_security_group_source_cidrs");
     for cidr in &cidrs {
         if cidr.value.parse::<IpNet>().is_err() {
             let summary = format!("temporary_security_group_source_cidrs: {:?} is no network", cidr.value);

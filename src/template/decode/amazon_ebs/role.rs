@@ -77,7 +77,7 @@ fn statement(decoder: &Decoder<'_>, options: &Options) -> Value {
     }
     let mut statement = Map::from_iter([("Effect".to_owned(), Value::String(effect))]);
     for name in ["Action", "Resource"] {
-        let texts: Vec<Value> = inner.texts(name, true).into_iter().map(|text| Value::String(text.value)).collect();
+        let texts: Vec<Value> = inner.texts(name).into_iter().map(|text| Value::String(text.value)).collect();
         if texts.is_empty() && !inner.is_unknown(name) {
             inner.error_at(name, format!("{name} is missing"), format!("write {name} = [ … ]"));
         }
