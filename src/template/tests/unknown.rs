@@ -103,8 +103,10 @@ fn rules_over_several_options_wait_for_all_of_them() {
     let file =
         "provisioner \"file\" {\n  direction = local.text\n  source = \"/etc/motd\"\n  destination = \"motd\"\n}";
     assert_eq!(checked("", file), "");
-    let shell = "provisioner \"shell\" {\n  script = local.text\n  inline = [\"x\"]\n}";
-    assert_eq!(checked("", shell), "");
+    for kind in ["shell", "shell-local"] {
+        let scripts = format!("provisioner \"{kind}\" {{\n  script = local.text\n  inline = [\"x\"]\n}}");
+        assert_eq!(checked("", &scripts), "", "{kind}");
+    }
 }
 
 #[test]
@@ -119,5 +121,20 @@ fn sources_may_be_unknown() {
         ["sources = [\"amazon-ebs.x\"]", "sources = [for name, _ in local.all : \"amazon-ebs.${name}\"]", inner]
     {
         Given::hcl(&format!("{DATA}{sources}build {{\n  {build}\n}}\n")).good();
+    }
+}
+
+#[test]
+fn devices_of_the_other_builders_may_be_unknown() {
+    let common =
+        "  region = \"us-east-1\"\n  instance_type = \"t3.micro\"\n  source_ami = \"ami-1\"\n  ssh_username = \"u\"\n";
+    let volume = "  ebs_volumes {\n    device_name = \"/dev/sdf\"\n    volume_size = 1\n    encrypted = true\n    kms_key_id = \
+                  local.text\n    snapshot_volume = true\n    snapshot_users = [\"123456789012\"]\n  }\n";
+    let root = "  ami_name = \"abc\"\n  ami_virtualization_type = \"hvm\"\n  ena_support = true\n  launch_block_device_mappings {\n    \
+                device_name = local.text\n    volume_size = 1\n  }\n  ami_root_device {\n    source_device_name = \
+                \"/dev/xvdf\"\n    device_name = \"/dev/xvda\"\n  }\n";
+    for (kind, options) in [("amazon-ebsvolume", volume), ("amazon-ebssurrogate", root)] {
+        let source = format!("source \"{kind}\" \"a\" {{\n{common}{options}}}\n");
+        Given::hcl(&format!("{DATA}{source}build {{\n  sources = [\"{kind}.a\"]\n}}\n")).good();
     }
 }
