@@ -45,7 +45,12 @@ impl Evaluator<'_> {
                 return Ok(Value::bool(decided).marked(left.is_sensitive()));
             }
         }
-        let right = self.eval(&binary.right, scope)?;
+        let right = if logic && left.is_late() {
+            // Whether the right side counts is known only when the left one is: a fault of it waits for the step, too.
+            self.attempt(&binary.right, scope).unwrap_or(Value::UNKNOWN)
+        } else {
+            self.eval(&binary.right, scope)?
+        };
         let sensitive = left.is_sensitive() || right.is_sensitive();
         if self.runtime.late.look_into(&left) || self.runtime.late.look_into(&right) {
             return Ok(Value::UNKNOWN.marked(sensitive));

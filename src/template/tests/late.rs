@@ -184,6 +184,8 @@ fn what_needs_the_build_is_worked_out_while_it_runs() {
         ("true && build.PackerHTTPPort > 20", "true"),
         ("build.PackerHTTPPort > 20 && false", "false"),
         ("build.PackerHTTPPort > 20 || false", "true"),
+        ("build.PackerHTTPPort < 20 && [\"a\"][1] == \"b\" ? 1 : 2", "2"),
+        ("build.PackerHTTPPort > 20 || {}[\"a\"] ? 1 : 2", "1"),
         ("\"%{ if build.PackerHTTPPort > 20 }a%{ else }b%{ endif }${build.ID}\"", "ai-0abc"),
         ("[for x in [build.ID] : upper(x)][0]", "I-0ABC"),
         ("[for x in [upper(build.ID)] : lower(x)][0]", "i-0abc"),
