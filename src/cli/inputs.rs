@@ -13,7 +13,7 @@ use super::error::{CliError, CliResult};
 use super::git;
 use super::mentions;
 use super::pack::{self, Packed};
-use crate::domain::bundle::{Bundle, BundleFile};
+use crate::domain::bundle::{Bundle, BundleFile, written};
 use crate::domain::clock::Clock;
 use crate::domain::diagnostic::Diagnostic;
 use crate::template::{self, DataMode, Evaluated, Request};
@@ -117,13 +117,15 @@ impl TemplateArgs {
     /// When something can't be read.
     pub fn read(&self, own: impl Iterator<Item = (OsString, OsString)>) -> CliResult<Inputs> {
         let here = Path::new(".");
+        let own: Vec<_> = own.collect();
+        let values = self.given.values(&own);
         let packed = if self.path == Path::new("-") {
             let hcl = self.given.config_type.map(|language| language == ConfigType::Hcl2);
-            pack::read_stdin(std::io::stdin().lock(), hcl, here)?
+            pack::read_stdin(std::io::stdin().lock(), hcl, here, &values)?
         } else {
-            pack::read(&self.path, here)?
+            pack::read(&self.path, here, &values)?
         };
-        self.given.inputs(packed, own)
+        self.given.inputs(packed, own.into_iter())
     }
 
     /// The commit given, else git's.
@@ -179,6 +181,14 @@ impl GivenArgs {
         Ok(Checked { outcome, sources, names })
     }
 
+    /// Texts with the values that variables are given, which may be paths. What can't be read is met again later.
+    fn values(&self, own: &[(OsString, OsString)]) -> Vec<String> {
+        let own = own.iter().filter_map(|(name, value)| name.to_str()?.strip_prefix(ENV_PREFIX).and(value.to_str()));
+        let files = self.var_files.iter().filter_map(|path| std::fs::read_to_string(path).ok());
+        let given = self.vars.iter().map(|(_, value)| value.clone());
+        own.map(str::to_owned).chain(files).chain(given).collect()
+    }
+
     /// A template with what it is given; `own` is this process's environment.
     ///
     /// # Errors
@@ -220,7 +230,7 @@ impl<T> Checked<T> {
     /// Complaints with the names that the user knows the files by.
     #[must_use]
     pub fn complaints(&self, diagnostics: &[Diagnostic]) -> Vec<Complaint> {
-        renamed(diagnostics, |file| self.names.get(file).cloned().unwrap_or_else(|| shown(file).to_owned()))
+        renamed(diagnostics, |file| self.names.get(file).cloned().unwrap_or_else(|| shown(file)))
     }
 }
 
@@ -234,9 +244,7 @@ impl Inputs {
             .bundle
             .iter()
             .filter(|(path, _)| is_template(path) || self.packed.single.as_deref() == Some(*path));
-        let text = |(path, file): (&str, &BundleFile)| {
-            (shown(path).to_owned(), String::from_utf8_lossy(&file.bytes).into_owned())
-        };
+        let text = |(path, file): (&str, &BundleFile)| (shown(path), String::from_utf8_lossy(&file.bytes).into_owned());
         files.map(text).collect()
     }
 
@@ -273,7 +281,7 @@ impl Inputs {
 /// Complaints about files of the bundle, with the names that the user knows them by.
 #[must_use]
 pub fn complaints(diagnostics: &[Diagnostic]) -> Vec<Complaint> {
-    renamed(diagnostics, |file| shown(file).to_owned())
+    renamed(diagnostics, shown)
 }
 
 fn renamed(diagnostics: &[Diagnostic], name: impl Fn(&str) -> String) -> Vec<Complaint> {
@@ -283,8 +291,8 @@ fn renamed(diagnostics: &[Diagnostic], name: impl Fn(&str) -> String) -> Vec<Com
 
 /// What a person calls a file of the bundle.
 #[must_use]
-pub fn shown(path: &str) -> &str {
-    if matches!(path, pack::STDIN_HCL | pack::STDIN_JSON) { "<stdin>" } else { path }
+pub fn shown(path: &str) -> String {
+    if matches!(path, pack::STDIN_HCL | pack::STDIN_JSON) { "<stdin>".to_owned() } else { written(path) }
 }
 
 /// `NAME=VALUE` of the command line.

@@ -10,7 +10,8 @@ const INTERPOLATIONS: [&str; 3] = ["${", "{{", "%{"];
 /// The longest path of Linux.
 const LONGEST: usize = 4096;
 
-/// Relative paths that may be meant by the text's strings. Of `scripts/${var.name}.sh` it is `scripts`.
+/// Relative paths that may be meant by the text's strings. Of `scripts/${var.name}.sh` it is `scripts`. They may begin with
+/// `..`, but what they name is never a folder above as a whole.
 pub fn paths(text: &str) -> impl Iterator<Item = &str> {
     text.lines().flat_map(|line| line.split('"')).filter_map(path)
 }
@@ -25,8 +26,9 @@ fn path(string: &str) -> Option<&str> {
         None => string.trim_end_matches('/'),
     };
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let below = known.trim_start_matches("../");
     let fits =
-        known.len() <= LONGEST && known.split('/').all(part) && !known.chars().any(|c| c.is_control() || c == '\\');
+        known.len() <= LONGEST && below.split('/').all(part) && !known.chars().any(|c| c.is_control() || c == '\\');
     fits.then_some(known)
 }
 
@@ -56,10 +58,11 @@ mod tests {
             script  = "scripts/setup.sh"
             scripts = ["./a.sh", "${path.root}/b/", "dir/${var.x}/c.sh", "{{template_dir}}/d.sh"]
             content = templatefile("${path.cwd}/t.tpl", { x = "up/../down" })
-            other   = ["/etc/passwd", "${var.all}", "x${var.y}", "..", ""]
+            above   = ["../shared/e.sh", "${path.root}/../../files/${var.x}", "../${var.x}/f.sh", "a/../../g.sh"]
+            other   = ["/etc/passwd", "${var.all}", "x${var.y}", "..", "../", "../..", ""]
         "#;
         let found: Vec<&str> = paths(text).filter(|path| !path.contains([' ', '=', ',', ']'])).collect();
-        assert_eq!(found, ["scripts/setup.sh", "a.sh", "b", "dir", "d.sh", "t.tpl"]);
+        assert_eq!(found, ["scripts/setup.sh", "a.sh", "b", "dir", "d.sh", "t.tpl", "../shared/e.sh", "../../files"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 
 use super::error::{CliError, CliResult};
 use super::mentions;
-use crate::domain::bundle::Bundle;
+use crate::domain::bundle::{self, Bundle};
 
 /// A folder with more than this is not a template's folder, but somebody's home (bytes and number of files).
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
@@ -29,11 +29,12 @@ pub struct Packed {
 }
 
 /// Reads a folder (all files in it but `.git`) or a single file with what it mentions. Paths that the template gives
-/// relative to `here`, the working folder, as Packer takes them, come along under those paths.
+/// relative to `here`, the working folder, as Packer takes them, come along under those paths, and so does what is above
+/// the template's folder. `values` are texts of what variables are given: they may be paths, too.
 ///
 /// # Errors
 /// When something can't be read, is no file or folder, or can't be in a bundle.
-pub fn read(path: &Path, here: &Path) -> CliResult<Packed> {
+pub fn read(path: &Path, here: &Path, values: &[String]) -> CliResult<Packed> {
     let meta = fs::metadata(path).map_err(|error| CliError::file(path, error))?;
     let mut reader = Reader::default();
     if meta.is_dir() {
@@ -41,7 +42,8 @@ pub fn read(path: &Path, here: &Path) -> CliResult<Packed> {
         if reader.bundle.is_empty() {
             return Err(CliError::Local(format!("{}: the folder holds no files", path.display())));
         }
-        let texts: Vec<String> = templates(&reader.bundle).map(str::to_owned).collect();
+        let texts = reader.texts(values);
+        reader.mentioned(&texts, path, Beside::Above)?;
         reader.mentioned(&texts, here, Beside::Elsewhere)?;
         return Ok(Packed { bundle: reader.bundle, root: path.to_owned(), single: None });
     }
@@ -50,7 +52,7 @@ pub fn read(path: &Path, here: &Path) -> CliResult<Packed> {
     reader.file(path, name, &meta)?;
     let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if is_template(name) {
-        let texts: Vec<String> = templates(&reader.bundle).map(str::to_owned).collect();
+        let texts = reader.texts(values);
         reader.mentioned(&texts, root, Beside::Template)?;
         reader.mentioned(&texts, here, Beside::Elsewhere)?;
     }
@@ -61,7 +63,7 @@ pub fn read(path: &Path, here: &Path) -> CliResult<Packed> {
 ///
 /// # Errors
 /// When it is no UTF-8 text, or something it mentions can't be read.
-pub fn read_stdin(mut input: impl io::Read, hcl: Option<bool>, here: &Path) -> CliResult<Packed> {
+pub fn read_stdin(mut input: impl io::Read, hcl: Option<bool>, here: &Path, values: &[String]) -> CliResult<Packed> {
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes).map_err(|error| CliError::file("-", error))?;
     let text = String::from_utf8(bytes)
@@ -69,8 +71,8 @@ pub fn read_stdin(mut input: impl io::Read, hcl: Option<bool>, here: &Path) -> C
     let hcl = hcl.unwrap_or_else(|| !text.trim_start_matches('\u{feff}').trim_start().starts_with('{'));
     let name = if hcl { STDIN_HCL } else { STDIN_JSON };
     let mut reader = Reader::default();
-    reader.insert(name, text.clone().into_bytes(), false, Path::new("-"))?;
-    reader.mentioned(&[text], here, Beside::Template)?;
+    reader.insert(name, text.into_bytes(), false, Path::new("-"))?;
+    reader.mentioned(&reader.texts(values), here, Beside::Template)?;
     Ok(Packed { bundle: reader.bundle, root: here.to_owned(), single: Some(name.to_owned()) })
 }
 
@@ -89,6 +91,8 @@ fn is_template(name: &str) -> bool {
 enum Beside {
     /// Beside the template.
     Template,
+    /// Above the template's folder, which is there as a whole.
+    Above,
     /// In the working folder, where a single word is not taken for a path.
     Elsewhere,
 }
@@ -161,7 +165,12 @@ fn templates(bundle: &Bundle) -> impl Iterator<Item = &str> {
 }
 
 impl Reader {
-    /// Adds files and folders that templates mention.
+    /// What may mention files: the templates and the values of their variables.
+    fn texts(&self, values: &[String]) -> Vec<String> {
+        templates(&self.bundle).map(str::to_owned).chain(values.iter().cloned()).collect()
+    }
+
+    /// Adds files and folders that the texts mention.
     fn mentioned(&mut self, texts: &[String], folder: &Path, beside: Beside) -> CliResult<()> {
         // What can't be listed has nothing to add.
         let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
@@ -174,16 +183,21 @@ impl Reader {
         let mut seen = BTreeSet::new();
         for path in texts.iter().flat_map(|text| mentions::paths(text)) {
             let first = path.split('/').next().unwrap_or_default();
+            let is_above = first == "..";
             let is_word = !path.contains(['/', '.']);
-            if !names.contains(first) || first == ".git" || (is_word && beside == Beside::Elsewhere) {
+            if !(is_above || beside != Beside::Above && names.contains(first)) {
                 continue;
             }
-            if was_there(path) || is_another_template(path) || !seen.insert(path) {
+            if path.split('/').any(|part| part == ".git") || (is_word && beside == Beside::Elsewhere) {
+                continue;
+            }
+            let Ok(key) = bundle::key(path) else { continue };
+            if was_there(&key) || is_another_template(&key) || !seen.insert(path) {
                 continue;
             }
             let real = folder.join(path);
             let Ok(meta) = fs::metadata(&real) else { continue };
-            if meta.is_dir() { self.folder(&real, path)? } else { self.file(&real, path, &meta)? }
+            if meta.is_dir() { self.folder(&real, &key)? } else { self.file(&real, &key, &meta)? }
         }
         Ok(())
     }
@@ -286,7 +300,7 @@ mod tests {
     fn a_folder_goes_without_git_and_comes_out_the_same() {
         let dir = template();
         symlink("scripts", dir.path().join("linked")).unwrap();
-        let packed = read(dir.path(), dir.path()).unwrap();
+        let packed = read(dir.path(), dir.path(), &[]).unwrap();
         let paths: Vec<_> = packed.bundle.iter().map(|(path, file)| (path.to_owned(), file.executable)).collect();
         let expected =
             [("linked/setup.sh", true), ("scripts/setup.sh", true), ("vendor/lib", false), ("web.pkr.hcl", false)];
@@ -295,7 +309,7 @@ mod tests {
         let bytes = tar_gz(&packed.bundle).unwrap();
         assert_eq!(
             bytes,
-            tar_gz(&read(dir.path(), dir.path()).unwrap().bundle).unwrap(),
+            tar_gz(&read(dir.path(), dir.path(), &[]).unwrap().bundle).unwrap(),
             "the same folder gives the same bytes"
         );
         let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
@@ -323,7 +337,7 @@ mod tests {
     #[test]
     fn a_file_goes_with_what_it_mentions() {
         let dir = template();
-        let alone = read(&dir.path().join("web.pkr.hcl"), dir.path()).unwrap();
+        let alone = read(&dir.path().join("web.pkr.hcl"), dir.path(), &[]).unwrap();
         assert_eq!(alone.single.as_deref(), Some("web.pkr.hcl"));
         assert_eq!(alone.root, dir.path());
         assert_eq!(size_report(&alone.bundle), "1 file, 9 B");
@@ -332,7 +346,7 @@ mod tests {
             "a = \"scripts/setup.sh\"\nb = \"${path.root}/vendor\"\nc = [\"other.pkr.hcl\", \".git/config\", \"../x\"]";
         fs::write(dir.path().join("web.pkr.hcl"), text).unwrap();
         fs::write(dir.path().join("other.pkr.hcl"), "not this one").unwrap();
-        let packed = read(&dir.path().join("web.pkr.hcl"), dir.path()).unwrap();
+        let packed = read(&dir.path().join("web.pkr.hcl"), dir.path(), &[]).unwrap();
         let paths: Vec<&str> = packed.bundle.iter().map(|(path, _)| path).collect();
         assert_eq!(paths, ["scripts/setup.sh", "vendor/lib", "web.pkr.hcl"]);
         assert!(packed.bundle.get("scripts/setup.sh").unwrap().executable);
@@ -345,26 +359,46 @@ mod tests {
         fs::create_dir(&web).unwrap();
         fs::write(web.join("web.pkr.hcl"), "a = \"scripts/setup.sh\"\nb = \"vendor\"").unwrap();
         for path in [web.clone(), web.join("web.pkr.hcl")] {
-            let packed = read(&path, dir.path()).unwrap();
+            let packed = read(&path, dir.path(), &[]).unwrap();
             let paths: Vec<&str> = packed.bundle.iter().map(|(path, _)| path).collect();
             assert_eq!(paths, ["scripts/setup.sh", "web.pkr.hcl"], "a word alone is no path of elsewhere");
         }
         fs::create_dir(web.join("scripts")).unwrap();
         fs::write(web.join("scripts/setup.sh"), "its own").unwrap();
-        let packed = read(&web, dir.path()).unwrap();
+        let packed = read(&web, dir.path(), &[]).unwrap();
         assert_eq!(packed.bundle.get("scripts/setup.sh").unwrap().bytes, b"its own");
+    }
+
+    #[test]
+    fn what_is_named_above_the_folder_comes_along() {
+        let dir = template();
+        let web = dir.path().join("packer/web");
+        fs::create_dir_all(&web).unwrap();
+        let text = "a = \"../../scripts/setup.sh\"\nb = \"${path.root}/../../vendor/${var.x}\"\nc = [\"../..\", \"../../.git/config\"]";
+        fs::write(web.join("web.pkr.hcl"), text).unwrap();
+        fs::write(dir.path().join("other.txt"), "").unwrap();
+        for path in [web.clone(), web.join("web.pkr.hcl")] {
+            let packed = read(&path, dir.path(), &["../../other.txt".to_owned()]).unwrap();
+            let paths: Vec<String> = packed.bundle.iter().map(|(path, _)| bundle::written(path)).collect();
+            assert_eq!(paths, ["../../other.txt", "../../scripts/setup.sh", "../../vendor/lib", "web.pkr.hcl"]);
+            assert!(packed.bundle.resolve("../../scripts/setup.sh").unwrap().unwrap().1.executable);
+        }
+        // As Packer has it: relative to the working folder.
+        fs::write(web.join("web.pkr.hcl"), "a = \"../scripts/setup.sh\"").unwrap();
+        let packed = read(&web, &dir.path().join("vendor"), &[]).unwrap();
+        assert!(packed.bundle.resolve("../scripts/setup.sh").unwrap().is_some());
     }
 
     #[test]
     fn standard_input_tells_its_language_by_its_first_character() {
         let dir = template();
-        let name = |text: &str, hcl| read_stdin(text.as_bytes(), hcl, dir.path()).unwrap().single.unwrap();
+        let name = |text: &str, hcl| read_stdin(text.as_bytes(), hcl, dir.path(), &[]).unwrap().single.unwrap();
         assert_eq!(name(" {\"builders\": []}", None), STDIN_JSON);
         assert_eq!(name("source {}", None), STDIN_HCL);
         assert_eq!(name("{}", Some(true)), STDIN_HCL);
-        let packed = read_stdin("a = \"scripts/setup.sh\"".as_bytes(), None, dir.path()).unwrap();
+        let packed = read_stdin("a = \"scripts/setup.sh\"".as_bytes(), None, dir.path(), &[]).unwrap();
         assert!(packed.bundle.get("scripts/setup.sh").is_some());
-        assert!(read_stdin(&[0xff_u8][..], None, dir.path()).is_err());
+        assert!(read_stdin(&[0xff_u8][..], None, dir.path(), &[]).is_err());
     }
 
     #[test]
@@ -372,11 +406,14 @@ mod tests {
         let dir = template();
         symlink("..", dir.path().join("scripts/up")).unwrap();
         assert!(
-            read(dir.path(), dir.path()).unwrap_err().to_string().contains("scripts/up: a symbolic link leads back")
+            read(dir.path(), dir.path(), &[])
+                .unwrap_err()
+                .to_string()
+                .contains("scripts/up: a symbolic link leads back")
         );
         let empty = tempfile::tempdir().unwrap();
-        assert!(read(empty.path(), empty.path()).unwrap_err().to_string().contains("no files"));
-        let missing = read(&empty.path().join("x"), empty.path()).unwrap_err().to_string();
+        assert!(read(empty.path(), empty.path(), &[]).unwrap_err().to_string().contains("no files"));
+        let missing = read(&empty.path().join("x"), empty.path(), &[]).unwrap_err().to_string();
         assert!(missing.contains("No such file"), "{missing}");
     }
 

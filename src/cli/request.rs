@@ -87,7 +87,7 @@ pub fn form(request: &Value, bundle: &[u8]) -> CliResult<Form> {
 pub fn told(error: CliError, inputs: &Inputs) -> CliError {
     let CliError::Problem(mut problem) = error else { return error };
     for complaint in &mut problem.errors {
-        complaint.file = complaint.file.as_deref().map(|file| shown(file).to_owned());
+        complaint.file = complaint.file.as_deref().map(shown);
     }
     problem.errors.extend(missing_file(&problem.errors, inputs));
     CliError::Problem(problem)

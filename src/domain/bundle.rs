@@ -13,7 +13,8 @@ pub struct BundleFile {
 }
 
 /// A template's files by their path. Paths are relative, use `/`, and hold no `.` or `..` component:
-/// whoever fills a bundle from outside goes through [`Bundle::insert`].
+/// whoever fills a bundle from outside goes through [`Bundle::insert`]. What a template takes from above its folder lies in
+/// [`ABOVE`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Bundle {
     files: BTreeMap<String, BundleFile>,
@@ -40,8 +41,8 @@ impl BundlePathError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Outside(_) => {
-                "copy it into the template's folder, or run ingot in a folder that has both and write the path from there: \
-                 shared/x.sh, not ../shared/x.sh"
+                "a file above it comes along when it is there and is named without variables; check the path, or copy the \
+                 file into the folder"
             }
             Self::Absolute(_) => "copy it into the template's folder, and write the path from there",
             Self::Empty | Self::Character(_) | Self::Duplicate(_) => {
@@ -80,17 +81,30 @@ impl Bundle {
         Ok(())
     }
 
-    /// Looks a file up by the path a template gives, resolved against `base` (a folder of the bundle, `""` for its root).
+    /// Looks a file up by the path that a template gives.
     ///
     /// # Errors
-    /// When the path is absolute or leaves the bundle.
-    pub fn resolve(&self, base: &str, path: &str) -> Result<Option<(&str, &BundleFile)>, BundlePathError> {
-        let joined = if base.is_empty() { path.to_owned() } else { format!("{base}/{path}") };
-        if path.starts_with('/') {
-            return Err(BundlePathError::Absolute(path.to_owned()));
+    /// When the path is absolute, or is above the template's folder and nothing was sent of there.
+    pub fn resolve(&self, path: &str) -> Result<Option<(&str, &BundleFile)>, BundlePathError> {
+        let key = self.locate(path)?;
+        Ok(self.files.get_key_value(&key).map(|(key, file)| (key.as_str(), file)))
+    }
+
+    /// The path in the bundle of a file or folder that a template names. What is within the template's folder need not be
+    /// there.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`]; `Empty` for the template's folder itself.
+    pub fn locate(&self, path: &str) -> Result<String, BundlePathError> {
+        let key = key(path)?;
+        let is_there = || self.files.contains_key(&key) || self.under(&key).next().is_some();
+        match split_above(&key) {
+            (0, _) => Ok(key),
+            // Of a whole folder above only some files were sent.
+            (_, "") => Err(BundlePathError::Outside(path.to_owned())),
+            _ if !is_there() => Err(BundlePathError::Outside(path.to_owned())),
+            _ => Ok(key),
         }
-        let clean = normalise(&joined)?;
-        Ok(self.files.get_key_value(&clean).map(|(key, file)| (key.as_str(), file)))
     }
 
     #[must_use]
@@ -142,6 +156,44 @@ impl Bundle {
 /// # Errors
 /// When the path is empty, absolute, leaves its folder, or holds characters no portable file name has.
 pub fn normalise(path: &str) -> Result<String, BundlePathError> {
+    spell(path, false)
+}
+
+/// The folder of a bundle that holds files of the folder above the template's; in it, the one of the same name those of the
+/// folder above that. A real `..` is never part of a path that is stored, sent or unpacked.
+pub const ABOVE: &str = ".ingot-above";
+
+/// The path in a bundle of what a template names, be it there or not: of `../x` it is `.ingot-above/x`.
+///
+/// # Errors
+/// When the path is empty, absolute, or holds characters no portable file name has.
+pub fn key(path: &str) -> Result<String, BundlePathError> {
+    spell(path, true)
+}
+
+/// How many folders above the template's a path of a bundle starts, and what follows.
+#[must_use]
+pub fn split_above(key: &str) -> (usize, &str) {
+    let (mut levels, mut rest) = (0, key);
+    while let Some(next) = rest.strip_prefix(ABOVE) {
+        rest = match next.strip_prefix('/') {
+            Some(next) => next,
+            None if next.is_empty() => next,
+            None => break,
+        };
+        levels += 1;
+    }
+    (levels, rest)
+}
+
+/// A path of a bundle as templates write it: `../x`.
+#[must_use]
+pub fn written(key: &str) -> String {
+    let (levels, rest) = split_above(key);
+    format!("{}{rest}", "../".repeat(levels))
+}
+
+fn spell(path: &str, may_leave: bool) -> Result<String, BundlePathError> {
     if path.starts_with('/') {
         return Err(BundlePathError::Absolute(path.to_owned()));
     }
@@ -152,9 +204,11 @@ pub fn normalise(path: &str) -> Result<String, BundlePathError> {
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." => {
-                parts.pop().ok_or_else(|| BundlePathError::Outside(path.to_owned()))?;
+            ".." if parts.last().is_some_and(|last| *last != ABOVE) => {
+                parts.pop();
             }
+            ".." if may_leave => parts.push(ABOVE),
+            ".." => return Err(BundlePathError::Outside(path.to_owned())),
             part => parts.push(part),
         }
     }
@@ -175,6 +229,32 @@ mod tests {
         assert!(matches!(normalise("/etc/passwd"), Err(BundlePathError::Absolute(_))));
         assert!(matches!(normalise("a\\b"), Err(BundlePathError::Character(_))));
         assert_eq!(normalise("."), Err(BundlePathError::Empty));
+    }
+
+    #[test]
+    fn what_is_above_the_folder_is_there_when_it_was_sent() {
+        assert_eq!(key("./../a").unwrap(), ".ingot-above/a");
+        assert_eq!(key("a/../../../b/../c").unwrap(), ".ingot-above/.ingot-above/c");
+        assert_eq!(key("..").unwrap(), ABOVE);
+        assert!(matches!(key("/a"), Err(BundlePathError::Absolute(_))));
+        assert_eq!(written(".ingot-above/.ingot-above/c"), "../../c");
+        assert_eq!(written(".ingot-above-all/c"), ".ingot-above-all/c");
+        assert_eq!(split_above(&key("../a").unwrap()), (1, "a"));
+        assert_eq!(split_above("a/.ingot-above/b").0, 0);
+
+        let mut bundle = Bundle::single("a", vec![]).unwrap();
+        bundle.insert(".ingot-above/shared/b", vec![], false).unwrap();
+        assert!(bundle.resolve("../shared/b").unwrap().is_some());
+        assert_eq!(bundle.locate("x/../../shared").unwrap(), ".ingot-above/shared");
+        for path in ["../shared/c", "../../shared/b", "../a", "..", "../shared/..", "../../../etc/passwd"] {
+            let outside = Err(BundlePathError::Outside(path.to_owned()));
+            assert_eq!(bundle.resolve(path), outside.clone().map(|()| None));
+            assert_eq!(bundle.locate(path), outside.map(|()| String::new()));
+        }
+        assert_eq!(bundle.resolve("c"), Ok(None));
+        for path in ["../x", ".ingot-above/../../x"] {
+            assert_eq!(bundle.insert(path, vec![], false), Err(BundlePathError::Outside(path.to_owned())));
+        }
     }
 
     #[test]

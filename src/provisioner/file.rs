@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{ProvisionContext, ProvisionError, ProvisionOutcome, Provisioner, RunFile};
 use crate::communicator::{CommunicatorError, DownloadLimits};
-use crate::domain::bundle::{BundleFile, normalise};
+use crate::domain::bundle::{Bundle, BundleFile, normalise, written};
 use crate::domain::config::provisioner::{Direction, FileTransfer};
 
 /// Packer writes `content` to a temporary file of its own first, and its mode travels along.
@@ -57,13 +57,13 @@ async fn upload_content(context: &ProvisionContext<'_>, text: &str, destination:
 }
 
 async fn upload(context: &ProvisionContext<'_>, source: &str, destination: &str) -> Result<(), ProvisionError> {
-    let folder = bundle_folder(source)?;
+    let folder = bundle_folder(context.bundle, source)?;
     if let Some(file) = context.bundle.get(&folder) {
         if source.ends_with('/') {
             return Err(ProvisionError::Configuration(format!("{source:?} is a file; leave out the trailing /")));
         }
         let to = keep_name(destination, &folder);
-        (context.say)(&format!("Uploading {source} => {to}"));
+        (context.say)(&format!("Uploading {} => {to}", written(source)));
         let mode = if file.executable { 0o755 } else { 0o644 };
         return Ok(context.machine()?.communicator.upload(&to, &file.bytes, mode, context.cancel).await?);
     }
@@ -82,7 +82,7 @@ async fn upload(context: &ProvisionContext<'_>, source: &str, destination: &str)
     } else {
         join(destination, base_name(&folder))
     };
-    (context.say)(&format!("Uploading {source} => {to}"));
+    (context.say)(&format!("Uploading {} => {to}", written(source)));
     Ok(context.machine()?.communicator.upload_directory(&files, &to, context.cancel).await?)
 }
 
@@ -137,13 +137,13 @@ async fn download_one(
 }
 
 /// The bundle path of a source; `""` for the template's own folder.
-fn bundle_folder(source: &str) -> Result<String, ProvisionError> {
+fn bundle_folder(bundle: &Bundle, source: &str) -> Result<String, ProvisionError> {
     let is_own_folder =
         !source.is_empty() && !source.starts_with('/') && source.split('/').all(|part| part.is_empty() || part == ".");
     if is_own_folder {
         return Ok(String::new());
     }
-    normalise(source).map_err(|error| ProvisionError::Configuration(format!("the source can't be used: {error}")))
+    bundle.locate(source).map_err(|error| ProvisionError::Configuration(format!("the source can't be used: {error}")))
 }
 
 /// Downloads become files of the run, whatever place on a disk the template names.

@@ -19,6 +19,7 @@ pub use folder::remove_leftovers;
 
 use super::{ProvisionContext, ProvisionError, ProvisionOutcome, Provisioner, environment, exit_code};
 use crate::communicator::{CommunicatorError, shell_quote};
+use crate::domain::bundle::written;
 use crate::domain::config::LateString;
 use crate::domain::config::provisioner::ShellLocal;
 use folder::Folder;
@@ -76,12 +77,13 @@ impl ShellLocal {
             return self.run_script(context, folder, variables, &script).await;
         }
         for name in &self.scripts {
-            let found = context.bundle.resolve("", name).ok().flatten();
+            let found = context.bundle.resolve(name).ok().flatten();
             let (label, file) = found.ok_or_else(|| {
                 ProvisionError::Configuration(format!("the script {name:?} is not among the template's files"))
             })?;
-            let path = folder.files().join(label);
-            let script = Script { label, path: path.into(), bytes: &file.bytes };
+            let path = folder.file(label);
+            let label = written(label);
+            let script = Script { label: &label, path: path.into(), bytes: &file.bytes };
             self.run_script(context, folder, variables, &script).await?;
         }
         Ok(())

@@ -30,7 +30,7 @@ pub fn automatic(bundle: &Bundle) -> Vec<String> {
 
 /// Reads a file of values; faults go to `complaints`.
 pub fn read(path: &str, runtime: &Runtime<'_>, complaints: &mut Vec<Diagnostic>) -> Vec<FileEntry> {
-    let (path, file) = match runtime.bundle.resolve("", path) {
+    let (path, file) = match runtime.bundle.resolve(path) {
         Ok(Some(found)) => found,
         Ok(None) => {
             complaints.push(Diagnostic::error(format!("var_files: the bundle has no file {path:?}")));

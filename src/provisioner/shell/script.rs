@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::bundle::written;
 use crate::domain::config::provisioner::Shell;
 use crate::provisioner::{ProvisionContext, ProvisionError};
 
@@ -18,8 +19,8 @@ pub(super) fn scripts(shell: &Shell, context: &ProvisionContext<'_>) -> Result<V
         let bytes = convert(inline_script(shell, context)?.into_bytes());
         return Ok(vec![Script { label: "inline commands".to_owned(), bytes }]);
     }
-    let read = |path: &String| match context.bundle.resolve("", path) {
-        Ok(Some((name, file))) => Ok(Script { label: name.to_owned(), bytes: convert(file.bytes.clone()) }),
+    let read = |path: &String| match context.bundle.resolve(path) {
+        Ok(Some((name, file))) => Ok(Script { label: written(name), bytes: convert(file.bytes.clone()) }),
         Ok(None) => {
             Err(ProvisionError::Configuration(format!("the script {path:?} is not among the template's files")))
         }

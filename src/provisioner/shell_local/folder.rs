@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Handle;
 
-use crate::domain::bundle::Bundle;
+use crate::domain::bundle::{Bundle, split_above};
 
 const PREFIX: &str = "ingot-shell-local-";
 /// Locked as long as the directory is in use.
 const LOCK: &str = "lock";
 const FILES: &str = "files";
+/// The template's folder, when there are files of above it; a name that these do not have.
+const BELOW: &str = ".ingot-below";
 const TEMPORARY: &str = "tmp";
 
 /// A directory with the bundle's files and room for temporary ones; dropping it removes it.
@@ -22,6 +24,8 @@ const TEMPORARY: &str = "tmp";
 pub(super) struct Folder {
     /// Empty once it is removed.
     root: PathBuf,
+    /// How many folders above the template's have files.
+    above: usize,
     _lock: File,
 }
 
@@ -36,13 +40,14 @@ impl Folder {
     }
 
     async fn make_in(parent: &Path, bundle: &Bundle) -> io::Result<Self> {
-        let folder = Self::claim(parent)?;
+        let mut folder = Self::claim(parent)?;
+        folder.above = bundle.iter().map(|(key, _)| split_above(key).0).max().unwrap_or_default();
         for path in [folder.files(), folder.temporary()] {
-            fs::create_dir(&path).map_err(|error| at(&path, &error))?;
+            fs::create_dir_all(&path).map_err(|error| at(&path, &error))?;
         }
-        for (name, file) in bundle.iter() {
+        for (key, file) in bundle.iter() {
             let mode = if file.executable { 0o755 } else { 0o644 };
-            let path = folder.files().join(name);
+            let path = folder.file(key);
             write(&path, &file.bytes, mode).await.map_err(|error| at(&path, &error))?;
         }
         Ok(folder)
@@ -57,14 +62,25 @@ impl Folder {
             let lock = File::create_new(&path).map_err(|error| at(&path, &error))?;
             // Another server that is just starting may have taken it for a leftover before it was locked.
             if lock.try_lock().is_ok() && path.exists() {
-                return Ok(Self { root, _lock: lock });
+                return Ok(Self { root, above: 0, _lock: lock });
             }
         }
     }
 
     /// The template's folder: scripts start here.
     pub(super) fn files(&self) -> PathBuf {
-        self.root.join(FILES)
+        self.folder(0)
+    }
+
+    /// Where a file of the bundle is.
+    pub(super) fn file(&self, key: &str) -> PathBuf {
+        let (levels, rest) = split_above(key);
+        self.folder(levels).join(rest)
+    }
+
+    fn folder(&self, levels: usize) -> PathBuf {
+        let below = std::iter::repeat_n(BELOW, self.above.saturating_sub(levels));
+        [self.root.as_path(), Path::new(FILES)].into_iter().chain(below.map(Path::new)).collect()
     }
 
     /// Scripts' `HOME`.
@@ -201,6 +217,20 @@ mod tests {
         while root.exists() {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn files_of_above_the_template_s_folder_are_above_it() {
+        let mut bundle = Bundle::default();
+        bundle.insert("run.sh", b"x".to_vec(), true).unwrap();
+        bundle.insert(".ingot-above/shared/a", b"a".to_vec(), false).unwrap();
+        bundle.insert(".ingot-above/.ingot-above/files/b", b"b".to_vec(), false).unwrap();
+        let folder = Folder::make(&bundle).await.unwrap();
+        for (path, text) in [("run.sh", b"x"), ("../shared/a", b"a"), ("../../files/b", b"b")] {
+            assert_eq!(fs::read(folder.files().join(path)).unwrap(), text);
+        }
+        assert_eq!(fs::read(folder.file(".ingot-above/shared/a")).unwrap(), b"a");
+        folder.remove().await.unwrap();
     }
 
     #[tokio::test]

@@ -505,7 +505,7 @@ impl<'a> Decoder<'a> {
 
     /// The file of a path that an option names. Complains when the path leaves the bundle or names no file.
     pub fn bundle_file(&self, path: &Located<String>, name: &str) -> Option<(String, &'a BundleFile)> {
-        match self.context.bundle.resolve("", &path.value) {
+        match self.context.bundle.resolve(&path.value) {
             Ok(Some((path, file))) => Some((path.to_owned(), file)),
             Ok(None) => {
                 let summary = format!("{name}: the bundle has no file {:?}", path.value);

@@ -1,7 +1,7 @@
 //! The `file` provisioner's options.
 
 use super::body::{Decoder, Located};
-use crate::domain::bundle::normalise;
+use crate::domain::bundle::{BundlePathError, normalise};
 use crate::domain::config::LateString;
 use crate::domain::config::provisioner::{Direction, FileTransfer};
 use crate::template::legacy::early::MACHINE;
@@ -78,9 +78,9 @@ fn direction(decoder: &Decoder<'_>) -> Direction {
 fn upload_source(decoder: &Decoder<'_>, source: &Located<String>) -> Option<String> {
     let bundle = decoder.context.bundle;
     let folder = source.value.ends_with('/');
-    let clean = match normalise(&source.value) {
+    let clean = match bundle.locate(&source.value) {
         Ok(clean) => clean,
-        Err(crate::domain::bundle::BundlePathError::Empty) => return Some(if folder { "./" } else { "." }.to_owned()),
+        Err(BundlePathError::Empty) => return Some(if folder { "./" } else { "." }.to_owned()),
         Err(error) => {
             decoder.error(&source.at, format!("source: {error}"), error.advice());
             return None;

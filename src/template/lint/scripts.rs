@@ -234,7 +234,7 @@ fn file(path: &str, component: &Component, model: &mut Model, input: &Input<'_>)
 
 /// Makes a text file of the bundle one of the model's. Gives its path and number.
 pub fn add_file(path: &str, model: &mut Model, input: &Input<'_>) -> Option<(String, usize)> {
-    let (path, file) = input.bundle.resolve("", path).ok().flatten()?;
+    let (path, file) = input.bundle.resolve(path).ok().flatten()?;
     if let Some(index) = model.files.iter().position(|known| known.path == path) {
         return Some((path.to_owned(), index));
     }

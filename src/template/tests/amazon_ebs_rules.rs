@@ -199,7 +199,7 @@ fn null_and_file() {
     insta::assert_snapshot!(text("file {\n  target = \"/etc/passwd\"\n  content = \"x\"\n  source = \"../y\"\n}", "").bad(), @r#"
     t.pkr.hcl:2:12: target: "/etc/passwd" is absolute; paths in a bundle are relative to the template's folder: the file is kept with the run; give it a plain name
     t.pkr.hcl:4:12: source and content can't both be given
-    t.pkr.hcl:4:12: source: "../y" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh
+    t.pkr.hcl:4:12: source: "../y" leaves the template's folder: a file above it comes along when it is there and is named without variables; check the path, or copy the file into the folder
     "#);
     insta::assert_snapshot!(text("amazon-chroot {}", "").bad(), @r#"t.pkr.hcl:1:1: builder "amazon-chroot" can't be used here: it works on a volume of the machine that Packer itself runs on, and the server has none to give: use amazon-ebssurrogate"#);
 }

@@ -151,7 +151,7 @@ fn provisioners() {
     "#);
     insta::assert_snapshot!(text("  provisioner \"file\" {\n    source = \"../x\"\n  }\n").bad(), @r#"
     t.pkr.hcl:11:3: destination is missing: the file provisioner needs to know where to
-    t.pkr.hcl:12:14: source: "../x" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh
+    t.pkr.hcl:12:14: source: "../x" leaves the template's folder: a file above it comes along when it is there and is named without variables; check the path, or copy the file into the folder
     "#);
     insta::assert_snapshot!(text("  provisioner \"shell\" {\n    inline = [\"{{ if .X }}\"]\n    pause_before = \"soon\"\n  }\n").bad(), @r#"
     t.pkr.hcl:12:15: {{ if }} is not closed: write {{ end }} where it ends
@@ -286,14 +286,14 @@ fn only_the_cause_is_told() {
 
 #[test]
 fn paths_that_lead_out_of_the_template_s_folder() {
-    insta::assert_snapshot!(with_options("  user_data_file = \"${path.root}/../../shared/x.sh\"").bad(), @r#"t.pkr.hcl:7:20: user_data_file: "./../../shared/x.sh" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh"#);
+    insta::assert_snapshot!(with_options("  user_data_file = \"${path.root}/../../shared/x.sh\"").bad(), @r#"t.pkr.hcl:7:20: user_data_file: "./../../shared/x.sh" leaves the template's folder: a file above it comes along when it is there and is named without variables; check the path, or copy the file into the folder"#);
     insta::assert_snapshot!(with_options("  user_data = file(\"/opt/x.sh\")").bad(), @r#"t.pkr.hcl:7:20: file: "/opt/x.sh" is absolute; paths in a bundle are relative to the template's folder; copy it into the template's folder, and write the path from there"#);
     let text = String::from_utf8(with_options("").files[0].1.clone()).unwrap();
     let file = |options: &str| {
         let block = format!("  sources = [\"amazon-ebs.a\"]\n  provisioner \"file\" {{\n{options}\n  }}\n");
         Given::hcl(&text.replace("  sources = [\"amazon-ebs.a\"]\n", &block)).bad()
     };
-    insta::assert_snapshot!(file("    source = \"../x\"\n    destination = \"/tmp/x\""), @r#"t.pkr.hcl:12:14: source: "../x" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh"#);
+    insta::assert_snapshot!(file("    source = \"../x\"\n    destination = \"/tmp/x\""), @r#"t.pkr.hcl:12:14: source: "../x" leaves the template's folder: a file above it comes along when it is there and is named without variables; check the path, or copy the file into the folder"#);
     insta::assert_snapshot!(file("    direction = \"download\"\n    source = \"/tmp/x\"\n    destination = \"/tmp/x\""), @r#"t.pkr.hcl:14:19: destination: "/tmp/x" is absolute; paths in a bundle are relative to the template's folder: a download becomes a file of the run; give it a plain name"#);
 }
 

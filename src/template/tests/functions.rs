@@ -165,7 +165,7 @@ fn what_is_wrong_with_a_call() {
     x:1:1: a::b: Packer's functions have no namespaces
     x:1:1: bcrypt: the template needs too much work to evaluate (more than 3,000,000 steps)
     x:1:7: regex: either all groups of a pattern have names or none
-    x:1:6: file: "../x" leaves the template's folder; copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh
+    x:1:6: file: "../x" leaves the template's folder; a file above it comes along when it is there and is named without variables; check the path, or copy the file into the folder
     x:1:12: pathexpand: there is no home folder here: paths stay inside the template's bundle
     x:1:20: rsadecrypt: this is no private key that begins with -----BEGIN RSA PRIVATE KEY-----
     x:1:18: textencodebase64: the text holds characters that ISO-8859-1 can't represent

@@ -176,9 +176,43 @@ fn files_come_from_the_bundle_only() {
     let evaluated = given.good();
     assert_eq!(ebs(&evaluated.builds[0]).user_data.as_deref(), Some("#!/bin/sh"));
     assert_eq!(ebs(&evaluated.builds[0]).ami_description.0, "<v>");
-    insta::assert_snapshot!(with_options("  user_data_file = \"../secret\"").bad(), @r#"t.pkr.hcl:7:20: user_data_file: "../secret" leaves the template's folder: copy it into the template's folder, or run ingot in a folder that has both and write the path from there: shared/x.sh, not ../shared/x.sh"#);
+    insta::assert_snapshot!(with_options("  user_data_file = \"../secret\"").bad(), @r#"t.pkr.hcl:7:20: user_data_file: "../secret" leaves the template's folder: a file above it comes along when it is there and is named without variables; check the path, or copy the file into the folder"#);
     insta::assert_snapshot!(with_options("  ami_description = file(\"/etc/passwd\")").bad(), @r#"t.pkr.hcl:7:26: file: "/etc/passwd" is absolute; paths in a bundle are relative to the template's folder; copy it into the template's folder, and write the path from there"#);
     insta::assert_snapshot!(with_options("  ami_description = file(\"nope\")").bad(), @r#"t.pkr.hcl:7:26: file: the bundle has no file "nope""#);
+}
+
+#[test]
+fn files_of_above_the_template_s_folder_are_those_that_were_sent() {
+    let given = Given::hcl(
+        r#"locals {
+  shared = "${path.root}/../shared"
+}
+source "null" "a" {
+  communicator = "none"
+}
+build {
+  sources = ["null.a"]
+  post-processor "manifest" {
+    custom_data = {
+      name = "${file("../shared/name")}-${join(",", fileset(local.shared, "*"))}-${fileexists("../../x")}"
+      path = abspath("x/../../shared/./name")
+      text = templatefile("${local.shared}/t", { x = 1 })
+    }
+  }
+}"#,
+    )
+    .file(".ingot-above/shared/name", "web")
+    .file(".ingot-above/shared/t", "<${x}>")
+    .file(".ingot-above/.ingot-above/x", "");
+    let build = &given.good().builds[0];
+    let custom = format!("{:?}", build.post_processors[0][0].config);
+    for text in ["web-name,t-true", "\"../shared/name\"", "<1>"] {
+        assert!(custom.contains(text), "{custom}");
+    }
+    let outside =
+        Given::hcl("locals {\n  a = [fileset(\"..\", \"*\"), file(\"../shared/no\"), fileexists(\"../../../x\")]\n}")
+            .file(".ingot-above/shared/name", "");
+    assert_eq!(outside.bad().matches("leaves the template's folder").count(), 3);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use globset::GlobBuilder;
 
 use super::{Call, Function, FunctionError, FunctionResult, function, text};
-use crate::domain::bundle::{BundleFile, BundlePathError, normalise};
+use crate::domain::bundle::{BundleFile, BundlePathError, key, written};
 use crate::template::runtime::Runtime;
 use crate::template::value::Value;
 
@@ -81,23 +81,25 @@ fn exists(call: &Call<'_>) -> FunctionResult {
     if find(call.runtime, &path).map_err(blame)?.is_some() {
         return Ok(Value::bool(true));
     }
-    let folder = normalise(&path).unwrap_or_default();
+    let folder = call.runtime.bundle.locate(&path).unwrap_or_default();
     if call.runtime.bundle.under(&folder).next().is_some() {
         return Call::fail(0, format!("{path:?} is a folder"));
     }
     Ok(Value::bool(false))
 }
 
-/// A path without `.`, `..` and doubled slashes, as far as it stays inside the bundle.
+/// A path without `.` and doubled slashes, and with `..` only at its front.
 fn clean(path: &str) -> String {
-    normalise(path).unwrap_or_else(|_| if path.starts_with('/') { path.to_owned() } else { ".".to_owned() })
+    key(path)
+        .map(|key| written(&key))
+        .unwrap_or_else(|_| if path.starts_with('/') { path.to_owned() } else { ".".to_owned() })
 }
 
 type Found<'b> = Option<(&'b str, &'b BundleFile)>;
 
 fn find<'b>(runtime: &Runtime<'b>, path: &str) -> Result<Found<'b>, String> {
     runtime.spend(10)?;
-    runtime.bundle.resolve("", path).map_err(|error| format!("{error}; {}", error.advice()))
+    runtime.bundle.resolve(path).map_err(|error| format!("{error}; {}", error.advice()))
 }
 
 fn read<'b>(runtime: &Runtime<'b>, path: &str) -> Result<(&'b str, &'b BundleFile), String> {
@@ -120,7 +122,7 @@ pub(crate) fn read_text(runtime: &Runtime<'_>, path: &str) -> Result<(String, Ar
 }
 
 fn file_set(call: &Call<'_>) -> FunctionResult {
-    let folder = match normalise(&call.text(0)?) {
+    let folder = match call.runtime.bundle.locate(&call.text(0)?) {
         Ok(folder) => folder,
         Err(BundlePathError::Empty) => String::new(),
         Err(error) => return Call::fail(0, format!("{error}; {}", error.advice())),

@@ -329,7 +329,7 @@ pub fn add_uploads(model: &mut Model, input: &crate::template::lint::Input<'_>) 
         }
         for value in ["source", "sources"].iter().filter_map(|name| provisioner.get(name)) {
             for path in value.items().unwrap_or_default().iter().filter_map(Value::text) {
-                let Ok(clean) = crate::domain::bundle::normalise(&path) else { continue };
+                let Ok(clean) = input.bundle.locate(&path) else { continue };
                 if input.bundle.get(&clean).is_some() {
                     paths.push(clean);
                 } else {
@@ -339,7 +339,7 @@ pub fn add_uploads(model: &mut Model, input: &crate::template::lint::Input<'_>) 
         }
     }
     let user_data = model.sources.iter().filter_map(|source| source.text("user_data_file"));
-    paths.extend(user_data.filter_map(|path| crate::domain::bundle::normalise(&path).ok()));
+    paths.extend(user_data.filter_map(|path| input.bundle.locate(&path).ok()));
     for path in paths.iter().take(MAX_FILES) {
         if input.bundle.get(path).is_some_and(|file| file.bytes.len() <= MAX_FILE) {
             let _ = scripts::add_file(path, model, input);
