@@ -37,6 +37,7 @@ use crate::domain::error::{Error, ErrorKind, Result};
 use crate::domain::ids::{DeploymentId, TokenId};
 use crate::domain::server_role::ServerRole;
 use crate::engine::accept::{AcceptSettings, Random, new_id};
+use crate::engine::channels::ChannelSettings;
 use crate::engine::data_sources::DataSources;
 use crate::engine::guarded_cloud::BudgetedAccounts;
 use crate::engine::session::SshDialer;
@@ -351,6 +352,10 @@ impl Server {
                 http_allow: config.data_sources.http_allow.clone(),
             },
             default_region: config.aws.region.clone().or_else(own_region),
+            channels: ChannelSettings {
+                stages: config.stages.order.clone(),
+                from_templates: config.stages.from_templates.clone(),
+            },
         });
         let stages = Arc::new(config.stages.order.clone());
         let engine = if role.works() {

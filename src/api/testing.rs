@@ -22,6 +22,7 @@ use crate::domain::lint::{LintLevel, LintPolicy};
 use crate::domain::policy::Policy;
 use crate::domain::role::Role;
 use crate::engine::accept::{AcceptSettings, Random};
+use crate::engine::channels::ChannelSettings;
 use crate::engine::data_sources::DataSources;
 use crate::store::Actor;
 use crate::store::approved::ApprovedImages;
@@ -125,6 +126,7 @@ impl TestApi {
             accounts: Some(Arc::new(cloud.clone())),
             data_sources: DataSources { accounts: Some(Arc::new(cloud.clone())), http_allow: Vec::new() },
             default_region: Some("us-east-1".to_owned()),
+            channels: ChannelSettings { from_templates: vec!["dev".to_owned()], ..ChannelSettings::default() },
         };
         let state = ApiState {
             store: store.clone(),

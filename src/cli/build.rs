@@ -15,7 +15,7 @@ use super::runs::how_to_follow;
 use super::screen::{Look, Screen};
 use super::summary;
 use super::voice::{Voice, VoiceArgs};
-use super::wire::Run;
+use super::wire::{Image, Run};
 use super::{Context, given, interrupts, object, typed};
 use crate::domain::clock::Clock;
 
@@ -162,6 +162,12 @@ impl BuildArgs {
         };
         let finished: Run = typed(client, &last)?;
         summary::write(&finished, screen)?;
+        if let (Some(image), "succeeded", false) =
+            (&finished.image, finished.state.as_str(), finished.channels.is_empty())
+        {
+            let image: Image = client.get(&["images", &image.id], &[]).await?;
+            screen.say(&summary::on_stages(&image, &finished.channels))?;
+        }
         if context.json() {
             context.print_json(&last)?;
         }

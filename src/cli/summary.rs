@@ -2,7 +2,7 @@
 
 use super::error::CliResult;
 use super::screen::Screen;
-use super::wire::{Build, Run};
+use super::wire::{Build, Image, Run};
 
 /// Writes errors, artifacts and the image, as `packer build` ends.
 ///
@@ -33,6 +33,18 @@ pub fn write(run: &Run, screen: &mut Screen) -> CliResult<()> {
         format!("; image {} #{} is {} ({})", image.family, image.number, image.state, image.id)
     });
     screen.say(&format!("Run {} {}{image}", run.id, run.state))
+}
+
+/// Whether an image went to all stages that its template names.
+#[must_use]
+pub fn on_stages(image: &Image, channels: &[String]) -> String {
+    let name = format!("Image {} #{}", image.family, image.number);
+    let missing: Vec<&str> =
+        channels.iter().filter(|stage| !image.stages.contains(stage)).map(String::as_str).collect();
+    if missing.is_empty() {
+        return format!("{name} was promoted to {}", channels.join(", "));
+    }
+    format!("{name} is not on {}; why: ingot images show {}", missing.join(", "), image.id)
 }
 
 fn failure(build: &Build, screen: &mut Screen) -> CliResult<()> {
@@ -152,6 +164,18 @@ mod tests {
 
         ==> Run 0190 failed; image web #12 is incomplete (img)
         ");
+    }
+
+    #[test]
+    fn stages_that_the_template_names() {
+        let image = json!({"id": "img", "family": "web", "number": 12, "state": "built", "stages": ["dev"]});
+        let image: Image = serde_json::from_value(image).unwrap();
+        let told = |channels: &[&str]| {
+            on_stages(&image, &channels.iter().map(|stage| (*stage).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(told(&["dev"]), "Image web #12 was promoted to dev");
+        let expected = "Image web #12 is not on staging, prod; why: ingot images show img";
+        assert_eq!(told(&["dev", "staging", "prod"]), expected);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub struct Run {
     pub builds: Vec<Build>,
     #[serde(default)]
     pub image: Option<ImageRef>,
+    /// Stages that the image is promoted to once it is built.
+    #[serde(default)]
+    pub channels: Vec<String>,
     #[serde(default)]
     pub dedupe: Option<Deduped>,
     /// In the answer to its request.

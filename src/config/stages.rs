@@ -9,6 +9,8 @@ use crate::domain::stage::StageOrder;
 pub struct Stages {
     /// From the first to the last. All servers on one database need the same ones.
     pub order: StageOrder,
+    /// Stages that `channels` of a template's `hcp_packer_registry` may put images on, whoever starts the run.
+    pub from_templates: Vec<String>,
 }
 
 impl Stages {
@@ -25,11 +27,16 @@ impl Stages {
                 StageOrder::default()
             })
         };
+        let from_templates = section.strings("from_templates", found);
+        for unknown in from_templates.iter().filter(|name| order.position(name).is_err()) {
+            found.push(section.error(format!("stages.from_templates: there is no stage {unknown:?} in stages.names")));
+        }
         section.finish(found);
-        Self { order }
+        Self { order, from_templates }
     }
 
     pub(super) fn describe(&self, lines: &mut Lines) {
         line(lines, "stages.names", &self.order);
+        line(lines, "stages.from_templates", self.from_templates.join(", "));
     }
 }

@@ -110,6 +110,15 @@ fn some_connections_are_kept_for_reads() {
 }
 
 #[test]
+fn templates_may_move_stages_that_there_are() {
+    let config = load("[stages]\nnames = [\"dev\", \"live\"]\nfrom_templates = [\"dev\"]\n", &[]).unwrap();
+    assert_eq!(config.stages.from_templates, ["dev"]);
+    assert!(config.describe().contains("stages.from_templates = dev\n"));
+    let wrong = load("[stages]\nfrom_templates = [\"live\"]\n", &[]).unwrap_err().join("\n");
+    insta::assert_snapshot!(wrong, @r#"ingot.toml:1:2: stages.from_templates: there is no stage "live" in stages.names"#);
+}
+
+#[test]
 fn rates_of_calls_are_read_and_shown() {
     let env = [("INGOT__AWS__LAUNCH_RATE", "120/m"), ("INGOT__AWS__LAUNCH_BURST", "7")];
     let config = load("[aws]\ndescribe_rate = \"0.5/s\"\n", &env).unwrap();

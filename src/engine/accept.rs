@@ -10,20 +10,21 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::channels::ChannelSettings;
 use super::data_sources::DataSources;
-use super::evaluation::{Data, Subject, blocking, evaluate, template_invalid};
-use super::{content, lint, source_ami};
+use super::evaluation::{blocking, template_invalid};
+use super::prepared::{Prepared, Resolved, prepare};
+use super::source_ami;
 use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
-use crate::domain::config::data_source::DataResults;
 use crate::domain::content_key::Content;
 use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
 use crate::domain::hold::RunOptions;
-use crate::domain::ids::{BuildId, RunId, TemplateId, TemplateVersionId};
+use crate::domain::ids::{BuildId, RunId};
 use crate::domain::lint::LintPolicy;
 use crate::domain::plan::Plan;
 use crate::domain::policy::Policy;
@@ -33,20 +34,13 @@ use crate::store::idempotency::AnswerKey;
 use crate::store::runs::RunRow;
 use crate::store::schedule_firings::SlotClaim;
 use crate::store::{Actor, Store};
-use crate::template::{self, Evaluated, VariableValue};
+use crate::template;
 
 /// Where random bytes come from.
 pub type Random = Arc<dyn Fn() -> [u8; 32] + Send + Sync>;
 
-/// The account of runs that name none, and whose template names none.
-const DEFAULT_ACCOUNT: &str = "default";
 /// Stands for the value of a sensitive variable wherever people can read it.
 pub const SENSITIVE: &str = "<sensitive>";
-/// Labels of one run at most, and characters of one.
-const MOST_LABELS: usize = 50;
-const LONGEST_LABEL: usize = 256;
-/// Shorter values of the environment occur in variables by chance.
-const SHORTEST_HIDDEN: usize = 4;
 
 /// A `UUIDv7` of this instant.
 #[must_use]
@@ -111,6 +105,8 @@ pub struct AcceptSettings {
     pub data_sources: DataSources,
     /// Of what names no region; `None`: it has to.
     pub default_region: Option<String>,
+    /// Which stages templates may put images on.
+    pub channels: ChannelSettings,
 }
 
 /// What stores the answer under the client's key, in the same transaction.
@@ -129,6 +125,8 @@ pub struct Origin<'a> {
     pub idempotency: Option<&'a Idempotency<'a>>,
     /// The schedule that starts it, for a slot or by hand.
     pub scheduled: Option<SlotClaim>,
+    /// Somebody who may promote images starts this very template: a schedule takes the newest one, whoever wrote it.
+    pub by_promoter: bool,
 }
 
 /// A request that was accepted.
@@ -162,14 +160,15 @@ pub async fn accept(
     origin: Origin<'_>,
     clock: &dyn Clock,
 ) -> Result<Accepted> {
-    let Origin { idempotency, scheduled } = origin;
+    let Origin { idempotency, scheduled, by_promoter } = origin;
     let at = clock.now();
     let run_id = new_id(at, &settings.random);
     let prepared = prepare(store, settings, request, at, run_id).await?;
     let Prepared { request, template, evaluation, account, .. } = &prepared;
-    // Boxed, as the acceptance below: requests that are served keep their futures small.
-    let content = Box::pin(prepared.content(store, settings)).await?;
     let mut warnings = evaluation.warnings.clone();
+    let channels = prepared.channels(settings, by_promoter, &mut warnings);
+    // Boxed, as the acceptance below: requests that are served keep their futures small.
+    let content = Box::pin(prepared.content(store, settings, &channels)).await?;
     let dedupe = Box::pin(ask_about_others(store, settings, &prepared, &content, &mut warnings)).await?;
     let (template_id, version_id) = match template {
         Resolved::Stored { template, version, .. } => (*template, *version),
@@ -189,6 +188,7 @@ pub async fn accept(
         variables: to_value(&prepared.shown_variables()),
         git_sha: request.git_sha.clone(),
         labels: to_value(&prepared.labels()),
+        channels,
         only: request.only.clone(),
         except: request.except.clone(),
         timeout: request.timeout,
@@ -316,264 +316,6 @@ pub fn policy<'s>(settings: &'s AcceptSettings, account: &str) -> Result<&'s Pol
     })
 }
 
-pub(super) enum Resolved {
-    Stored { name: String, template: TemplateId, version: TemplateVersionId, bundle: Bundle },
-    Inline { name: String, bundle: Bundle },
-}
-
-impl Resolved {
-    pub(super) fn bundle(&self) -> &Bundle {
-        let (Self::Stored { bundle, .. } | Self::Inline { bundle, .. }) = self;
-        bundle
-    }
-}
-
-pub(super) struct Prepared {
-    request: Arc<AcceptRequest>,
-    template: Resolved,
-    account: String,
-    bundle: Arc<Bundle>,
-    evaluation: Evaluated,
-    /// What its data sources answered.
-    data: DataResults,
-}
-
-impl Prepared {
-    /// What lint rules find.
-    pub(super) async fn findings(&self, settings: &AcceptSettings) -> Result<Vec<Diagnostic>> {
-        let (bundle, request, evaluated) = (self.bundle.clone(), self.request.clone(), self.evaluation.clone());
-        let (policy, limit) = (settings.lint.clone(), settings.evaluation_time_limit);
-        lint::findings(bundle, request, Some(evaluated), policy, limit).await
-    }
-
-    /// Why these servers would not start a run of it.
-    pub(super) fn refused(&self, settings: &AcceptSettings) -> Result<Vec<Diagnostic>> {
-        let policy = policy(settings, &self.account)?;
-        Ok(self.evaluation.builds.iter().flat_map(|build| policy.check_run(build)).collect())
-    }
-
-    /// What the run would be.
-    pub(super) fn into_dry_run(self) -> DryRun {
-        let variables = self.shown_variables();
-        let options = self.request.options.clone();
-        let Self { account, evaluation, .. } = self;
-        let builds = evaluation.builds.into_iter().map(|build| {
-            let plan = Plan::for_build(&build, &options);
-            (build, plan)
-        });
-        DryRun { account, builds: builds.collect(), variables, warnings: evaluation.warnings }
-    }
-
-    /// The image family.
-    fn family(&self) -> &str {
-        let (Resolved::Stored { name, .. } | Resolved::Inline { name, .. }) = &self.template;
-        let bucket = self.evaluation.registry.as_ref().and_then(|registry| registry.bucket_name.as_ref());
-        self.request.family.as_ref().or(bucket).unwrap_or(name)
-    }
-
-    /// The request's labels, and those of the template's registry that the request does not give itself.
-    fn labels(&self) -> IndexMap<String, String> {
-        let mut labels = IndexMap::new();
-        if let Some(registry) = &self.evaluation.registry {
-            labels.extend(registry.bucket_labels.clone());
-            labels.extend(registry.build_labels.clone());
-        }
-        labels.extend(self.request.labels.clone());
-        labels
-    }
-
-    /// What the run is made of, or why that can't be told.
-    async fn content(&self, store: &Store, settings: &AcceptSettings) -> Result<Result<Content, String>> {
-        let hasher = store.content_hasher()?;
-        let setting = content::Setting {
-            account: self.account.clone(),
-            family: self.family().to_owned(),
-            default_region: settings.default_region.clone(),
-        };
-        let (bundle, request, data) = (self.bundle.clone(), self.request.clone(), self.data.clone());
-        let work = blocking(move || content::of(&hasher, &bundle, &request, &setting, &data));
-        match tokio::time::timeout(settings.evaluation_time_limit, work).await {
-            Ok(done) => done,
-            Err(_) => Ok(Err("the evaluation of the template took too long".to_owned())),
-        }
-    }
-
-    /// Sensitive ones replaced, and those that hold a value of the run's environment.
-    fn shown_variables(&self) -> IndexMap<String, Value> {
-        // The commit's SHA is shown beside anyway.
-        let hidden: Vec<&str> = self
-            .request
-            .env
-            .iter()
-            .filter(|(name, value)| name.as_str() != "GIT_SHA" && value.len() >= SHORTEST_HIDDEN)
-            .map(|(_, value)| value.as_str())
-            .chain(
-                self.evaluation
-                    .sensitive_values
-                    .iter()
-                    .map(String::as_str)
-                    .filter(|word| word.len() >= SHORTEST_HIDDEN),
-            )
-            .collect();
-        let shown = |variable: &VariableValue| {
-            if variable.sensitive || holds(&variable.value, &hidden) {
-                Value::String(SENSITIVE.to_owned())
-            } else {
-                variable.value.clone()
-            }
-        };
-        self.evaluation.variables.iter().map(|variable| (variable.name.clone(), shown(variable))).collect()
-    }
-}
-
-fn holds(value: &Value, words: &[&str]) -> bool {
-    match value {
-        Value::String(text) => words.iter().any(|word| text.contains(word)),
-        Value::Array(items) => items.iter().any(|item| holds(item, words)),
-        Value::Object(entries) => {
-            entries.iter().any(|(key, value)| words.iter().any(|word| key.contains(word)) || holds(value, words))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-async fn prepare(
-    store: &Store,
-    settings: &AcceptSettings,
-    request: AcceptRequest,
-    at: DateTime<Utc>,
-    run_id: Uuid,
-) -> Result<Prepared> {
-    let (template, account) = locate(store, settings, &request).await?;
-    let prepared = evaluated(settings, request, template, account, (at, run_id), Data::Fetched).await?;
-    let refused = prepared.refused(settings)?;
-    if refused.is_empty() {
-        Ok(prepared)
-    } else {
-        Err(policy_violation(&prepared.account, refused, prepared.evaluation.warnings))
-    }
-}
-
-fn policy_violation(account: &str, violations: Vec<Diagnostic>, warnings: Vec<Diagnostic>) -> Error {
-    let first = violations.first().map(|first| first.summary.as_str()).unwrap_or_default();
-    let public = format!("The template asks for what account {account:?} does not allow: {first}.");
-    let diagnostics = violations.into_iter().chain(warnings).collect();
-    Error::unprocessable("policy-violation", public).with_diagnostics(diagnostics)
-}
-
-/// The template and the account that a request means, when nothing else is wrong with it.
-pub(super) async fn locate(
-    store: &Store,
-    settings: &AcceptSettings,
-    request: &AcceptRequest,
-) -> Result<(Resolved, String)> {
-    check_request(request)?;
-    let (template, template_account) = resolve(store, &request.template).await?;
-    let account = request.account.clone().or(template_account).unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
-    policy(settings, &account)?;
-    Ok((template, account))
-}
-
-/// Evaluates what was located, and checks it against what the account allows.
-pub(super) async fn evaluated(
-    settings: &AcceptSettings,
-    request: AcceptRequest,
-    template: Resolved,
-    account: String,
-    (at, run_id): (DateTime<Utc>, Uuid),
-    data: Data,
-) -> Result<Prepared> {
-    let policy = policy(settings, &account)?;
-    let bundle = Arc::new(template.bundle().clone());
-    let request = Arc::new(request);
-    let subject = Subject {
-        bundle: bundle.clone(),
-        request: request.clone(),
-        account: account.clone(),
-        default_region: settings.default_region.clone(),
-        now: at,
-        run_id,
-    };
-    let (mut evaluation, data) =
-        evaluate(&subject, data, (&settings.data_sources, policy), settings.evaluation_time_limit).await?;
-    if request.force {
-        evaluation.builds.iter_mut().for_each(|build| build.builder.force());
-    }
-    if evaluation.builds.is_empty() {
-        return Err(Error::unprocessable(
-            "no-builds",
-            "The run selects no build of the template; look at its `only` and `except`.",
-        ));
-    }
-    let violations: Vec<Diagnostic> = evaluation.builds.iter().flat_map(|build| policy.check(build)).collect();
-    if !violations.is_empty() {
-        return Err(policy_violation(&account, violations, evaluation.warnings));
-    }
-    let prepared = Prepared { request, template, account, bundle, evaluation, data };
-    check_name("family", prepared.family())?;
-    check_labels(&prepared.labels())?;
-    if settings.lint.can_block() {
-        let found = prepared.findings(settings).await?;
-        let forbidden: Vec<Diagnostic> = found.into_iter().filter(|found| settings.lint.blocks(found)).collect();
-        if let Some(first) = forbidden.first() {
-            let rule = first.rule.as_deref().unwrap_or_default();
-            let public = format!("The lint policy of this server refuses the template: {} ({rule}).", first.summary);
-            return Err(Error::unprocessable("lint-blocked", public).with_diagnostics(forbidden));
-        }
-    }
-    Ok(prepared)
-}
-
-async fn resolve(store: &Store, source: &TemplateSource) -> Result<(Resolved, Option<String>)> {
-    match source {
-        TemplateSource::Stored { name, version } => {
-            let row = store.template(name).await?;
-            let version = store.version(row.id, *version).await?;
-            let bundle = store.bundle(version.id).await?;
-            Ok((Resolved::Stored { name: row.name, template: row.id, version: version.id, bundle }, row.account))
-        }
-        TemplateSource::Inline { name, bundle } => {
-            let name = name.clone().unwrap_or_else(|| format!("inline-{}", &bundle.content_hash().0[..12]));
-            check_name("name", &name)?;
-            let account = match store.template(&name).await {
-                Ok(row) => row.account,
-                Err(error) if error.code == "template-not-found" => None,
-                Err(error) => return Err(error),
-            };
-            Ok((Resolved::Inline { name, bundle: bundle.clone() }, account))
-        }
-    }
-}
-
-fn check_request(request: &AcceptRequest) -> Result<()> {
-    if let Some(family) = &request.family {
-        check_name("family", family)?;
-    }
-    if let Some(sha) = &request.git_sha
-        && !((1..=128).contains(&sha.len()) && sha.bytes().all(|byte| byte.is_ascii_graphic()))
-    {
-        let public =
-            "git_sha must be 1 to 128 visible ASCII characters, such as the 40 hexadecimal digits of a commit.";
-        return Err(Error::unprocessable("git-sha-invalid", public));
-    }
-    check_labels(&request.labels)?;
-    if request.timeout.is_some_and(|timeout| timeout < Duration::from_secs(1)) {
-        return Err(Error::unprocessable("timeout-invalid", "The timeout must be at least one second."));
-    }
-    Ok(())
-}
-
-fn check_labels(labels: &IndexMap<String, String>) -> Result<()> {
-    let too_long =
-        |text: &String| text.is_empty() || text.chars().count() > LONGEST_LABEL || text.chars().any(char::is_control);
-    if labels.len() > MOST_LABELS || labels.iter().any(|(key, value)| too_long(key) || too_long(value)) {
-        let public =
-            format!("A run has at most {MOST_LABELS} labels, each name and value 1 to {LONGEST_LABEL} characters.");
-        return Err(Error::unprocessable("labels-invalid", public));
-    }
-    Ok(())
-}
-
 fn new_build<'b>(
     build: &'b BuildConfig,
     sensitive: &'b [String],
@@ -616,12 +358,5 @@ mod tests {
         let id = new_id(DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(), &random);
         assert_eq!(id.get_version_num(), 7);
         assert_eq!(id.get_timestamp().unwrap().to_unix().0, 1_700_000_000);
-    }
-
-    #[test]
-    fn words_are_found_at_any_depth() {
-        let value = serde_json::json!({"a": [{"b": "xx hunter2 yy"}], "c": 1});
-        assert!(holds(&value, &["hunter2"]));
-        assert!(!holds(&value, &["hunter3"]));
     }
 }

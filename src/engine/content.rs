@@ -27,6 +27,8 @@ pub struct Setting {
     pub family: String,
     /// Of what names none.
     pub default_region: Option<String>,
+    /// The stages that the image goes to: who wants it on a stage can't be given a run that does not put it there.
+    pub channels: Vec<String>,
 }
 
 /// The run's content.
@@ -65,6 +67,9 @@ fn parts(
         ("git_sha".to_owned(), json!(request.git_sha)),
         ("clean_image".to_owned(), json!(request.clean_image)),
     ];
+    if !setting.channels.is_empty() {
+        parts.push(("channels".to_owned(), json!(setting.channels)));
+    }
     let variables = evaluated.variables.into_iter();
     parts.extend(variables.map(|variable| (format!("variable:{}", variable.name), variable.value)));
     for build in evaluated.builds {
@@ -165,7 +170,12 @@ mod tests {
                 force: false,
                 dedupe: None,
             },
-            setting: Setting { account: "default".into(), family: "web".into(), default_region: None },
+            setting: Setting {
+                account: "default".into(),
+                family: "web".into(),
+                default_region: None,
+                channels: Vec::new(),
+            },
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod build_journal;
+pub mod channels;
 pub mod content;
 pub mod data_sources;
 pub mod database_time;
@@ -17,6 +18,7 @@ pub mod janitor;
 pub mod lease;
 pub mod lint;
 pub mod pipeline_metrics;
+mod prepared;
 pub mod scheduled_request;
 pub mod scheduler;
 pub mod session;

@@ -205,7 +205,7 @@ pub async fn start_run(
 ) -> Result<RunRow> {
     let request = ScheduledRequest::from_bytes(&store.schedule_request(schedule.id, schedule.revision).await?)?;
     let request = request.into_accept(&schedule.template, schedule.pinned_version);
-    let origin = Origin { idempotency, scheduled: Some(claim) };
+    let origin = Origin { idempotency, scheduled: Some(claim), by_promoter: false };
     Ok(accept(store, settings, request, actor, origin, clock).await?.run)
 }
 

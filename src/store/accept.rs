@@ -39,6 +39,8 @@ pub struct NewRun<'a> {
     pub variables: Value,
     pub git_sha: Option<String>,
     pub labels: Value,
+    /// Stages that the image is promoted to once it is built, from the first to the last.
+    pub channels: Vec<String>,
     pub only: Vec<String>,
     pub except: Vec<String>,
     /// Time limit of each attempt of each build.
@@ -205,9 +207,9 @@ async fn insert_run(
     sqlx::query!(
         "INSERT INTO runs (id, template_id, template_version_id, image_id, account, trigger, state, variables, git_sha,
                            labels, only_builds, except_builds, timeout_seconds, created_by, created_at, schedule_id, slot,
-                           options, priority, content_key, content_key_id, content_parts, dedupe)
+                           options, priority, content_key, content_key_id, content_parts, dedupe, channels)
          VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-                 $21, $22)",
+                 $21, $22, $23)",
         new.id.0,
         new.template_id.0,
         new.template_version_id.0,
@@ -229,7 +231,8 @@ async fn insert_run(
         content.map(|content| content.key.as_slice()),
         content.map(|content| content.key_id.as_str()),
         content.map(|content| to_json(&content.parts)).transpose()?,
-        explanation.map(to_json).transpose()?
+        explanation.map(to_json).transpose()?,
+        &new.channels
     )
     .execute(connection)
     .await?;

@@ -32,6 +32,8 @@ pub struct RunRow {
     pub variables: Value,
     pub git_sha: Option<String>,
     pub labels: Value,
+    /// Stages that the image is promoted to once it is built.
+    pub channels: Vec<String>,
     pub only: Vec<String>,
     pub except: Vec<String>,
     pub timeout_seconds: Option<i64>,
@@ -182,7 +184,7 @@ async fn select(
 ) -> Result<Vec<RunRow>> {
     let records = sqlx::query!(
         r#"SELECT r.id, r.template_id, t.name AS template, v.version, r.account, r.trigger, r.state, r.variables, r.git_sha,
-                r.labels, r.only_builds, r.except_builds, r.timeout_seconds, r.options, r.priority, r.error, r.cancel_requested_at, r.created_by, r.schedule_id, r.slot,
+                r.labels, r.channels, r.only_builds, r.except_builds, r.timeout_seconds, r.options, r.priority, r.error, r.cancel_requested_at, r.created_by, r.schedule_id, r.slot,
                 r.created_at, r.started_at, r.finished_at, r.image_id, i.family, i.number, i.state AS image_state,
                 r.dedupe, (SELECT count(*) FROM run_joins j WHERE j.run_id = r.id) AS "joined_by!"
          FROM runs r
@@ -228,6 +230,7 @@ async fn select(
                 variables: record.variables,
                 git_sha: record.git_sha,
                 labels: record.labels,
+                channels: record.channels,
                 only: record.only_builds,
                 except: record.except_builds,
                 timeout_seconds: record.timeout_seconds,

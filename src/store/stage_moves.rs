@@ -164,6 +164,32 @@ impl Store {
     }
 }
 
+/// Promotes an image that has just been built to the stages that its run names, from the first of the order to the last. Where
+/// it may not go, its history says why, and that ends it: later stages would be skipped to.
+pub(super) async fn follow_channels(
+    connection: &mut PgConnection,
+    image: ImageId,
+    stages: &[String],
+    actor: &Actor,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    let order = StageOrder::new(stages.to_vec()).map_err(Error::internal)?;
+    let request = MoveRequest { comment: Some("channels of the template"), ..MoveRequest::default() };
+    for stage in stages {
+        let family =
+            sqlx::query_scalar!("SELECT family FROM images WHERE id = $1", image.0).fetch_one(&mut *connection).await?;
+        let (pointer, _) = locked_pointer(connection, &family, stage).await?;
+        let candidate = candidate(connection, image).await?;
+        if let Err(refused) = check_promotion(&order, &candidate, stage, pointer.number) {
+            let data = storable_json(json!({"stage": stage, "code": refused.code, "comment": refused.public}));
+            return image_event(connection, image.0, at, "not_promoted", &actor.principal, &data).await;
+        }
+        let wanted = Move { action: StageAction::Promote, family: &family, stage, image: Some(image), restores: None };
+        carry_out(connection, &wanted, &pointer, request, actor, at).await?;
+    }
+    Ok(())
+}
+
 /// Takes the idempotency key and the family's lock, and reads the pointer.
 async fn begin_move(
     connection: &mut PgConnection,
@@ -177,6 +203,31 @@ async fn begin_move(
     if let Some(key) = request.idempotency {
         key.reserve(connection, &actor.principal, now).await?;
     }
+    let (pointer, moved_by) = locked_pointer(connection, family, stage).await?;
+    if pointer.generation != seen {
+        let now_there = moved_by.map_or_else(
+            || "it never held anything".to_owned(),
+            |(action, principal)| {
+                let holds = pointer.number.map_or_else(|| "nothing".to_owned(), |number| format!("#{number}"));
+                format!("it holds {holds} since a {action} by {principal}")
+            },
+        );
+        let public = format!(
+            "{stage} of {family} has moved on: generation {}, not {seen}; {now_there}. \
+             Look at it, and ask again if you still want this.",
+            pointer.generation
+        );
+        return Err(Error::conflict("stage-moved", public));
+    }
+    Ok(pointer)
+}
+
+/// Takes the family's lock and reads the pointer, and by what and whom it was moved last.
+async fn locked_pointer(
+    connection: &mut PgConnection,
+    family: &str,
+    stage: &str,
+) -> Result<(Pointer, Option<(String, String)>)> {
     sqlx::query_scalar!("SELECT name FROM families WHERE name = $1 FOR NO KEY UPDATE", family)
         .fetch_optional(&mut *connection)
         .await?
@@ -192,26 +243,13 @@ async fn begin_move(
     )
     .fetch_optional(connection)
     .await?;
-    let generation = pointer.as_ref().map_or(0, |pointer| pointer.generation);
-    if generation != seen {
-        let now_there = pointer.map_or_else(
-            || "it never held anything".to_owned(),
-            |pointer| {
-                let holds = pointer.number.map_or_else(|| "nothing".to_owned(), |number| format!("#{number}"));
-                format!("it holds {holds} since a {} by {}", pointer.action, pointer.principal)
-            },
-        );
-        let public = format!(
-            "{stage} of {family} has moved on: generation {generation}, not {seen}; {now_there}. \
-             Look at it, and ask again if you still want this."
-        );
-        return Err(Error::conflict("stage-moved", public));
-    }
-    Ok(pointer.map_or_else(Pointer::default, |pointer| Pointer {
-        generation,
-        image: pointer.image_id.map(ImageId),
-        number: pointer.number,
-    }))
+    Ok(match pointer {
+        None => (Pointer::default(), None),
+        Some(row) => {
+            let (image, number) = (row.image_id.map(ImageId), row.number);
+            (Pointer { generation: row.generation, image, number }, Some((row.action, row.principal)))
+        }
+    })
 }
 
 async fn candidate(connection: &mut PgConnection, image: ImageId) -> Result<Candidate> {

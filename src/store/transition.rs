@@ -7,8 +7,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::text::parse;
+use super::{Actor, stage_moves};
 use crate::domain::error::{Error, Result};
-use crate::domain::ids::{BuildId, RunId};
+use crate::domain::ids::{BuildId, ImageId, RunId};
 use crate::domain::image::ImageState;
 use crate::domain::state::{BuildState, RunState, run_state};
 
@@ -23,11 +24,15 @@ pub(super) struct LockedRun {
     pub state: RunState,
     pub cancel_requested: bool,
     pub timeout_seconds: Option<i64>,
+    /// Stages that its image is promoted to once it is built.
+    pub channels: Vec<String>,
+    pub created_by: String,
 }
 
 pub(super) async fn lock_run(connection: &mut PgConnection, id: RunId) -> Result<Option<LockedRun>> {
     let row = sqlx::query!(
-        r#"SELECT image_id, account, state, cancel_requested_at IS NOT NULL AS "cancel_requested!", timeout_seconds
+        r#"SELECT image_id, account, state, cancel_requested_at IS NOT NULL AS "cancel_requested!", timeout_seconds,
+                  channels, created_by
            FROM runs WHERE id = $1 FOR NO KEY UPDATE"#,
         id.0
     )
@@ -41,6 +46,8 @@ pub(super) async fn lock_run(connection: &mut PgConnection, id: RunId) -> Result
             state: parse("run state", &row.state)?,
             cancel_requested: row.cancel_requested,
             timeout_seconds: row.timeout_seconds,
+            channels: row.channels,
+            created_by: row.created_by,
         })
     })
     .transpose()
@@ -110,6 +117,10 @@ pub(super) async fn recompute(
             .await?;
     if changed.rows_affected() > 0 {
         image_event(connection, run.image_id, now, image.as_str(), principal, &json!({"run_id": run.id})).await?;
+        if image == ImageState::Built && !run.channels.is_empty() {
+            let actor = Actor { principal: run.created_by.clone(), request_id: None };
+            stage_moves::follow_channels(connection, ImageId(run.image_id), &run.channels, &actor, now).await?;
+        }
     }
     Ok(state)
 }

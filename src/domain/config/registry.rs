@@ -11,7 +11,7 @@ pub struct RegistryConfig {
     /// The family that images go to; `None`: the template's own. 3–36 letters, digits and hyphens.
     #[serde(default)]
     pub bucket_name: Option<String>,
-    /// 255 characters at most. Has no effect, which is told.
+    /// 255 characters at most: the label `description` of the run.
     #[serde(default)]
     pub description: String,
     /// Labels of the run; those of its image win.
@@ -20,7 +20,7 @@ pub struct RegistryConfig {
     /// Labels of the run.
     #[serde(default)]
     pub build_labels: IndexMap<String, String>,
-    /// Have no effect, which is told.
+    /// Stages that the image is put on once it is built.
     #[serde(default)]
     pub channels: Vec<String>,
     /// Where the block stands.

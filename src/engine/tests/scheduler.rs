@@ -19,6 +19,7 @@ use crate::domain::schedule::{Cadence, CatchUp, FiringOutcome, Overlap, parse_zo
 use crate::domain::state::RunState;
 use crate::engine::EngineHandle;
 use crate::engine::accept::{AcceptSettings, Random, new_id};
+use crate::engine::channels::ChannelSettings;
 use crate::engine::data_sources::DataSources;
 use crate::engine::scheduled_request::ScheduledRequest;
 use crate::engine::scheduler::{Scheduler, start_run};
@@ -78,6 +79,7 @@ impl Installation {
             accounts: None,
             data_sources: DataSources { accounts: None, http_allow: Vec::new() },
             default_region: None,
+            channels: ChannelSettings::default(),
         });
         let stores = join_all((0..servers).map(|_| database.store(clock.clone()))).await;
         let servers = stores.iter().map(|store| {

@@ -109,6 +109,7 @@ impl Scene {
             variables: json!({"a": "1"}),
             git_sha: None,
             labels: json!({"team": "core"}),
+            channels: vec![],
             only: vec![],
             except: vec![],
             timeout: None,

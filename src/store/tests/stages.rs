@@ -114,6 +114,60 @@ async fn an_image_goes_through_the_stages_and_the_others_stay() {
     assert_eq!(elsewhere.unwrap_err().code, "stage-not-held");
 }
 
+impl Scene {
+    /// A run whose image goes to these stages, with its last build claimed.
+    async fn with_channels(&self, channels: &[&str]) -> ClaimedBuild {
+        let channels = channels.iter().map(|stage| (*stage).to_owned()).collect();
+        let run = NewRun { channels, ..self.new_run(2) };
+        self.store.accept_run(&run, &someone(), None).await.unwrap();
+        let first = self.claim().await;
+        self.succeed(&first, &format!("ami-{}", first.facts.build)).await;
+        self.claim().await
+    }
+
+    async fn events(&self, ami: &str) -> Vec<(String, serde_json::Value)> {
+        let image = self.store.image(ami).await.unwrap();
+        let events = self.store.image_events(image.id, &Page::first(10)).await.unwrap();
+        events.into_iter().rev().map(|event| (event.event, event.data)).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_image_goes_to_the_stages_of_its_run_in_the_moment_that_it_is_built() {
+    let scene = Scene::new().await;
+    let last = scene.with_channels(&["dev", "staging"]).await;
+    assert_eq!(scene.holds("dev").await, None, "one of its builds is at work");
+    let (entry, record) = scene.succeed(&last, "ami-1").await;
+    last.journal.commit(&entry, &record).await.unwrap();
+    assert_eq!(scene.holds("dev").await, Some((1, 1)), "once, though the reply was lost");
+    assert_eq!(scene.holds("staging").await, Some((1, 1)));
+    assert_eq!(scene.holds("prod").await, None);
+    let change = scene.history("staging").await.remove(0);
+    assert_eq!(change.principal, someone().principal);
+    assert_eq!(change.comment.as_deref(), Some("channels of the template"));
+    let events: Vec<String> = scene.events("ami-1").await.into_iter().map(|(event, _)| event).collect();
+    assert_eq!(events, ["build-committed", "build-committed", "built", "promoted", "promoted"]);
+    assert!(scene.promote("ami-1", "prod").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_image_whose_stage_has_moved_on_is_built_all_the_same() {
+    let scene = Scene::new().await;
+    let slow = scene.with_channels(&["dev", "staging"]).await;
+    scene.built("ami-2").await;
+    scene.promote("ami-2", "dev").await.unwrap();
+    scene.succeed(&slow, "ami-1").await;
+    assert_eq!(scene.store.image("ami-1").await.unwrap().state, crate::domain::image::ImageState::Built);
+    assert_eq!(scene.holds("dev").await, Some((2, 1)), "the newer one stays");
+    assert_eq!(scene.holds("staging").await, None);
+    let (event, data) = scene.events("ami-1").await.pop().unwrap();
+    assert_eq!(
+        (event.as_str(), &data["stage"], &data["code"]),
+        ("not_promoted", &json!("dev"), &json!("stage-backwards"))
+    );
+    assert!(data["comment"].as_str().unwrap().contains("newer"), "{data}");
+}
+
 #[tokio::test]
 async fn what_is_not_built_is_not_promoted() {
     let scene = Scene::new().await;

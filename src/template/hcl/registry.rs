@@ -8,15 +8,12 @@ use super::eval::{Evaluator, Globals};
 use super::plan::{Plan, strings, text};
 use super::syntax::ast::{Expr, Ident, Item};
 use crate::domain::config::registry::RegistryConfig;
-use crate::domain::diagnostic::{Diagnostic, Severity};
+use crate::domain::diagnostic::Diagnostic;
 use crate::template::runtime::Runtime;
 use crate::template::source::{SourceFile, did_you_mean};
 use crate::template::types::{Type, convert};
 
 const OPTIONS: &[&str] = &["bucket_name", "description", "bucket_labels", "labels", "build_labels", "channels"];
-
-const NO_EFFECT: &str = "bucket_name is the image's family, bucket_labels and build_labels are the run's labels; an image is put on a \
-    stage by a promotion of its own";
 
 /// The registry block that counts: the template's own, or the one that its build blocks have.
 pub fn evaluate(
@@ -89,13 +86,6 @@ fn read(evaluator: &Evaluator<'_>, block: &Expanded<'_>, complaints: &mut Vec<Di
     let build_labels = map("build_labels").unwrap_or_default();
     let channels = attribute("channels").map(|expr| strings(expr, "channels", &evaluator, complaints));
     let channels: Vec<String> = channels.unwrap_or_default().into_iter().map(|(channel, _)| channel).collect();
-    for (name, given) in [("description", description.is_some()), ("channels", !channels.is_empty())] {
-        if let Some(expr) = attribute(name).filter(|_| given) {
-            let summary = format!("{name} has no effect in hcp_packer_registry");
-            let diagnostic = evaluator.diagnostic(expr, summary).with_detail(NO_EFFECT);
-            complaints.push(Diagnostic { severity: Severity::Warning, ..diagnostic });
-        }
-    }
     RegistryConfig {
         bucket_name: bucket.map(|(name, _)| name).filter(|name| !name.is_empty()),
         description: description.map(|(text, _)| text).unwrap_or_default(),

@@ -19,7 +19,8 @@ use crate::store::images::ImageEventRow;
 pub struct ImageEvent {
     pub at: DateTime<Utc>,
     /// `built`, `incomplete`, `building` (its run was retried), `promoted`, `replaced` (another image took its place in a
-    /// stage), `demoted`, `rolled_back` (a rollback took it out of a stage) or `restored` (a rollback brought it back).
+    /// stage), `demoted`, `rolled_back` (a rollback took it out of a stage), `restored` (a rollback brought it back) or
+    /// `not_promoted` (it could not go to a stage of its template's `channels`; the comment says why).
     pub event: String,
     pub principal: String,
     #[schema(required)]

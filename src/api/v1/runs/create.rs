@@ -15,6 +15,7 @@ use crate::api::{ApiState, body};
 use crate::domain::dedupe::DedupeOutcome;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
+use crate::domain::role::Role;
 use crate::engine::accept::{Idempotency, Origin, accept};
 use crate::store::runs::RunRow;
 
@@ -93,7 +94,8 @@ pub async fn create_run(
             status: StatusCode::CREATED.as_u16(),
             render: &render,
         });
-        let origin = Origin { idempotency: idempotency.as_ref(), scheduled: None };
+        let by_promoter = caller.principal.role.includes(Role::Promoter);
+        let origin = Origin { idempotency: idempotency.as_ref(), scheduled: None, by_promoter };
         let accepted =
             accept(&state.store, &state.accept, wanted, &caller.actor(), origin, state.clock.as_ref()).await?;
         (state.wake)();

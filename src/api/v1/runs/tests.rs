@@ -70,18 +70,22 @@ async fn a_raw_template_becomes_a_queued_run() {
 async fn a_registry_block_names_the_family_and_labels() {
     let (api, token) = builder().await;
     let registry = "hcp_packer_registry {\n  bucket_name = \"golden-web\"\n  bucket_labels = { team = \"core\", os = \"debian\" }\n  \
-        build_labels = { os = \"ubuntu\" }\n  channels = [\"dev\"]\n}\n";
+        build_labels = { os = \"ubuntu\" }\n  description = \"golden\"\n  channels = [\"staging\", \"dev\", \"live\"]\n}\n";
     let path = "/v1/runs?name=web&var.base=one&label.team=web";
     let answer = api.post(&token, path, HCL, format!("{TEMPLATE}{registry}")).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     let run = answer.json();
     assert_eq!((&run["template"], &run["image"]["family"]), (&json!("web"), &json!("golden-web")));
-    assert_eq!(run["labels"], json!({"team": "web", "os": "ubuntu"}), "the request's own win");
-    let warnings = run["warnings"].as_array().unwrap();
-    assert!(
-        warnings.iter().any(|one| one["message"].as_str().unwrap().contains("channels has no effect")),
-        "{warnings:?}"
-    );
+    assert_eq!(run["labels"], json!({"description": "golden", "team": "web", "os": "ubuntu"}), "the request's own win");
+    // The servers of these tests let templates put images on dev.
+    assert_eq!(run["channels"], json!(["dev"]));
+    let warnings: Vec<&str> =
+        run["warnings"].as_array().unwrap().iter().map(|one| one["message"].as_str().unwrap()).collect();
+    let expected = ["channels: there is no stage \"live\"", "channels: this run may not put its image on \"staging\""];
+    assert_eq!(warnings, expected);
+    let promoter = api.token(Role::Promoter, None).await;
+    let theirs = api.post(&promoter, path, HCL, format!("{TEMPLATE}{registry}")).await;
+    assert_eq!(theirs.json()["channels"], json!(["dev", "staging"]));
     let own = api.post(&token, &format!("{path}&family=mine"), HCL, format!("{TEMPLATE}{registry}")).await;
     assert_eq!(own.json()["image"]["family"], "mine");
 }

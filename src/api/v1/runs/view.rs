@@ -39,6 +39,9 @@ pub struct Run {
     pub git_sha: Option<String>,
     #[schema(value_type = Object)]
     pub labels: Value,
+    /// Stages that its image is promoted to once it is built: `channels` of the template's `hcp_packer_registry`, as far as the
+    /// run may move them.
+    pub channels: Vec<String>,
     pub only: Vec<String>,
     pub except: Vec<String>,
     /// Time limit of each attempt of each build.
@@ -239,6 +242,7 @@ impl Run {
             variables: run.variables,
             git_sha: run.git_sha,
             labels: run.labels,
+            channels: run.channels,
             only: run.only,
             except: run.except,
             timeout_seconds: run.timeout_seconds,

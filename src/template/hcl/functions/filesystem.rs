@@ -90,9 +90,11 @@ fn exists(call: &Call<'_>) -> FunctionResult {
 
 /// A path without `.` and doubled slashes, and with `..` only at its front.
 fn clean(path: &str) -> String {
-    key(path)
-        .map(|key| written(&key))
-        .unwrap_or_else(|_| if path.starts_with('/') { path.to_owned() } else { ".".to_owned() })
+    match key(path) {
+        Ok(key) => written(&key),
+        Err(_) if path.starts_with('/') => path.to_owned(),
+        Err(_) => ".".to_owned(),
+    }
 }
 
 type Found<'b> = Option<(&'b str, &'b BundleFile)>;
