@@ -47,8 +47,16 @@ fn web(ami_name: &str) -> TempDir {
 async fn build_follows_a_run_to_its_end() {
     let _turn = turn().await;
     let server = Server::start().await;
+    // The script lies above the template's folder, and the image goes to a stage.
     let folder = web(&unique("cli"));
-    let arguments = ["build", "-var", "greeting=hello", "--name", "web", "--git-sha", "abc123", path(folder.path())];
+    let packer = folder.path().join("packer");
+    fs::create_dir(&packer).expect("a folder");
+    let template = fs::read_to_string(folder.path().join("web.pkr.hcl")).expect("a template");
+    let template = template.replace("\"scripts/hello.sh\"", "\"${path.root}/../scripts/hello.sh\"");
+    let registry = "hcp_packer_registry {\n  bucket_name = \"web\"\n  channels    = [\"dev\"]\n}\n";
+    fs::write(packer.join("web.pkr.hcl"), template + registry).expect("a template");
+    fs::rename(folder.path().join("variables.pkr.hcl"), packer.join("variables.pkr.hcl")).expect("variables");
+    let arguments = ["build", "-var", "greeting=hello", "--name", "web", "--git-sha", "abc123", path(&packer)];
     let ended = ask(&server, &arguments).await;
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.complaint);
     let runs = server.read("/v1/runs").await;
@@ -60,6 +68,7 @@ async fn build_follows_a_run_to_its_end() {
         "==> Builds finished. The artifacts of successful builds are:\n--> amazon-ebs.test: AMIs were created:\n",
         &format!("{REGION}: {ami}\n"),
         &format!("==> Run {} succeeded; image web #1 is built", run["id"].as_str().expect("an id")),
+        "==> Image web #1 was promoted to dev\n",
     ] {
         assert!(ended.out.contains(line), "{line:?} is not in:\n{}", ended.out);
     }
