@@ -46,7 +46,8 @@ struct ShowArgs {
     /// Only findings in this region.
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// Only this kind: instance, image, snapshot, volume, network-interface, security-group or key-pair.
+    /// Only this kind: instance, image, snapshot, volume, network-interface, security-group, key-pair, launch-template,
+    /// instance-profile or role.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Only for this reason: left-behind, unknown-build, held or packer-leftover.

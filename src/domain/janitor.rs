@@ -16,6 +16,9 @@ text_enum! {
         NetworkInterface = "network-interface",
         SecurityGroup = "security-group",
         KeyPair = "key-pair",
+        LaunchTemplate = "launch-template",
+        InstanceProfile = "instance-profile",
+        Role = "role",
     }
 }
 

@@ -49,7 +49,7 @@ use crate::provisioner;
 use crate::store::Store;
 use accept::AcceptSettings;
 use executor::Surroundings;
-use janitor::Janitor;
+use janitor::{Further, Janitor};
 use scheduler::Scheduler;
 use session::Dialer;
 use shared_looks::SharedLooks;
@@ -146,6 +146,7 @@ pub fn start(parts: EngineParts) -> EngineHandle {
         deployment: settings.deployment,
         server: settings.server_name,
         settings: settings.janitor,
+        further: Further::default(),
     };
     tasks.spawn(janitor.run(soft_stop));
     engine

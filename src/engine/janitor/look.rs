@@ -87,7 +87,7 @@ async fn ours(cloud: &dyn Cloud, region: &str, deployment: DeploymentId) -> Clou
 
 impl Origin {
     /// What our tags say.
-    fn of(tags: &Tags) -> Self {
+    pub(super) fn of(tags: &Tags) -> Self {
         let number = |attempt: &str| attempt.parse().ok().map(Attempt);
         Self::Ours {
             build: tags::value(tags, tags::BUILD_ID).and_then(|id| id.parse().ok()),
@@ -197,7 +197,7 @@ fn is_live(instance: &Instance) -> bool {
     !matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated)
 }
 
-fn thing(
+pub(super) fn thing(
     kind: FindingKind,
     id: String,
     name: Option<String>,

@@ -3,10 +3,11 @@
 //! belongs to builds that the database does not know is reported and left alone: it may be another installation's, restored
 //! from the same backup.
 //!
-//! `look` finds, `verdict` decides, and here it is carried out and written down. Any number of servers may run one: whose
+//! `look` and `further` find, `verdict` decides, and here it is carried out and written down. Any number of servers may run one: whose
 //! turn it is, and whether it is time, is in the database ([`crate::store::janitor_sweeps`]). `packer` knows Packer's marks,
 //! `prices` what things cost.
 
+mod further;
 mod look;
 mod packer;
 pub mod prices;
@@ -31,6 +32,8 @@ use crate::store::Store;
 use crate::store::janitor::DueSearch;
 use crate::store::janitor_findings::NewFinding;
 use crate::store::janitor_sweeps::SweepRow;
+pub use further::Further;
+use further::Place;
 use look::{Origin, Thing};
 use verdict::{Knowledge, Verdict};
 
@@ -53,6 +56,7 @@ pub struct Janitor {
     /// This server, for people.
     pub server: String,
     pub settings: SweepSettings,
+    pub further: Further,
 }
 
 impl Janitor {
@@ -114,7 +118,8 @@ impl Janitor {
         // Asked for before the sweep, so that what becomes due during it waits for the next one.
         let due = if sweep.is_full() { self.store.due_searches(DUE_AT_ONCE).await? } else { Vec::new() };
         let places = self.places(&sweep).await?;
-        let swept = stream::iter(places).map(|(account, region)| self.sweep_place(&sweep, account, region));
+        let swept = stream::iter(places)
+            .map(|(account, region, with_identities)| self.sweep_place(&sweep, account, region, with_identities));
         let swept: Vec<SweptPlace> = swept.buffered(PLACES_AT_ONCE).collect().await;
         self.note_searched(&due, &swept).await?;
         self.store.end_sweep(sweep.id, &swept).await.map(Some)
@@ -132,8 +137,9 @@ impl Janitor {
         Ok(())
     }
 
-    /// Where to look: in all accounts, where builds have been and where the configuration lets them be.
-    async fn places(&self, sweep: &SweepRow) -> Result<Vec<(String, String)>> {
+    /// Where to look: in all accounts, where builds have been and where the configuration lets them be. With one region of each
+    /// account goes what is the same in all of them.
+    async fn places(&self, sweep: &SweepRow) -> Result<Vec<(String, String, bool)>> {
         let wanted = &sweep.wanted;
         let mut places = Vec::new();
         for account in self.accounts.names() {
@@ -144,14 +150,25 @@ impl Janitor {
             regions.extend(self.store.regions_used(&account).await?);
             regions.sort();
             regions.dedup();
+            let first = regions.first().cloned();
             regions.retain(|region| wanted.region.as_ref().is_none_or(|wanted| wanted == region));
-            places.extend(regions.into_iter().map(|region| (account.clone(), region)));
+            places.extend(regions.into_iter().map(|region| {
+                let with_identities = first.as_ref() == Some(&region);
+                (account.clone(), region, with_identities)
+            }));
         }
         Ok(places)
     }
 
-    async fn sweep_place(&self, sweep: &SweepRow, account: String, region: String) -> SweptPlace {
-        let swept = tokio::time::timeout(PLACE_LIMIT, self.try_place(sweep, &account, &region)).await;
+    async fn sweep_place(
+        &self,
+        sweep: &SweepRow,
+        account: String,
+        region: String,
+        with_identities: bool,
+    ) -> SweptPlace {
+        let work = self.try_place(sweep, &account, &region, with_identities);
+        let swept = tokio::time::timeout(PLACE_LIMIT, work).await;
         let swept = swept.unwrap_or_else(|_| Err(format!("not done after {} minutes", PLACE_LIMIT.as_secs() / 60)));
         let mut place = SweptPlace { account, region, error: None, found: 0, removed: 0, failed: 0 };
         match swept {
@@ -171,13 +188,22 @@ impl Janitor {
     }
 
     /// Sweeps one region of one account, and writes down what it saw there.
-    async fn try_place(&self, sweep: &SweepRow, account: &str, region: &str) -> Result<Vec<NewFinding>, String> {
+    async fn try_place(
+        &self,
+        sweep: &SweepRow,
+        account: &str,
+        region: &str,
+        with_identities: bool,
+    ) -> Result<Vec<NewFinding>, String> {
         let cloud = self.accounts.account(account).ok_or("the account is not configured any more")?;
         let now = self.clock.now();
         let age = TimeDelta::from_std(self.settings.packer_leftover_age).unwrap_or(TimeDelta::MAX);
         let packer_before = now.checked_sub_signed(age).unwrap_or(DateTime::UNIX_EPOCH);
         let things = look::look(&*cloud, region, self.deployment, (now, packer_before)).await;
-        let things = things.map_err(|error| could_not_look(&error))?;
+        let mut things = things.map_err(|error| could_not_look(&error))?;
+        let place = Place { cloud: &*cloud, account, region, with_identities };
+        let further = self.further.look(place, self.deployment, now).await;
+        things.extend(further.map_err(|error| could_not_look(&error))?);
         let known = self.known(&things).await.map_err(|error| error.public)?;
         let mut findings = Vec::new();
         for thing in things {
@@ -269,6 +295,9 @@ async fn remove_now(cloud: &dyn Cloud, region: &str, thing: &Thing) -> CloudResu
         FindingKind::NetworkInterface => cloud.delete_network_interface(region, &thing.id).await,
         FindingKind::SecurityGroup => cloud.delete_security_group(region, &thing.id).await,
         FindingKind::KeyPair => cloud.delete_key_pair(region, &thing.id).await,
+        FindingKind::LaunchTemplate => cloud.delete_launch_template(region, &thing.id).await,
+        FindingKind::InstanceProfile => further::remove_instance_profile(cloud, region, &thing.id).await,
+        FindingKind::Role => further::remove_role(cloud, region, &thing.id).await,
     }
 }
 

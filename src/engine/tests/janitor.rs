@@ -10,14 +10,17 @@ use uuid::Uuid;
 
 use super::scheduler::{Installation, ada};
 use crate::cloud::fake::{FakeCloud, FakeTimings, FaultKind, Latency, Phase, Then, sample_launch};
-use crate::cloud::{Accounts as _, Cloud as _, CloudErrorClass, Filter, NewImage, NewInstance, NewSecurityGroup, Tags};
+use crate::cloud::{
+    Accounts as _, Cloud as _, CloudErrorClass, Filter, Identities as _, NewImage, NewInstance, NewLaunchTemplate,
+    NewRole, NewSecurityGroup, Spot as _, Tags,
+};
 use crate::domain::failure::Failure;
 use crate::domain::ids::{Attempt, BuildId, DeploymentId};
 use crate::domain::janitor::{FindingAction, FindingKind, SweepSettings, SweepState, Why};
 use crate::domain::journal::{Ending, Journal as _, JournalEntry, JournalEvent, UnwindReason};
 use crate::domain::state::{BuildState, CleanupState};
 use crate::domain::tags::Ownership;
-use crate::engine::janitor::Janitor;
+use crate::engine::janitor::{Further, Janitor};
 use crate::store::Page;
 use crate::store::janitor_findings::{FindingFilter, FindingRow};
 use crate::store::janitor_sweeps::{SweepRequest, SweepRow};
@@ -27,8 +30,9 @@ const EAST: &str = "us-east-1";
 const WEST: &str = "eu-west-1";
 const NOW: &str = "2026-11-29T23:00:00Z";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILYdMe8KW0rXnv380NdYYELFVonH++/e7qChT/Rh/+kk ingot";
+const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": []}"#;
 const OURS: DeploymentId = DeploymentId(Uuid::from_u128(3));
-const CHANGES: [&str; 7] = [
+const CHANGES: [&str; 10] = [
     "TerminateInstances",
     "DeregisterImage",
     "DeleteSnapshot",
@@ -36,6 +40,9 @@ const CHANGES: [&str; 7] = [
     "DeleteNetworkInterface",
     "DeleteSecurityGroup",
     "DeleteKeyPair",
+    "DeleteLaunchTemplate",
+    "DeleteInstanceProfile",
+    "DeleteRole",
 ];
 
 struct Scene {
@@ -58,6 +65,7 @@ impl Scene {
             deployment: OURS,
             server: "server".into(),
             settings,
+            further: Further::default(),
         }
     }
 
@@ -118,7 +126,8 @@ impl Scene {
         self.cloud.run_instance(region, &request).await.unwrap().id
     }
 
-    /// One of each kind with these tags: instance, volume, interface, group, key pair, image and snapshot.
+    /// One of each kind with these tags: instance, volume, interface, group, key pair, image, snapshot, launch template, role
+    /// and instance profile.
     async fn everything(&self, region: &str, tags: &Tags) {
         let suffix = Uuid::new_v4();
         let group = self.group(region, &format!("group-{suffix}"), tags).await;
@@ -130,6 +139,29 @@ impl Scene {
         };
         let instance = self.launch(region, tags, with).await;
         self.image(region, &instance, tags).await;
+        self.launch_template(region, tags).await;
+        self.instance_profile(region, tags).await;
+    }
+
+    async fn launch_template(&self, region: &str, tags: &Tags) {
+        let request = NewLaunchTemplate {
+            client_token: Uuid::new_v4().to_string(),
+            name: format!("template-{}", Uuid::new_v4()),
+            machine: sample_launch(&self.cloud, region, "").machine,
+            template_tags: tags.clone(),
+            spot_request_tags: Tags::new(),
+        };
+        self.cloud.create_launch_template(region, &request).await.unwrap();
+    }
+
+    /// With a role in it.
+    async fn instance_profile(&self, region: &str, tags: &Tags) {
+        let name = format!("ingot-{}", Uuid::new_v4());
+        let role = NewRole { name: name.clone(), trust_policy: POLICY.into(), tags: tags.clone() };
+        self.cloud.create_role(region, &role).await.unwrap();
+        self.cloud.put_role_policy(region, &name, POLICY).await.unwrap();
+        self.cloud.create_instance_profile(region, &name, tags).await.unwrap();
+        self.cloud.add_role_to_instance_profile(region, &name, &name).await.unwrap();
     }
 
     async fn image(&self, region: &str, instance: &str, tags: &Tags) {
@@ -212,7 +244,7 @@ async fn all_that_a_build_left_behind_goes_in_every_region_and_account() {
     let swept = prod.sweep().await;
     assert_eq!(prod.cloud.leftovers(), Vec::<String>::new());
     assert_eq!((swept.places.len(), fault(&swept).len()), (8, 0), "{swept:?}");
-    assert_eq!(swept.places.iter().map(|place| place.removed).sum::<u32>(), 3 * 7);
+    assert_eq!(swept.places.iter().map(|place| place.removed).sum::<u32>(), 3 * 10);
     let found = prod.findings(FindingFilter::default()).await;
     assert!(found.iter().all(|row| row.found.action == FindingAction::Removed && row.gone_at.is_some()));
     assert!(found.iter().all(|row| row.found.build == Some(build) && row.found.why == Why::LeftBehind));
@@ -290,7 +322,7 @@ async fn after_a_restored_backup_what_the_database_does_not_know_is_reported_and
     assert_eq!(scene.cloud.leftovers(), before);
     assert_eq!(scene.changes(), 0);
     let open = scene.open().await;
-    assert_eq!(open.len(), 7 + 7 + 3);
+    assert_eq!(open.len(), 10 + 10 + 3);
     assert!(open.iter().all(|row| row.found.why == Why::UnknownBuild && row.found.action == FindingAction::Reported));
     let detail = |region: &str| open.iter().find(|row| row.region == region).unwrap().found.detail.clone().unwrap();
     assert!(detail(EAST).contains("does not know the build"), "{}", detail(EAST));
@@ -396,6 +428,33 @@ async fn what_of_packers_is_young_in_use_or_ambiguous_stays() {
 }
 
 #[tokio::test]
+async fn a_role_that_may_not_look_for_further_things_sweeps_the_rest() {
+    let scene = Scene::new().await;
+    let build = scene.over().await;
+    scene.everything(EAST, &temporary(OURS, build, 1)).await;
+    let kinds = ["DescribeLaunchTemplates", "ListInstanceProfiles", "ListRoles"];
+    for operation in kinds {
+        let denied = FaultKind::refuse_with(CloudErrorClass::Unauthorized, "AccessDenied", "not allowed");
+        scene.cloud.fail_next(operation, denied, 100);
+    }
+    let janitor = scene.janitor();
+    let sweep = async |after: TimeDelta| {
+        scene.installation.clock.advance(after.to_std().unwrap());
+        janitor.catch_up().await.unwrap().expect("it is time")
+    };
+    let swept = sweep(TimeDelta::minutes(5)).await;
+    let removed: u32 = swept.places.iter().map(|place| place.removed).sum();
+    assert_eq!((removed, fault(&swept).len()), (7, 0), "{swept:?}");
+    let asked = || kinds.map(|operation| scene.cloud.count_of(operation));
+    let first = asked();
+    assert_eq!(first[1..], [1, 1], "IAM is the same in all regions");
+    sweep(TimeDelta::hours(1)).await;
+    assert_eq!(asked(), first);
+    sweep(TimeDelta::days(1)).await;
+    assert_eq!(asked()[1..], [2, 2], "somebody may have let it");
+}
+
+#[tokio::test]
 async fn a_region_that_refuses_is_told_and_the_others_are_swept() {
     let scene = Scene::new().await;
     let build = scene.over().await;
@@ -445,7 +504,7 @@ async fn a_dry_run_changes_nothing_and_says_what_a_sweep_would_do() {
     scene.asked(SweepRequest { dry_run: true, ..SweepRequest::default() }).await;
     assert_eq!((scene.cloud.leftovers(), scene.changes()), (before, 0));
     let open = scene.open().await;
-    assert!(open.len() == 7 && open.iter().all(|row| row.found.action == FindingAction::WouldRemove), "{open:?}");
+    assert!(open.len() == 10 && open.iter().all(|row| row.found.action == FindingAction::WouldRemove), "{open:?}");
     // It does not stand for the sweep that is due.
     let swept = scene.janitor().catch_up().await.unwrap().expect("it is time");
     assert!(swept.asked_by.is_none() && scene.cloud.leftovers().is_empty());

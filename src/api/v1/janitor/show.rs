@@ -48,7 +48,7 @@ pub struct Janitor {
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("account" = Option<String>, Query, description = "Findings in this account"),
         ("region" = Option<String>, Query, description = "Findings in this region"),
-        ("kind" = Option<String>, Query, description = "`instance`, `image`, `snapshot`, `volume`, `network-interface`, `security-group` or `key-pair`"),
+        ("kind" = Option<String>, Query, description = "`instance`, `image`, `snapshot`, `volume`, `network-interface`, `security-group`, `key-pair`, `launch-template`, `instance-profile` or `role`"),
         ("why" = Option<String>, Query, description = "`left-behind`, `unknown-build`, `held` or `packer-leftover`"),
         ("action" = Option<String>, Query, description = "`removed`, `reported`, `would-remove`, `waiting` or `failed`"),
         ("state" = Option<String>, Query, description = "`open` (when left out), `gone` (removed or not there any more, for 7 days) or `all`"),

@@ -13,7 +13,7 @@ use crate::domain::ids::{Attempt, BuildId, DeploymentId};
 use crate::domain::janitor::SweepSettings;
 use crate::domain::role::Role;
 use crate::domain::tags::Ownership;
-use crate::engine::janitor::Janitor;
+use crate::engine::janitor::{Further, Janitor};
 
 const OURS: DeploymentId = DeploymentId(Uuid::from_u128(3));
 
@@ -47,6 +47,7 @@ impl Scene {
             deployment: OURS,
             server: "worker-1".into(),
             settings: SweepSettings::default(),
+            further: Further::default(),
         };
         tokio::spawn(janitor.run(stop.clone()));
         stop

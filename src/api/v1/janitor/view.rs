@@ -35,7 +35,7 @@ pub struct Finding {
     pub id: Uuid,
     pub account: String,
     pub region: String,
-    /// `instance`, `image`, `snapshot`, `volume`, `network-interface`, `security-group` or `key-pair`.
+    /// `instance`, `image`, `snapshot`, `volume`, `network-interface`, `security-group`, `key-pair`, `launch-template`, `instance-profile` or `role`.
     pub kind: &'static str,
     /// The cloud's id, such as `i-0123456789abcdef0`.
     pub resource_id: String,
