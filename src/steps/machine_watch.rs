@@ -51,6 +51,18 @@ pub async fn while_there<T>(context: &StepContext, work: impl Future<Output = St
     }
 }
 
+/// What a call about the machine was refused with, or that the machine has ended, if that is why.
+pub async fn explained(context: &StepContext, error: StepError) -> StepError {
+    let StepError::Failed(failure) = error else { return error };
+    let (Ok(launched), Ok(ebs)) = (context.output::<launch::Output>("launch"), context.ebs()) else {
+        return StepError::Failed(failure);
+    };
+    let watch = context.watcher.instance(&context.facts.account, &ebs.region, &launched.instance_id);
+    let mut machine = Machine { watch, may_stop: true };
+    let ended = context.waiting(tokio::time::timeout(ONE_LOOK, machine.look())).await;
+    StepError::Failed(ended.ok().and_then(Result::ok).flatten().unwrap_or(failure))
+}
+
 struct Machine {
     watch: Watch<Instance>,
     may_stop: bool,

@@ -10,7 +10,7 @@ use crate::domain::failure::Failure;
 use crate::engine::step::{Step, StepContext, StepResult};
 
 use super::wait_limit::WaitLimit;
-use super::{launch, retry, wait_running};
+use super::{launch, machine_watch, retry, wait_running};
 
 /// Without `aws_polling`. A guest that does not stop is forced by EC2 after some minutes.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -40,8 +40,11 @@ impl Step for Stop {
         let lost = |error: &crate::cloud::CloudError| error.class == CloudErrorClass::UnknownOutcome;
         let region = &context.ebs()?.region;
         let stop = || context.cloud.stop_instance(region, &launched.instance_id);
-        retry::passing(context, lost, stop).await??;
-        Ok(Output {})
+        match retry::passing(context, lost, stop).await? {
+            Ok(()) => Ok(Output {}),
+            // EC2 only says that a machine which ends at this moment is in no state to be stopped.
+            Err(error) => Err(machine_watch::explained(context, error.into()).await),
+        }
     }
 }
 

@@ -362,6 +362,25 @@ async fn a_machine_that_ends_while_provisioning_fails_the_build_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_that_ends_when_it_is_to_be_stopped_is_told_as_ended() {
+    let world = TestWorld::new(PLAIN);
+    let cloud = world.cloud.clone();
+    world.cloud.on_call(move |call| {
+        if call.operation == "StopInstances" && call.phase == Phase::Before {
+            let (region, instance) = cloud.instances().remove(0);
+            cloud.guest_shutdown(&region, &instance.id);
+        }
+        Then::Go
+    });
+    let failure = fails(&world).await;
+    check(&failure, FailureClass::Cloud, "stop", "instance-terminated", "CloudTrail");
+
+    let world = TestWorld::new(PLAIN);
+    world.cloud.fail_next("StopInstances", refuse(CloudErrorClass::Unauthorized, "UnauthorizedOperation"), 1);
+    assert_eq!(fails(&world).await.code, "UnauthorizedOperation", "the machine is well");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_spot_machine_that_ec2_takes_back_is_an_interruption() {
     let world = TestWorld::new(&plain_with("  spot_price = \"0.05\""));
     script_answers(&world, Answer::Hang);
