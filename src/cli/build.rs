@@ -95,9 +95,11 @@ impl BuildArgs {
         let bundle = pack::tar_gz(&inputs.packed.bundle)?;
 
         let mut screen = self.screen(context, voice)?;
+        let above = pack::above(&inputs.packed.bundle).into_iter().map(|path| format!(", {path}")).collect::<String>();
         screen.say(&format!(
-            "Sending {} to {} ({}, {} packed)",
+            "Sending {}{} to {} ({}, {} packed)",
             inputs.packed.single.as_deref().unwrap_or("the template's folder"),
+            above,
             client.server(),
             pack::size_report(&inputs.packed.bundle),
             pack::human_bytes(bundle.len() as u64)

@@ -118,6 +118,17 @@ pub fn tar_gz(bundle: &Bundle) -> CliResult<Vec<u8>> {
     pack().map_err(|error| CliError::Local(format!("the template's files can't be packed: {error}")))
 }
 
+/// What comes from above the template's folder, file or folder: `../shared`.
+#[must_use]
+pub fn above(bundle: &Bundle) -> BTreeSet<String> {
+    let top = |(key, _): (&str, _)| {
+        let (levels, rest) = bundle::split_above(key);
+        let name = rest.split('/').next().unwrap_or_default();
+        (levels > 0).then(|| format!("{}{name}", "../".repeat(levels)))
+    };
+    bundle.iter().filter_map(top).collect()
+}
+
 /// `12 files, 34 kB`.
 #[must_use]
 pub fn size_report(bundle: &Bundle) -> String {
@@ -382,6 +393,8 @@ mod tests {
             let paths: Vec<String> = packed.bundle.iter().map(|(path, _)| bundle::written(path)).collect();
             assert_eq!(paths, ["../../other.txt", "../../scripts/setup.sh", "../../vendor/lib", "web.pkr.hcl"]);
             assert!(packed.bundle.resolve("../../scripts/setup.sh").unwrap().unwrap().1.executable);
+            let above: Vec<String> = above(&packed.bundle).into_iter().collect();
+            assert_eq!(above, ["../../other.txt", "../../scripts", "../../vendor"]);
         }
         // As Packer has it: relative to the working folder.
         fs::write(web.join("web.pkr.hcl"), "a = \"../scripts/setup.sh\"").unwrap();

@@ -63,6 +63,7 @@ async fn build_follows_a_run_to_its_end() {
     let run = &runs["items"][0];
     let ami = run["builds"][0]["artifacts"][0]["id"].as_str().expect("an AMI");
     for line in [
+        "==> Sending the template's folder, ../scripts to ",
         "==> amazon-ebs.test: Connected to SSH!\n",
         "    amazon-ebs.test: it says hello\n",
         "==> Builds finished. The artifacts of successful builds are:\n--> amazon-ebs.test: AMIs were created:\n",
