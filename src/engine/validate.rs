@@ -85,6 +85,8 @@ pub async fn validate(
             // The template is good; another installation may run it.
             let refused = prepared.refused(settings)?.into_iter();
             findings.extend(refused.map(|found| Diagnostic { severity: Severity::Warning, ..found }));
+            // Who starts the run decides about the others.
+            prepared.channels(settings, true, &mut findings);
             let run = prepared.into_dry_run();
             let builds = run.builds.into_iter().map(|(build, plan)| ValidatedBuild {
                 builder_type: build.builder.builder_type().to_owned(),

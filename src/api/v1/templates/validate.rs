@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn channels_that_are_no_stages_are_told() {
+        let (api, token) = builder().await;
+        let registry = "hcp_packer_registry {\n  channels = [\"live\", \"dev\"]\n}\n";
+        let answer = api.post(&token, &format!("{PATH}?var.base=x"), HCL, format!("{TEMPLATE}{registry}")).await;
+        let found = answer.json();
+        assert_eq!((&found["valid"], summaries(&found)), (&json!(true), vec!["channels: there is no stage \"live\""]));
+    }
+
+    #[tokio::test]
     async fn every_fault_is_told_with_its_place() {
         let (api, token) = builder().await;
         let template = TEMPLATE.replace("instance_type =", "instance_tpye =").replace("region        =", "regoin =");
