@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 use tar::{Archive, Entry, EntryType};
 
 use crate::api::Limits;
-use crate::domain::bundle::{Bundle, BundlePathError};
+use crate::domain::bundle::{ABOVE, Bundle, BundlePathError};
 use crate::domain::error::{Error, ErrorKind, Result};
 
 /// What tar adds to each file: its header, padding, and headers for a long name.
@@ -96,7 +96,10 @@ fn refused(what: &str) -> Error {
 }
 
 pub(super) fn refused_path(error: &BundlePathError) -> Error {
-    refused(&error.to_string())
+    match error {
+        BundlePathError::Outside(_) => refused(&format!("{error}; in a bundle {ABOVE} stands for ..")),
+        error => refused(&error.to_string()),
+    }
 }
 
 pub(super) fn too_many_files(limit: usize) -> Error {
