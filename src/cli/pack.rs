@@ -42,9 +42,11 @@ pub fn read(path: &Path, here: &Path, values: &[String]) -> CliResult<Packed> {
         if reader.bundle.is_empty() {
             return Err(CliError::Local(format!("{}: the folder holds no files", path.display())));
         }
-        let texts = reader.texts(values);
-        reader.mentioned(&texts, path, Beside::Above)?;
-        reader.mentioned(&texts, here, Beside::Elsewhere)?;
+        let texts = reader.texts();
+        for texts in [texts.as_slice(), values] {
+            reader.mentioned(texts, path, Beside::Above)?;
+            reader.mentioned(texts, here, Beside::Elsewhere)?;
+        }
         return Ok(Packed { bundle: reader.bundle, root: path.to_owned(), single: None });
     }
     let name = path.file_name().and_then(|name| name.to_str());
@@ -52,9 +54,11 @@ pub fn read(path: &Path, here: &Path, values: &[String]) -> CliResult<Packed> {
     reader.file(path, name, &meta)?;
     let root = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if is_template(name) {
-        let texts = reader.texts(values);
+        let texts = reader.texts();
         reader.mentioned(&texts, root, Beside::Template)?;
         reader.mentioned(&texts, here, Beside::Elsewhere)?;
+        reader.mentioned(values, root, Beside::Elsewhere)?;
+        reader.mentioned(values, here, Beside::Elsewhere)?;
     }
     Ok(Packed { bundle: reader.bundle, root: root.to_owned(), single: Some(name.to_owned()) })
 }
@@ -72,7 +76,8 @@ pub fn read_stdin(mut input: impl io::Read, hcl: Option<bool>, here: &Path, valu
     let name = if hcl { STDIN_HCL } else { STDIN_JSON };
     let mut reader = Reader::default();
     reader.insert(name, text.into_bytes(), false, Path::new("-"))?;
-    reader.mentioned(&reader.texts(values), here, Beside::Template)?;
+    reader.mentioned(&reader.texts(), here, Beside::Template)?;
+    reader.mentioned(values, here, Beside::Elsewhere)?;
     Ok(Packed { bundle: reader.bundle, root: here.to_owned(), single: Some(name.to_owned()) })
 }
 
@@ -93,7 +98,7 @@ enum Beside {
     Template,
     /// Above the template's folder, which is there as a whole.
     Above,
-    /// In the working folder, where a single word is not taken for a path.
+    /// In the working folder, or by a variable's value: a single word is not taken for a path.
     Elsewhere,
 }
 
@@ -176,9 +181,9 @@ fn templates(bundle: &Bundle) -> impl Iterator<Item = &str> {
 }
 
 impl Reader {
-    /// What may mention files: the templates and the values of their variables.
-    fn texts(&self, values: &[String]) -> Vec<String> {
-        templates(&self.bundle).map(str::to_owned).chain(values.iter().cloned()).collect()
+    /// Those of the templates.
+    fn texts(&self) -> Vec<String> {
+        templates(&self.bundle).map(str::to_owned).collect()
     }
 
     /// Adds files and folders that the texts mention.
@@ -388,9 +393,14 @@ mod tests {
         let text = "a = \"../../scripts/setup.sh\"\nb = \"${path.root}/../../vendor/${var.x}\"\nc = [\"../..\", \"../../.git/config\"]";
         fs::write(web.join("web.pkr.hcl"), text).unwrap();
         fs::write(dir.path().join("other.txt"), "").unwrap();
+        fs::create_dir(web.join("prod")).unwrap();
+        fs::write(web.join("prod/x"), "").unwrap();
         for path in [web.clone(), web.join("web.pkr.hcl")] {
-            let packed = read(&path, dir.path(), &["../../other.txt".to_owned()]).unwrap();
-            let paths: Vec<String> = packed.bundle.iter().map(|(path, _)| bundle::written(path)).collect();
+            // Of a folder all comes along; of a file what is named, and a value that is a word names nothing.
+            let path_is_file = path.is_file();
+            let packed = read(&path, dir.path(), &["../../other.txt".to_owned(), "prod".to_owned()]).unwrap();
+            let paths = packed.bundle.iter().map(|(path, _)| bundle::written(path));
+            let paths: Vec<String> = paths.filter(|path| path != "prod/x" || path_is_file).collect();
             assert_eq!(paths, ["../../other.txt", "../../scripts/setup.sh", "../../vendor/lib", "web.pkr.hcl"]);
             assert!(packed.bundle.resolve("../../scripts/setup.sh").unwrap().unwrap().1.executable);
             let above: Vec<String> = above(&packed.bundle).into_iter().collect();
