@@ -124,6 +124,7 @@ async fn open(context: &StepContext, host: &str, expected_host_key: Option<Strin
         host: host.to_owned(),
         port: ssh.port,
         bastion: ssh.bastion.as_ref().map(|bastion| Box::new(through(bastion, &login))),
+        tunnel: None,
         login,
         ciphers: ssh.ciphers.clone(),
         key_exchange: ssh.key_exchange.clone(),
