@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-pub use error::{CommunicatorError, ConnectFailure};
+pub use error::{CommunicatorError, ConnectFailure, FailureCounts};
 
 use crate::domain::bundle::BundleFile;
 

@@ -199,13 +199,12 @@ impl Channel {
                 self.stage = Stage::Open;
                 events.push(Event::Opened);
             }
-            (PayloadType::Output, Stage::Open) => {
-                if !message.payload.is_empty() {
-                    events.push(Event::Data(message.payload));
-                }
+            (PayloadType::Output, Stage::Open) if !message.payload.is_empty() => {
+                events.push(Event::Data(message.payload));
             }
             (PayloadType::Output, Stage::Greeting) => {
-                let why = "the agent sends data without a handshake; SSH needs version 2.3.672 or later of it".to_owned();
+                let why =
+                    "the agent sends data without a handshake; SSH needs version 2.3.672 or later of it".to_owned();
                 self.end(SessionFailure::Refused(why), events);
             }
             (PayloadType::Flag, _) if Flag::ConnectToPortError.is(&message.payload) => {
@@ -221,4 +220,150 @@ fn closed(payload: &[u8]) -> SessionFailure {
     let words = payload::closing_words(payload);
     let words = if words.is_empty() { "the service closed it without a reason".to_owned() } else { words };
     SessionFailure::Failed(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::test_support::{Fixed, message};
+    use super::*;
+
+    fn request() -> Bytes {
+        let action = json!({ "ActionType": "SessionType", "ActionParameters": { "SessionType": "Port" } });
+        Bytes::from(json!({ "AgentVersion": "3.3.0.0", "RequestedClientActions": [action] }).to_string())
+    }
+
+    fn stream(sequence: i64, payload_type: PayloadType, payload: impl Into<Bytes>) -> Bytes {
+        message(MessageType::Output, sequence, payload_type, payload.into())
+    }
+
+    fn service(kind: MessageType, words: &Value) -> Bytes {
+        message(kind, 0, PayloadType::None, words.to_string().into())
+    }
+
+    fn acknowledge(sequence: i64) -> Bytes {
+        let words = json!({ "AcknowledgedMessageType": "input_stream_data", "AcknowledgedMessageId": "x",
+            "AcknowledgedMessageSequenceNumber": sequence, "IsSequentialMessage": true });
+        service(MessageType::Acknowledge, &words)
+    }
+
+    /// A channel whose handshake is done.
+    fn opened(now: Instant) -> Channel {
+        let mut channel = Channel::new(Arc::new(Fixed));
+        assert_eq!(channel.room(now), 0, "the agent throws away what comes before");
+        let events = channel.received(&stream(0, PayloadType::HandshakeRequest, request()), now);
+        let [Event::Send(ack), Event::Send(response)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(Message::decode(ack).unwrap().kind, MessageType::Acknowledge);
+        assert_eq!(Message::decode(response).unwrap().payload_type, PayloadType::HandshakeResponse);
+        channel.received(&acknowledge(0), now);
+        let events = channel.received(&stream(1, PayloadType::HandshakeComplete, "{}"), now);
+        assert!(matches!(&events[..], [Event::Send(_), Event::Opened]), "{events:?}");
+        assert!(channel.room(now) > 0);
+        channel
+    }
+
+    /// Why a channel is over.
+    fn ended(events: &[Event]) -> Option<&SessionFailure> {
+        events.iter().find_map(|event| if let Event::Ended(why) = event { Some(why) } else { None })
+    }
+
+    #[test]
+    fn data_is_acknowledged_once_it_is_kept_and_again_when_it_comes_again() {
+        let now = Instant::now();
+        let mut channel = opened(now);
+        let second = stream(3, PayloadType::Output, "two");
+        assert!(matches!(&channel.received(&second, now)[..], [Event::Send(_)]), "early");
+        let events = channel.received(&stream(2, PayloadType::Output, "one"), now);
+        let [Event::Send(ack), Event::Data(one), Event::Data(two)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((&one[..], &two[..]), (&b"one"[..], &b"two"[..]));
+        let ack = Message::decode(ack).unwrap();
+        let words: Value = serde_json::from_slice(&ack.payload).unwrap();
+        assert_eq!(words["AcknowledgedMessageSequenceNumber"], 2);
+        assert!(matches!(&channel.received(&second, now)[..], [Event::Send(_)]), "late");
+    }
+
+    #[test]
+    fn a_pause_stops_what_is_sent_until_it_ends() {
+        let now = Instant::now();
+        let enders =
+            [service(MessageType::StartPublication, &json!({})), stream(2, PayloadType::Output, "x"), acknowledge(7)];
+        for ender in enders {
+            let mut channel = opened(now);
+            channel.send(b"hello", now);
+            let later = now + Duration::from_secs(5);
+            channel.received(&service(MessageType::PausePublication, &json!({})), later);
+            assert_eq!((channel.room(later), channel.overdue(later)), (0, None));
+            assert_eq!(channel.due_at(later), Some(later + LONGEST_PAUSE));
+            channel.received(&ender, later);
+            assert!(channel.room(later) > 0 && channel.overdue(later).is_some());
+        }
+        let mut lost = opened(now);
+        lost.received(&service(MessageType::PausePublication, &json!({})), now);
+        assert!(lost.room(now + LONGEST_PAUSE) > 0, "it ends by itself");
+    }
+
+    #[test]
+    fn the_end_is_told_with_its_words() {
+        let now = Instant::now();
+        let failed = |words: &str| Some(SessionFailure::Failed(words.to_owned()));
+        let closed = |output: &str| {
+            let words = json!({ "MessageId": "x", "SessionId": "y", "Output": output });
+            let events = opened(now).received(&service(MessageType::ChannelClosed, &words), now);
+            ended(&events).cloned()
+        };
+        assert_eq!(closed("\nUnable to connect\n"), failed("Unable to connect"));
+        assert_eq!(closed(""), failed("the service closed it without a reason"));
+        let mut channel = opened(now);
+        let last = Message { flags: FIN, ..Message::decode(&stream(2, PayloadType::Output, "bye")).unwrap() };
+        let events = channel.received(&last.encode(), now);
+        assert!(matches!(&events[..], [Event::Send(_), Event::Data(_), Event::Ended(_)]), "{events:?}");
+        assert!(channel.received(&stream(3, PayloadType::Output, "more"), now).is_empty());
+        let flag = stream(2, PayloadType::Flag, Bytes::copy_from_slice(&Flag::ConnectToPortError.bytes()));
+        let events = opened(now).received(&flag, now);
+        assert!(ended(&events).unwrap().to_string().contains("can't connect to the port"), "{events:?}");
+    }
+
+    #[test]
+    fn an_agent_that_does_not_greet_or_wants_too_much_is_refused() {
+        let now = Instant::now();
+        let first = |payload_type, payload: &str| {
+            let mut channel = Channel::new(Arc::new(Fixed));
+            let events = channel.received(&stream(0, payload_type, payload.to_owned()), now);
+            ended(&events).cloned()
+        };
+        assert!(matches!(first(PayloadType::Output, "$ "), Some(SessionFailure::Refused(_))));
+        assert!(matches!(first(PayloadType::HandshakeRequest, "nonsense"), Some(SessionFailure::Failed(_))));
+        let kms = r#"{"RequestedClientActions": [{"ActionType": "KMSEncryption"}]}"#;
+        assert!(matches!(first(PayloadType::HandshakeRequest, kms), Some(SessionFailure::Refused(_))));
+        assert_eq!(first(PayloadType::Other, ""), None);
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_as_if_it_had_not_come() {
+        let now = Instant::now();
+        let mut channel = opened(now);
+        let mut bent = stream(2, PayloadType::Output, "data").to_vec();
+        *bent.last_mut().unwrap() ^= 1;
+        for nonsense in [Bytes::new(), Bytes::from_static(b"hello"), bent.into()] {
+            assert!(channel.received(&nonsense, now).is_empty());
+        }
+        let events = channel.received(&stream(2, PayloadType::Output, "data"), now);
+        assert!(matches!(&events[..], [Event::Send(_), Event::Data(_)]), "{events:?}");
+    }
+
+    #[test]
+    fn the_stream_is_cut_into_messages_and_all_that_is_not_acknowledged_goes_on_the_next_websocket() {
+        let now = Instant::now();
+        let mut channel = opened(now);
+        let sent = channel.send(&vec![7; 2 * CHUNK + 1], now);
+        let numbers = |sent: &[Bytes]| {
+            let read = sent.iter().map(|bytes| Message::decode(bytes).unwrap());
+            read.map(|message| (message.sequence, message.payload.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&sent), [(1, CHUNK), (2, CHUNK), (3, 1)]);
+        channel.received(&acknowledge(2), now);
+        assert_eq!(numbers(&channel.resumed(now)), [(1, CHUNK), (3, 1)]);
+        assert!(channel.has_unacknowledged());
+    }
 }

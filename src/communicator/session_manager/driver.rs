@@ -43,13 +43,19 @@ const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// # Errors
 /// Why there is no session.
 pub async fn open(tunnel: &Tunnel) -> Result<SessionStream, SessionFailure> {
+    open_within(tunnel, UNREAD).await
+}
+
+/// As [`open`], with another limit of what may wait for the stream's reader.
+pub(super) async fn open_within(tunnel: &Tunnel, most_waiting: usize) -> Result<SessionStream, SessionFailure> {
     let (near, far) = tokio::io::duplex(PIPE);
     let (reader, writer) = tokio::io::split(far);
     let (opened, wait) = oneshot::channel();
     let (ending, gone) = (Ending::default(), CancellationToken::new());
     let stream = SessionStream { bytes: near, ending: ending.clone(), _guard: gone.clone().drop_guard() };
     // A task of its own: a session that is being started when the caller gives up must be ended, too.
-    tokio::spawn(run(tunnel.clone(), reader, writer, opened, ending, gone));
+    let pipe = Pipe { reader, writer, most_waiting };
+    tokio::spawn(run(tunnel.clone(), pipe, opened, ending, gone));
     match wait.await {
         Ok(Ok(())) => Ok(stream),
         Ok(Err(failure)) => Err(failure),
@@ -59,14 +65,14 @@ pub async fn open(tunnel: &Tunnel) -> Result<SessionStream, SessionFailure> {
 
 type Opened = oneshot::Sender<Result<(), SessionFailure>>;
 
-async fn run(
-    tunnel: Tunnel,
+/// The driver's end of the stream.
+struct Pipe {
     reader: ReadHalf<DuplexStream>,
     writer: WriteHalf<DuplexStream>,
-    opened: Opened,
-    ending: Ending,
-    gone: CancellationToken,
-) {
+    most_waiting: usize,
+}
+
+async fn run(tunnel: Tunnel, pipe: Pipe, opened: Opened, ending: Ending, gone: CancellationToken) {
     let grant = match tunnel.opener.start().await {
         Ok(grant) => grant,
         Err(failure) => {
@@ -82,11 +88,13 @@ async fn run(
         client_id: Uuid::new_v4(),
         tunnel,
         session_id,
-        reader: Some(reader),
-        writer,
+        reader: Some(pipe.reader),
+        writer: pipe.writer,
+        most_waiting: pipe.most_waiting,
         unread: VecDeque::new(),
         unread_bytes: 0,
         opened: Some(opened),
+        trouble: None,
         gone,
     };
     let failure = driver.session(grant).await;
@@ -116,9 +124,20 @@ struct Driver {
     /// What came from the machine and the stream's owner has not taken yet.
     unread: VecDeque<Bytes>,
     unread_bytes: usize,
+    most_waiting: usize,
     opened: Option<Opened>,
+    /// Since a websocket broke nothing has come.
+    trouble: Option<Trouble>,
     /// The stream was dropped.
     gone: CancellationToken,
+}
+
+/// Attempts to go on.
+#[derive(Clone, Copy)]
+struct Trouble {
+    since: Instant,
+    /// Before the next one.
+    delay: Duration,
 }
 
 /// Why the work on one websocket ended.
@@ -186,9 +205,16 @@ impl Driver {
 
     /// A new websocket for the same session, to which is sent what the old one may have lost.
     async fn resume(&mut self, why: &str) -> Result<Socket, SessionFailure> {
-        let deadline = Instant::now() + RESUME_LIMIT;
-        let mut delay = FIRST_RESUME_DELAY;
         loop {
+            // The first one at once; also a websocket that opens and breaks again is an attempt that failed.
+            let delay = self.trouble.map_or(Duration::ZERO, |trouble| trouble.delay);
+            let since = self.trouble.map_or_else(Instant::now, |trouble| trouble.since);
+            let next = (delay * 2).clamp(FIRST_RESUME_DELAY, LONGEST_RESUME_DELAY);
+            if Instant::now() + delay > since + RESUME_LIMIT {
+                return Err(SessionFailure::Failed(format!("{why}; the session can't be resumed")));
+            }
+            self.trouble = Some(Trouble { since, delay: next });
+            tokio::time::sleep(delay).await;
             let last = match self.tunnel.opener.resume(&self.session_id).await {
                 Ok(grant) if grant.token.expose_secret().is_empty() => {
                     return Err(SessionFailure::Failed(format!("{why}; the session is over")));
@@ -209,11 +235,9 @@ impl Driver {
                     return Err(SessionFailure::Failed(format!("{why}; the session can't be resumed: {last}")));
                 }
             };
-            if Instant::now() + delay > deadline {
+            if Instant::now() + next > since + RESUME_LIMIT {
                 return Err(SessionFailure::Failed(format!("{why}; the session can't be resumed: {last}")));
             }
-            tokio::time::sleep(delay).await;
-            delay = (delay * 2).min(LONGEST_RESUME_DELAY);
         }
     }
 
@@ -225,7 +249,7 @@ impl Driver {
         loop {
             let now = Instant::now();
             let room = self.channel.room(now).min(buffer.len());
-            let limit = if self.channel.has_unacknowledged() { MOST_UNREAD } else { UNREAD };
+            let limit = if self.channel.has_unacknowledged() { MOST_UNREAD } else { self.most_waiting };
             let listens = self.unread_bytes < limit;
             let ping_at = pinged + PING_EVERY;
             let timer = self.channel.due_at(now).map_or(ping_at, |due| due.min(ping_at));
@@ -272,6 +296,7 @@ impl Driver {
             Some(Err(error)) => return Err(Stop::Broken(format!("the websocket broke: {error}"))),
             None => return Err(Stop::Broken("the websocket ended".to_owned())),
         };
+        self.trouble = None;
         let mut frames = Vec::new();
         let mut ended = None;
         for event in self.channel.received(&bytes, Instant::now()) {
@@ -363,7 +388,10 @@ impl Driver {
                 send(socket, frames.into_iter().map(Frame::binary)).await?;
             }
             send(socket, [Frame::binary(self.channel.terminate(Instant::now()))]).await?;
-            socket.close(None).await.map_err(|error| error.to_string())
+            socket.close(None).await.map_err(|error| error.to_string())?;
+            // A connection that is dropped with something unread takes with it what was sent.
+            while let Some(Ok(_)) = socket.next().await {}
+            Ok::<_, String>(())
         };
         if let Ok(Err(error)) = tokio::time::timeout(FAREWELL_LIMIT, goodbye).await {
             tracing::debug!(error, "the agent was not told that a session is over");

@@ -37,13 +37,7 @@ pub(super) struct Outgoing {
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Self {
-            next: 0,
-            pending: VecDeque::new(),
-            established: false,
-            round_trip: None,
-            variation: Duration::ZERO,
-        }
+        Self { next: 0, pending: VecDeque::new(), established: false, round_trip: None, variation: Duration::ZERO }
     }
 }
 

@@ -231,8 +231,7 @@ mod tests {
     #[test]
     fn a_plain_stream_is_what_is_wanted() {
         let parameters = json!({ "SessionType": "Port", "Properties": { "portNumber": "22", "type": "" } });
-        let (response, refusal) =
-            answered(&json!([{ "ActionType": "SessionType", "ActionParameters": parameters }]));
+        let (response, refusal) = answered(&json!([{ "ActionType": "SessionType", "ActionParameters": parameters }]));
         assert_eq!(refusal, None);
         let processed = json!([{ "ActionType": "SessionType", "ActionStatus": 1, "ActionResult": null, "Error": "" }]);
         assert_eq!(response["ProcessedClientActions"], processed);

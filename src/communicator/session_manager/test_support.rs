@@ -13,7 +13,8 @@ use futures::{SinkExt, StreamExt};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -24,7 +25,7 @@ use super::message::{Message, MessageType, PayloadType, SYN};
 use super::{SessionFailure, SessionGrant, SessionOpener, Tunnel, websocket};
 use crate::domain::clock::Clock;
 
-struct Fixed;
+pub(super) struct Fixed;
 
 impl Clock for Fixed {
     fn now(&self) -> DateTime<Utc> {
@@ -44,6 +45,8 @@ pub(crate) struct Behaviour {
     /// Starts are refused.
     pub refuses: AtomicBool,
     pub refuses_resume: AtomicBool,
+    /// The agent says nothing at all.
+    pub is_silent: AtomicBool,
     /// The handshake asks for encryption.
     pub asks_for_kms: AtomicBool,
     /// So many messages of the stream find the agent not ready: it keeps none of them and says nothing.
@@ -68,7 +71,6 @@ pub(crate) struct Behaviour {
     /// The agent was told that the session is over.
     pub farewells: AtomicUsize,
     pub inputs: AtomicUsize,
-    pub pings: AtomicUsize,
     pub hellos: Mutex<Vec<Value>>,
 }
 
@@ -85,8 +87,8 @@ pub(crate) struct Service {
 
 impl Service {
     /// A service whose machine's port is one of this machine.
-    pub(crate) async fn to(port: u16) -> Arc<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    pub(crate) fn to(port: u16) -> Arc<Self> {
+        let listener = listener();
         let address = listener.local_addr().unwrap().to_string();
         let service = Arc::new(Self { behaviour: Arc::default(), address, agents: Arc::default(), port });
         let (agents, behaviour) = (service.agents.clone(), service.behaviour.clone());
@@ -102,8 +104,14 @@ impl Service {
         Tunnel { opener: self.clone(), clock: Arc::new(Fixed) }
     }
 
+    /// The service sends whatever this is.
+    pub(super) fn say_raw(&self, bytes: Vec<u8>) {
+        self.behaviour.says.lock().unwrap().push_back(bytes.into());
+        self.behaviour.speaks.notify_one();
+    }
+
     /// The service says something to the client.
-    pub(crate) fn say(&self, kind: MessageType, payload: &Value) {
+    pub(super) fn say(&self, kind: MessageType, payload: &Value) {
         let payload = Bytes::from(payload.to_string());
         self.behaviour.says.lock().unwrap().push_back(message(kind, 0, PayloadType::None, payload));
         self.behaviour.speaks.notify_one();
@@ -117,6 +125,19 @@ impl Service {
             headers: vec![("authorization".to_owned(), SecretString::from("AWS4-HMAC-SHA256 x".to_owned()))],
         }
     }
+}
+
+/// A listener whose connections hold little, so that a test sees early who is held up.
+pub(super) fn listener() -> TcpListener {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(16 * 1024).unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    socket.listen(16).unwrap()
+}
+
+fn next_word(behaviour: &Behaviour) -> Option<Bytes> {
+    behaviour.says.lock().unwrap().pop_front()
 }
 
 fn take(count: &AtomicUsize) -> bool {
@@ -189,7 +210,7 @@ async fn accept(
     ear.send(websocket).ok()
 }
 
-pub(crate) fn message(kind: MessageType, sequence: i64, payload_type: PayloadType, payload: Bytes) -> Bytes {
+pub(super) fn message(kind: MessageType, sequence: i64, payload_type: PayloadType, payload: Bytes) -> Bytes {
     let flags = if sequence == 0 { SYN } else { 0 };
     Message { kind, created: 1, sequence, flags, id: Uuid::new_v4(), payload_type, payload }.encode()
 }
@@ -203,6 +224,7 @@ struct Agent {
     early: BTreeMap<i64, Message>,
     held_back: Option<Bytes>,
     greeted: bool,
+    machine: Option<mpsc::UnboundedSender<Bytes>>,
 }
 
 impl Agent {
@@ -216,6 +238,7 @@ impl Agent {
             early: BTreeMap::new(),
             held_back: None,
             greeted: false,
+            machine: None,
         }
     }
 
@@ -223,14 +246,17 @@ impl Agent {
         let Some(first) = websockets.recv().await else { return };
         self.websocket = Some(first);
         let port_number = json!({ "portNumber": "22" });
-        let mut actions =
-            vec![json!({ "ActionType": "SessionType", "ActionParameters": { "SessionType": "Port", "Properties": port_number } })];
+        let mut actions = vec![
+            json!({ "ActionType": "SessionType", "ActionParameters": { "SessionType": "Port", "Properties": port_number } }),
+        ];
         if self.behaviour.asks_for_kms.load(SeqCst) {
             actions.push(json!({ "ActionType": "KMSEncryption", "ActionParameters": { "KMSKeyId": "alias/k" } }));
         }
         let request = json!({ "AgentVersion": "3.3.0.0", "RequestedClientActions": actions });
-        self.stream(PayloadType::HandshakeRequest, request.to_string().into()).await;
-        let mut machine: Option<TcpStream> = None;
+        if !self.behaviour.is_silent.load(SeqCst) {
+            self.stream(PayloadType::HandshakeRequest, request.to_string().into()).await;
+        }
+        let mut machine: Option<OwnedReadHalf> = None;
         let mut buffer = [0; 1024];
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         loop {
@@ -238,16 +264,16 @@ impl Agent {
             tokio::select! {
                 websocket = websockets.recv() => match websocket {
                     Some(websocket) => self.websocket = Some(websocket),
-                    None => return,
+                    None => return self.linger().await,
                 },
                 frame = frame(&mut self.websocket) => match frame {
-                    Some(bytes) => if self.hear(&bytes, &mut machine).await.is_none() { return },
+                    Some(bytes) => if self.hear(&bytes).await.is_none() { return self.linger().await },
                     None => self.websocket = None,
                 },
                 read = read(&mut machine, &mut buffer) => match read {
                     0 => {
                         self.say(message(MessageType::ChannelClosed, 0, PayloadType::None, json!({ "Output": "" }).to_string().into())).await;
-                        return;
+                        return self.linger().await;
                     }
                     count => self.stream(PayloadType::Output, Bytes::copy_from_slice(&buffer[..count])).await,
                 },
@@ -260,7 +286,7 @@ impl Agent {
                 }
                 () = behaviour.cut.notified() => self.websocket = None,
                 () = behaviour.speaks.notified() => {
-                    while let Some(bytes) = { let next = behaviour.says.lock().unwrap().pop_front(); next } {
+                    while let Some(bytes) = next_word(&behaviour) {
                         self.say(bytes).await;
                     }
                 }
@@ -268,14 +294,35 @@ impl Agent {
             if self.greeted && machine.is_none() {
                 self.greeted = false;
                 match TcpStream::connect(("127.0.0.1", port)).await {
-                    Ok(stream) => machine = Some(stream),
+                    Ok(stream) => {
+                        let (reader, mut writer) = stream.into_split();
+                        let (input, mut inputs) = mpsc::unbounded_channel::<Bytes>();
+                        // The agent writes and reads at the same time.
+                        tokio::spawn(async move {
+                            while let Some(bytes) = inputs.recv().await {
+                                if writer.write_all(&bytes).await.is_err() {
+                                    return;
+                                }
+                            }
+                        });
+                        machine = Some(reader);
+                        self.machine = Some(input);
+                    }
                     Err(error) => {
                         let words = json!({ "Output": format!("Unable to connect to specified port: {error}") });
-                        self.say(message(MessageType::ChannelClosed, 0, PayloadType::None, words.to_string().into())).await;
-                        return;
+                        self.say(message(MessageType::ChannelClosed, 0, PayloadType::None, words.to_string().into()))
+                            .await;
+                        return self.linger().await;
                     }
                 }
             }
+        }
+    }
+
+    /// Hears the client out: a connection that is dropped with something unread takes what was sent with it.
+    async fn linger(mut self) {
+        while let Some(bytes) = if self.websocket.is_some() { frame(&mut self.websocket).await } else { None } {
+            self.hear(&bytes).await;
         }
     }
 
@@ -309,7 +356,7 @@ impl Agent {
         }
     }
 
-    async fn hear(&mut self, bytes: &Bytes, machine: &mut Option<TcpStream>) -> Option<()> {
+    async fn hear(&mut self, bytes: &Bytes) -> Option<()> {
         let message = Message::decode(bytes).unwrap();
         match message.kind {
             MessageType::Acknowledge => {
@@ -328,14 +375,16 @@ impl Agent {
                     self.early.insert(message.sequence, message);
                     return Some(());
                 }
-                if message.payload_type == PayloadType::Output && (machine.is_none() || take(&self.behaviour.not_ready)) {
+                if message.payload_type == PayloadType::Output
+                    && (self.machine.is_none() || take(&self.behaviour.not_ready))
+                {
                     return Some(());
                 }
                 self.acknowledge(&message).await;
                 self.early.insert(message.sequence, message);
                 while let Some(message) = self.early.remove(&self.expected) {
                     self.expected += 1;
-                    self.input(message, machine).await?;
+                    self.input(message).await?;
                 }
             }
             other => panic!("a client does not send {other:?}"),
@@ -343,7 +392,7 @@ impl Agent {
         Some(())
     }
 
-    async fn input(&mut self, message: Message, machine: &mut Option<TcpStream>) -> Option<()> {
+    async fn input(&mut self, message: Message) -> Option<()> {
         match message.payload_type {
             PayloadType::HandshakeResponse => {
                 let response: Value = serde_json::from_slice(&message.payload).unwrap();
@@ -358,7 +407,7 @@ impl Agent {
                 self.stream(PayloadType::HandshakeComplete, complete.to_string().into()).await;
                 self.greeted = true;
             }
-            PayloadType::Output => machine.as_mut()?.write_all(&message.payload).await.ok()?,
+            PayloadType::Output => self.machine.as_ref()?.send(message.payload).ok()?,
             PayloadType::Flag => {
                 assert_eq!(&message.payload[..], [0, 0, 0, 2]);
                 self.behaviour.farewells.fetch_add(1, SeqCst);
@@ -390,7 +439,7 @@ async fn frame(websocket: &mut Option<Websocket>) -> Option<Bytes> {
     }
 }
 
-async fn read(machine: &mut Option<TcpStream>, into: &mut [u8]) -> usize {
+async fn read(machine: &mut Option<OwnedReadHalf>, into: &mut [u8]) -> usize {
     match machine {
         Some(machine) => machine.read(into).await.unwrap_or_default(),
         None => std::future::pending().await,

@@ -143,10 +143,12 @@ fn next_delay(delay: Duration, reason: &ConnectFailure, earlier: u32) -> Duratio
         ConnectFailure::Authentication { .. } => {
             return AUTHENTICATION_DELAYS[(earlier as usize).min(AUTHENTICATION_DELAYS.len() - 1)];
         }
-        // With a bastion, each try is a login there.
-        ConnectFailure::Bastion(_) | ConnectFailure::BehindBastion(_) | ConnectFailure::Handshake(_) => LONGEST_DELAY,
-        // Each try is a call of the cloud.
-        ConnectFailure::NotConnected(_) | ConnectFailure::Session(_) => LONGEST_DELAY,
+        // With a bastion, each try is a login there; with a session, a call of the cloud.
+        ConnectFailure::Bastion(_)
+        | ConnectFailure::BehindBastion(_)
+        | ConnectFailure::Handshake(_)
+        | ConnectFailure::NotConnected(_)
+        | ConnectFailure::Session(_) => LONGEST_DELAY,
         _ => LONGEST_CHEAP_DELAY,
     };
     if earlier < 4 { FIRST_DELAY } else { (delay * 3 / 2).min(longest) }
