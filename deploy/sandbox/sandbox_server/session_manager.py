@@ -209,6 +209,14 @@ class SessionManager:
         for session in sessions.values():
             session.end()
 
+    def cut(self, instance_id):
+        """Breaks the websockets of an instance's sessions; how many there were."""
+        open_ones = [session.websocket for session in self.sessions.values()
+                     if session.instance_id == instance_id and session.websocket is not None]
+        for websocket in open_ones:
+            websocket.hang_up()
+        return len(open_ones)
+
     # ---- the API ----
 
     def answer(self, action, body, account, region, host):
@@ -267,10 +275,7 @@ class SessionManager:
                 session.serve(websocket)
         except (Closed, ValueError) as wrong:
             log.info("session %s: no websocket: %s", session.identifier, wrong)
-        try:
-            websocket.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        websocket.hang_up()
         # The connection was taken over: nobody gets this answer.
         start_response("500 Taken over", [])
         return []

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import socket
 import struct
 import threading
 
@@ -67,6 +68,12 @@ class Websocket:
             message += payload
             if first & 0x80:
                 return kind, message
+
+    def hang_up(self):
+        try:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
 
     def send(self, kind, payload):
         length = len(payload)

@@ -35,6 +35,8 @@ const SILENCE: Duration = Duration::from_secs(50);
 const RESUME_LIMIT: Duration = Duration::from_secs(120);
 const FIRST_RESUME_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_RESUME_DELAY: Duration = Duration::from_secs(5);
+/// For one call of the opener. It may wait for a lease, which is not renewed any more once the build is over.
+const CALL_LIMIT: Duration = Duration::from_secs(45);
 /// For a farewell.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 
@@ -65,6 +67,13 @@ pub(super) async fn open_within(tunnel: &Tunnel, most_waiting: usize) -> Result<
 
 type Opened = oneshot::Sender<Result<(), SessionFailure>>;
 
+async fn called(
+    call: impl Future<Output = Result<SessionGrant, SessionFailure>>,
+) -> Result<SessionGrant, SessionFailure> {
+    let late = |_| SessionFailure::Failed("no answer in time".to_owned());
+    tokio::time::timeout(CALL_LIMIT, call).await.map_err(late).flatten()
+}
+
 /// The driver's end of the stream.
 struct Pipe {
     reader: ReadHalf<DuplexStream>,
@@ -73,7 +82,7 @@ struct Pipe {
 }
 
 async fn run(tunnel: Tunnel, pipe: Pipe, opened: Opened, ending: Ending, gone: CancellationToken) {
-    let grant = match tunnel.opener.start().await {
+    let grant = match called(tunnel.opener.start()).await {
         Ok(grant) => grant,
         Err(failure) => {
             // Who asked may have given up.
@@ -109,7 +118,9 @@ async fn run(tunnel: Tunnel, pipe: Pipe, opened: Opened, ending: Ending, gone: C
     let Driver { tunnel, session_id, reader, writer, .. } = driver;
     // The stream ends for its owner now, not when the service has answered.
     drop((reader, writer));
-    tunnel.opener.terminate(&session_id).await;
+    if tokio::time::timeout(CALL_LIMIT, tunnel.opener.terminate(&session_id)).await.is_err() {
+        tracing::debug!(session_id, "a session was not ended in time; it ends with its instance");
+    }
 }
 
 struct Driver {
@@ -215,7 +226,7 @@ impl Driver {
             }
             self.trouble = Some(Trouble { since, delay: next });
             tokio::time::sleep(delay).await;
-            let last = match self.tunnel.opener.resume(&self.session_id).await {
+            let last = match called(self.tunnel.opener.resume(&self.session_id)).await {
                 Ok(grant) if grant.token.expose_secret().is_empty() => {
                     return Err(SessionFailure::Failed(format!("{why}; the session is over")));
                 }
