@@ -196,10 +196,13 @@ impl Channel {
                 }
             }
             (PayloadType::HandshakeComplete, Stage::Greeting) => {
+                // Our answer came, whether or not its acknowledgement does.
+                self.outgoing.acknowledged(0, now);
                 self.stage = Stage::Open;
                 events.push(Event::Opened);
             }
             (PayloadType::Output, Stage::Open) if !message.payload.is_empty() => {
+                self.outgoing.establish();
                 events.push(Event::Data(message.payload));
             }
             (PayloadType::Output, Stage::Greeting) => {

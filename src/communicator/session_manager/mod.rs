@@ -15,6 +15,8 @@ mod incoming;
 mod message;
 mod outgoing;
 mod payload;
+#[cfg(test)]
+mod simulation;
 mod stream;
 #[cfg(test)]
 pub(crate) mod test_support;

@@ -29,7 +29,7 @@ struct Pending {
 pub(super) struct Outgoing {
     next: i64,
     pending: VecDeque<Pending>,
-    /// The first of all was acknowledged, as was everything before it: the agent is ready to take what comes.
+    /// The agent's connection to the port stands: it is ready to take what comes.
     established: bool,
     round_trip: Option<Duration>,
     variation: Duration,
@@ -60,6 +60,11 @@ impl Outgoing {
     pub(super) fn sent(&mut self, bytes: Bytes, now: Instant) {
         self.pending.push_back(Pending { sequence: self.next, bytes, sent: now, repetitions: 0, overtaken: false });
         self.next = self.next.saturating_add(1);
+    }
+
+    /// Something has come from the port, so the agent is ready.
+    pub(super) fn establish(&mut self) {
+        self.established = true;
     }
 
     pub(super) fn acknowledged(&mut self, sequence: i64, now: Instant) {
