@@ -34,9 +34,13 @@ impl Sessions for AwsAccount {
         const OPERATION: &str = "ResumeSession";
         let request = self.ssm(region).resume_session().session_id(session_id);
         let answer = self.call(OPERATION, region).change(|| request.clone().send()).await?;
-        // A session whose time is over is answered without a token.
-        let token = answer.token_value.unwrap_or_default();
-        self.opened(OPERATION, region, [answer.session_id, answer.stream_url, Some(token)]).await
+        let token = answer.token_value.filter(|token| !token.is_empty());
+        if token.is_none() {
+            // So a session is answered whose time is over.
+            let message = "the session is over";
+            return Err(CloudError::new(CloudErrorClass::NotFound, OPERATION, "session-over", message));
+        }
+        self.opened(OPERATION, region, [answer.session_id, answer.stream_url, token]).await
     }
 
     async fn terminate_session(&self, region: &str, session_id: &str) -> CloudResult<()> {

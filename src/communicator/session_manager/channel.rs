@@ -35,6 +35,8 @@ pub(super) enum Event {
 enum Stage {
     /// Until the handshake is complete the agent throws data away, having acknowledged it.
     Greeting,
+    /// The agent's request is answered; it has one.
+    Answered,
     Open,
     Ended,
 }
@@ -191,11 +193,12 @@ impl Channel {
                 };
                 let response = self.stream_data(PayloadType::HandshakeResponse, answer.response.into(), now);
                 events.push(Event::Send(response));
+                self.stage = Stage::Answered;
                 if let Some(why) = answer.refusal {
                     self.end(SessionFailure::Refused(why), events);
                 }
             }
-            (PayloadType::HandshakeComplete, Stage::Greeting) => {
+            (PayloadType::HandshakeComplete, Stage::Answered) => {
                 // Our answer came, whether or not its acknowledgement does.
                 self.outgoing.acknowledged(0, now);
                 self.stage = Stage::Open;
@@ -205,7 +208,7 @@ impl Channel {
                 self.outgoing.establish();
                 events.push(Event::Data(message.payload));
             }
-            (PayloadType::Output, Stage::Greeting) => {
+            (PayloadType::Output, Stage::Greeting | Stage::Answered) => {
                 let why =
                     "the agent sends data without a handshake; SSH needs version 2.3.672 or later of it".to_owned();
                 self.end(SessionFailure::Refused(why), events);
@@ -340,6 +343,11 @@ mod tests {
         let kms = r#"{"RequestedClientActions": [{"ActionType": "KMSEncryption"}]}"#;
         assert!(matches!(first(PayloadType::HandshakeRequest, kms), Some(SessionFailure::Refused(_))));
         assert_eq!(first(PayloadType::Other, ""), None);
+        let mut twice = Channel::new(Arc::new(Fixed));
+        for number in 0..1000 {
+            twice.received(&stream(number, PayloadType::HandshakeRequest, request()), now);
+        }
+        assert_eq!(twice.resumed(now).len(), 1, "one answer is enough");
     }
 
     #[test]

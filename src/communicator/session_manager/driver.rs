@@ -216,20 +216,18 @@ impl Driver {
 
     /// A new websocket for the same session, to which is sent what the old one may have lost.
     async fn resume(&mut self, why: &str) -> Result<Socket, SessionFailure> {
+        let mut last = "it breaks again and again".to_owned();
         loop {
             // The first one at once; also a websocket that opens and breaks again is an attempt that failed.
             let delay = self.trouble.map_or(Duration::ZERO, |trouble| trouble.delay);
             let since = self.trouble.map_or_else(Instant::now, |trouble| trouble.since);
             let next = (delay * 2).clamp(FIRST_RESUME_DELAY, LONGEST_RESUME_DELAY);
             if Instant::now() + delay > since + RESUME_LIMIT {
-                return Err(SessionFailure::Failed(format!("{why}; the session can't be resumed")));
+                return Err(SessionFailure::Failed(format!("{why}; the session can't be resumed ({last})")));
             }
             self.trouble = Some(Trouble { since, delay: next });
             tokio::time::sleep(delay).await;
-            let last = match called(self.tunnel.opener.resume(&self.session_id)).await {
-                Ok(grant) if grant.token.expose_secret().is_empty() => {
-                    return Err(SessionFailure::Failed(format!("{why}; the session is over")));
-                }
+            last = match called(self.tunnel.opener.resume(&self.session_id)).await {
                 Ok(grant) => match self.connect(&grant).await {
                     Ok(mut socket) => {
                         let again = self.channel.resumed(Instant::now());
@@ -246,9 +244,6 @@ impl Driver {
                     return Err(SessionFailure::Failed(format!("{why}; the session can't be resumed: {last}")));
                 }
             };
-            if Instant::now() + next > since + RESUME_LIMIT {
-                return Err(SessionFailure::Failed(format!("{why}; the session can't be resumed: {last}")));
-            }
         }
     }
 
