@@ -5,15 +5,21 @@
 It starts a sandbox of its own beside any other, and asserts at the end that nothing of it is left.
 """
 
+import json
 import os
+import socket
+import struct
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
+
+from sandbox_server import session_manager
 
 CANONICAL = "099720109477"
 JAMMY = "ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-*"
@@ -483,3 +489,86 @@ def test_up_again_is_quick_and_a_killed_server_leaves_nothing_after_down(sandbox
     sandbox.script("up")
     assert sandbox.control("GET", "leftovers")["total"] == 0
     assert engine.returncode != 0 or label.stdout.split()[0] not in engine.stdout
+
+
+# ---- Session Manager --------------------------------------------------------------------------------------------
+
+class Client:
+    """The client's end of a data channel, with just what the test below says."""
+
+    def __init__(self, opened):
+        url = urllib.parse.urlsplit(opened["StreamUrl"])
+        self.connection = socket.create_connection((url.hostname, url.port), timeout=30)
+        self.connection.sendall((f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nUpgrade: websocket\r\n"
+                                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.read(1)
+        assert b" 101 " in head and b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head, head
+        self.send(1, json.dumps({"TokenValue": opened["TokenValue"], "MessageSchemaVersion": "1.0"}).encode())
+
+    def read(self, count):
+        found = b""
+        while len(found) < count:
+            more = self.connection.recv(count - len(found))
+            assert more, "the sandbox hung up"
+            found += more
+        return found
+
+    def send(self, kind, payload):
+        length = bytes([0x80 | len(payload)]) if len(payload) < 126 else struct.pack(">BH", 0xFE, len(payload))
+        self.connection.sendall(bytes([0x80 | kind]) + length + b"\0\0\0\0" + payload)
+
+    def say(self, number, payload_type, payload):
+        self.send(2, session_manager.encode("input_stream_data", number, payload_type, payload))
+
+    def hear(self, wanted):
+        """The next message of a type; stream data is acknowledged."""
+        while True:
+            length = self.read(2)[1]
+            message = self.read(struct.unpack(">H", self.read(2))[0] if length == 126 else length)
+            kind, number, identifier, payload_type, payload = session_manager.decode(message)
+            if kind == "output_stream_data":
+                words = {"AcknowledgedMessageType": kind, "AcknowledgedMessageId": str(identifier),
+                         "AcknowledgedMessageSequenceNumber": number, "IsSequentialMessage": True}
+                self.send(2, session_manager.encode("acknowledge", 0, 0, json.dumps(words).encode()))
+            if kind == wanted:
+                return payload_type, payload
+
+
+def test_a_session_leads_to_the_sshd_of_an_instance_with_a_role(sandbox, ec2):
+    iam, ssm = sandbox.client("iam"), sandbox.client("ssm")
+    iam.create_instance_profile(InstanceProfileName="ssm")
+    start = {"DocumentName": "AWS-StartSSHSession", "Parameters": {"portNumber": ["22"]}}
+    without = launch(ec2, newest(ec2))
+    machine = launch(ec2, newest(ec2), IamInstanceProfile={"Name": "ssm"})
+    refused("TargetNotConnected", ssm.start_session, Target=machine, **start)
+    for instance_id in (without, machine):
+        in_state(ec2, instance_id, "running")
+    refused("TargetNotConnected", ssm.start_session, Target=without, **start)
+    refused("TargetNotConnected", sandbox.client("ssm", region="eu-west-1").start_session, Target=machine, **start)
+    refused("InvalidDocument", ssm.start_session, Target=machine, DocumentName="AWS-StartInteractiveCommand")
+
+    opened = ssm.start_session(Target=machine, **start)
+    client = Client(opened)
+    kind, request = client.hear("output_stream_data")
+    assert kind == 5 and json.loads(request)["RequestedClientActions"][0]["ActionParameters"]["SessionType"] == "Port"
+    client.say(0, 6, json.dumps({"ClientVersion": "1.2.0.0", "Errors": [], "ProcessedClientActions": [
+        {"ActionType": "SessionType", "ActionStatus": 1, "ActionResult": None, "Error": ""}]}).encode())
+    assert client.hear("output_stream_data")[0] == 7
+    assert client.hear("output_stream_data")[1].startswith(b"SSH-2.0-OpenSSH")
+    client.connection.close()
+    # What it says while nobody hears is repeated on the next websocket.
+    resumed = ssm.resume_session(SessionId=opened["SessionId"])
+    assert resumed["TokenValue"] != opened["TokenValue"]
+    client = Client(resumed)
+    client.say(1, 1, b"nonsense\r\n")
+    assert b"Invalid SSH identification" in client.hear("output_stream_data")[1]
+    assert client.hear("channel_closed")
+    client.connection.close()
+
+    ended = ssm.start_session(Target=machine, **start)
+    ssm.terminate_session(SessionId=ended["SessionId"])
+    refused("DoesNotExistException", ssm.resume_session, SessionId=ended["SessionId"])
+    ec2.terminate_instances(InstanceIds=[without, machine])

@@ -13,6 +13,7 @@ pub mod fake;
 mod identities;
 mod images;
 mod machine;
+mod sessions;
 mod spot;
 mod types;
 mod values;
@@ -30,6 +31,7 @@ pub use disks::*;
 pub use identities::*;
 pub use images::*;
 pub use machine::*;
+pub use sessions::*;
 pub use spot::*;
 pub use types::*;
 pub use values::*;
@@ -107,9 +109,9 @@ impl CloudError {
 pub type CloudResult<T> = Result<T, CloudError>;
 
 /// One account. Ids and filters are EC2's. What only some steps need stands in traits of its own: [`Disks`],
-/// [`Identities`], [`ImageRules`], [`Spot`], [`Values`].
+/// [`Identities`], [`ImageRules`], [`Sessions`], [`Spot`], [`Values`].
 #[async_trait]
-pub trait Cloud: Disks + Identities + ImageRules + Spot + Values + Send + Sync {
+pub trait Cloud: Disks + Identities + ImageRules + Sessions + Spot + Values + Send + Sync {
     /// The account's number, as STS tells it.
     async fn account_id(&self) -> CloudResult<String>;
 

@@ -30,6 +30,12 @@ pub enum ConnectFailure {
     Bastion(Box<ConnectFailure>),
     #[error("the bastion host does not get through to the machine ({0})")]
     BehindBastion(String),
+    #[error("the instance is not connected to Session Manager ({0})")]
+    NotConnected(String),
+    #[error("the Session Manager session failed ({0})")]
+    Session(String),
+    #[error("Session Manager: {0}")]
+    SessionRefused(String),
 }
 
 fn banner_suffix(banner: Option<&str>) -> String {
@@ -41,7 +47,7 @@ impl ConnectFailure {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::HostKeyChanged { .. } | Self::NoCommonAlgorithm(_) => true,
+            Self::HostKeyChanged { .. } | Self::NoCommonAlgorithm(_) | Self::SessionRefused(_) => true,
             // A bastion does not boot with the machine: its login does not come to be right by waiting.
             Self::Bastion(failure) => failure.is_final() || matches!(**failure, Self::Authentication { .. }),
             _ => false,
@@ -62,6 +68,9 @@ impl ConnectFailure {
             Self::NoCommonAlgorithm(_) => "no common algorithm",
             Self::Bastion(_) => "bastion",
             Self::BehindBastion(_) => "behind the bastion",
+            Self::NotConnected(_) => "not connected to Session Manager",
+            Self::Session(_) => "session",
+            Self::SessionRefused(_) => "session refused",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Talking to the machine that a build runs on: run commands, move files. [`Communicator`] is what provisioners see; the
 //! one real implementation is [`ssh`]. Nothing here knows of templates, steps or the database.
-//! Start reading at [`Communicator`], then `ssh/connect.rs` (getting in) and `ssh/command.rs` (running and killing).
+//! Start reading at [`Communicator`], then `ssh/connect.rs` (getting in) and `ssh/command.rs` (running and killing);
+//! [`session_manager`] is one of the ways to a machine's sshd.
 
 mod error;
 #[cfg(test)]
 pub mod fake;
+pub mod session_manager;
 pub mod ssh;
 
 use std::fmt;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-pub use error::{CommunicatorError, ConnectFailure};
+pub use error::{CommunicatorError, ConnectFailure, FailureCounts};
 
 use crate::domain::bundle::BundleFile;
 

@@ -6,7 +6,7 @@ mod disks;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::communicator::CommunicatorKind;
+use super::config::communicator::{CommunicatorKind, SshConfig};
 use super::config::{BuildConfig, BuilderConfig, Null, ProvisionerBlock, ProvisionerConfig};
 use super::hold::RunOptions;
 use super::ids::StepName;
@@ -15,8 +15,10 @@ use super::ids::StepName;
 /// breakpoints, an `error-cleanup-provisioner` and options of the run ([`RunOptions`]) that form 1 does not know. Form 3 may
 /// be of any builder and have any of its options, but for `amazon-ebsvolume` and `amazon-ebssurrogate`. Form 4 may be of these,
 /// and may have `shell-local` provisioners and expressions that are evaluated while the build runs
-/// ([`BuildConfig::expressions`]).
-pub const PLAN_FORMAT: u32 = FOURTH_FORMAT;
+/// ([`BuildConfig::expressions`]). Form 5 may reach its machine through Session Manager.
+pub const PLAN_FORMAT: u32 = FIFTH_FORMAT;
+const FIFTH_FORMAT: u32 = 5;
+/// A plan that servers before the fifth form can carry out too.
 const FOURTH_FORMAT: u32 = 4;
 /// A plan that servers before the fourth form can carry out too.
 const THIRD_FORMAT: u32 = 3;
@@ -196,7 +198,9 @@ impl Plan {
         let local = |block: &ProvisionerBlock| matches!(block.config, ProvisionerConfig::ShellLocal(_));
         let has_local = config.provisioners.iter().chain(config.error_cleanup.as_deref()).any(local);
         let fourth = has_local || !config.expressions.is_empty();
-        let least_format = if fourth { FOURTH_FORMAT } else { least_format };
+        let fifth = config.builder.communicator().is_some_and(SshConfig::uses_session_manager);
+        let least_format = if fourth { least_format.max(FOURTH_FORMAT) } else { least_format };
+        let least_format = if fifth { FIFTH_FORMAT } else { least_format };
         plan.format = if second { least_format.max(SECOND_FORMAT) } else { least_format };
         plan
     }

@@ -16,11 +16,14 @@ use crate::engine::session::Machine;
 use crate::engine::step::{Step, StepContext, StepError, StepResult};
 use crate::provisioner::os_release;
 
-use super::{machine_watch, security_group, wait_running};
+use super::{machine_watch, security_group, session, wait_running};
 
 /// Lines of the console that go into the log when SSH never comes.
 const CONSOLE_LINES: usize = 60;
 const QUESTION_LIMIT: Duration = Duration::from_secs(30);
+
+const TIMEOUT_ADVICE: &str = "Check ssh_username, the subnet's routing and the security group; raise ssh_timeout if the \
+    machine boots slowly. The end of its console output is in the log.";
 
 const LOST_ADVICE: &str = "Look at the network between this server and the machine's subnet, then start the run again.";
 
@@ -59,12 +62,14 @@ async fn connect(context: &StepContext) -> StepResult<Connected> {
     // A build on a host that was there before has no machine of its own.
     let running: Option<wait_running::Output> = context.output_if_any("wait_running")?;
     let host = host(ssh, running.as_ref())?;
-    if !ssh.pause_before_connecting.is_zero() {
-        let pause = ssh.pause_before_connecting.saturating_sub(context.spent());
-        context.log.say(&format!("Waiting {} s before connecting…", ssh.pause_before_connecting.as_secs())).await;
-        context.pause(pause).await?;
+    // With a session, Packer makes both pauses one after the other.
+    let pause = ssh.pause_before_connecting + ssh.pause_before_session;
+    if !pause.is_zero() {
+        context.log.say(&format!("Waiting {} s before connecting…", pause.as_secs())).await;
+        context.pause(pause.saturating_sub(context.spent())).await?;
     }
-    context.log.say(&format!("Waiting for SSH to become available on {host}:{}…", ssh.port)).await;
+    let way = if ssh.uses_session_manager() { " through Session Manager" } else { "" };
+    context.log.say(&format!("Waiting for SSH to become available on {host}:{}{way}…", ssh.port)).await;
     let machine = match open(context, &host, None).await {
         Ok(machine) => machine,
         Err(OpenError::Step(error)) => return Err(error),
@@ -72,11 +77,10 @@ async fn connect(context: &StepContext) -> StepResult<Connected> {
             if let Some(running) = &running {
                 tell_console(context, &running.instance_id).await;
             }
-            return Err(StepError::Failed(
-                    Failure::user("ssh-timeout", format!("SSH on {host}:{} never became available: {error}", ssh.port)).with_advice(
-                        "Check ssh_username, the subnet's routing and the security group; raise ssh_timeout if the machine boots slowly. The end of its console output is in the log.",
-                    ),
-                ));
+            let message = format!("SSH on {host}:{} never became available: {error}", ssh.port);
+            let failure = session::failure(&error, &message);
+            let failure = failure.unwrap_or_else(|| Failure::user("ssh-timeout", message).with_advice(TIMEOUT_ADVICE));
+            return Err(StepError::Failed(failure));
         }
     };
     context.log.say("Connected to SSH!").await;
@@ -124,6 +128,7 @@ async fn open(context: &StepContext, host: &str, expected_host_key: Option<Strin
         host: host.to_owned(),
         port: ssh.port,
         bastion: ssh.bastion.as_ref().map(|bastion| Box::new(through(bastion, &login))),
+        tunnel: session::tunnel(context, ssh).map_err(OpenError::Step)?,
         login,
         ciphers: ssh.ciphers.clone(),
         key_exchange: ssh.key_exchange.clone(),
@@ -194,6 +199,7 @@ fn host(ssh: &SshConfig, running: Option<&wait_running::Output>) -> Result<Strin
     }
     let running = running.ok_or_else(|| Failure::ours("plan-order", "there is no machine to connect to"))?;
     let (wanted, address) = match ssh.interface {
+        Some(SshInterface::SessionManager) => return Ok(running.instance_id.clone()),
         Some(SshInterface::PublicIp) => ("public IP", running.public_ip.clone()),
         Some(SshInterface::PrivateIp) => ("private IP", running.private_ip.clone()),
         Some(SshInterface::PublicDns) => ("public DNS name", running.public_dns.clone()),

@@ -28,6 +28,7 @@ mod register_image;
 mod removal;
 mod retry;
 mod security_group;
+mod session;
 mod share;
 mod share_snapshots;
 mod snapshot;

@@ -1,4 +1,5 @@
-//! The temporary security group: lets the server in on the communicator's port and nothing else.
+//! The temporary security group: lets the server in on the communicator's port and nothing else; with Session Manager,
+//! nobody.
 
 use std::net::{IpAddr, UdpSocket};
 
@@ -98,12 +99,15 @@ async fn adopt(context: &StepContext, intent: &Intent) -> StepResult<Option<Stri
 }
 
 /// Opens the communicator's port of the temporary group for those who may come in. Called again by a new owner, whose
-/// address may be another.
+/// address may be another. Session Manager needs no open port.
 ///
 /// # Errors
 /// When the cloud refuses.
 pub async fn authorize(context: &StepContext, region: &str, group_id: &str) -> StepResult<()> {
     let ebs = context.ebs()?;
+    if ebs.communicator.uses_session_manager() {
+        return Ok(());
+    }
     let cidrs = source_cidrs(context)?;
     let port = ebs.communicator.port;
     context

@@ -61,6 +61,8 @@ const AT_HOME: &[(&str, &str)] = &[
     ("aws_smithy_*", "cloud/aws"),
     ("aws_config", "cloud/aws"),
     ("aws_credential_types", "cloud/aws"),
+    ("aws_sigv4", "cloud/aws"),
+    ("tokio_tungstenite", "communicator/session_manager"),
     ("russh*", "communicator/ssh"),
     ("axum*", "api"),
     ("utoipa_axum", "api"),

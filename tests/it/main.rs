@@ -20,6 +20,7 @@ mod pipeline;
 mod private_cluster;
 mod secret_keys;
 mod seeds;
+mod session_manager;
 mod split_brain;
 mod support;
 mod zz_nothing_is_left;

@@ -32,6 +32,7 @@ class Control:
             ("GET", r"instances", self.instances),
             ("POST", r"instances/([\w-]+)/exec", self.execute),
             ("POST", r"instances/([\w-]+)/kill", self.kill),
+            ("POST", r"instances/([\w-]+)/cut-sessions", self.cut_sessions),
             ("GET", r"instances/([\w-]+)/console", self.console),
             ("POST", r"reset", lambda request: self.world.reset()),
         ]
@@ -122,6 +123,10 @@ class Control:
                               "Server.InternalError: the host of the instance failed")
             elif state == "stopped":
                 lifecycle.stop(self.world, machine, 0, "Server.ScheduledStop", force=True)
+
+    def cut_sessions(self, request, instance_id):
+        """The websockets of the instance's sessions break; the sessions go on."""
+        return {"cut": self.world.sessions.cut(self._machine(instance_id).instance_id)}
 
     def console(self, request, instance_id):
         return {"console": self.world.machines_kind.console(self._machine(instance_id))}

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Request, Response
 
-from . import control
+from . import control, session_manager
 from .actions import response_class
 
 log = logging.getLogger("sandbox")
@@ -29,10 +29,14 @@ class Application:
         self.ec2 = response_class(world)
         self.others = DomainDispatcherApplication(create_backend_app)
         self.control = control.Control(world)
+        self.sessions = session_manager.SessionManager(world)
+        world.sessions = self.sessions
 
     def __call__(self, environ, start_response):
         if environ["PATH_INFO"].startswith("/_sandbox"):
             return self.control(environ, start_response)
+        if environ["PATH_INFO"].startswith(session_manager.PATH):
+            return self.sessions.data_channel(environ, start_response)
         started = time.time()
         request = Request(environ)
         body = request.get_data(cache=True, parse_form_data=False)
@@ -50,7 +54,7 @@ class Application:
             response = error(service, fault["code"], fault.get("message", "A fault of the sandbox."),
                              fault.get("status", 400))
         else:
-            response = self._carry_out(service, request, environ)
+            response = self._carry_out(service, request, environ, action, account, region)
             if fault and fault["when"] == "after":
                 if not fault.get("code"):
                     self.world.calls.add(service, action, region, account, parameters, 0, started, "reply lost")
@@ -66,8 +70,13 @@ class Application:
         with self.world.lock:
             return get_account_id_from(key)
 
-    def _carry_out(self, service, request, environ):
+    def _carry_out(self, service, request, environ, action, account, region):
         try:
+            if service == "ssm" and action in session_manager.ACTIONS:
+                body = json.loads(request.get_data() or b"{}")
+                status, answer = self.sessions.answer(action, body, account, region, request.host)
+                return Response(json.dumps(answer), status, {"Content-Type": "application/x-amz-json-1.1",
+                                                             "x-amzn-requestid": str(uuid.uuid4())})
             if service == "ec2":
                 with self.world.lock:
                     status, headers, body = self.ec2.dispatch(request, request.url, request.headers)

@@ -43,6 +43,7 @@ class World:
         self.machines = {}          # instance id -> Machine
         self.images = OrderedDict()  # (region, image id) -> SandboxImage; those of users, not the base ones
         self.gone_images = set()    # ids of deregistered ones, which EC2 calls Unavailable rather than NotFound
+        self.sessions = None        # the SessionManager, once there is one
         self.tokens = {}            # (action, account, region or zone, client token) -> (fingerprint, result)
 
     def reset(self):
@@ -65,6 +66,8 @@ class World:
             self.timing = {**DEFAULT_TIMING, **self.settings.timing}
             self.calls.clear()
             self.faults.clear()
+        if self.sessions is not None:
+            self.sessions.clear()
         for machine in old:
             # Waits for a start that is under way, else its container would appear after the sweep.
             with machine.lock:

@@ -25,6 +25,8 @@ const CODES: &[(CloudErrorClass, &[&str])] = &[
             "ResourceNotFound",
             "ResourceNotFoundException",
             "NoSuchEntity",
+            // A session that is over.
+            "DoesNotExistException",
             "ParameterNotFound",
             "ParameterVersionNotFound",
         ],
@@ -118,6 +120,8 @@ const CODES: &[(CloudErrorClass, &[&str])] = &[
         Busy,
         &[
             "DependencyViolation",
+            // An instance whose SSM agent has not reported (yet).
+            "TargetNotConnected",
             "IncorrectInstanceState",
             "IncorrectState",
             "IncorrectSpotRequestState",
@@ -304,6 +308,8 @@ mod tests {
             ("ExpiredToken", 400, Unauthorized),
             ("RequestExpired", 400, Unauthorized),
             ("DependencyViolation", 400, Busy),
+            ("TargetNotConnected", 400, Busy),
+            ("DoesNotExistException", 400, NotFound),
             ("IncorrectInstanceState", 400, Busy),
             ("IncorrectState", 400, Busy),
             ("InvalidSnapshot.InUse", 400, Busy),

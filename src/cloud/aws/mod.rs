@@ -13,6 +13,7 @@ mod identities;
 mod images;
 mod launch;
 mod paging;
+mod sessions;
 mod spot;
 mod values;
 

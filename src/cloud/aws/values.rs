@@ -9,7 +9,7 @@ use super::errors::incomplete;
 use crate::cloud::{CloudResult, Parameter, SecretContent, SecretRequest, SecretValue, Values};
 
 impl AwsAccount {
-    fn ssm(&self, region: &str) -> aws_sdk_ssm::Client {
+    pub(super) fn ssm(&self, region: &str) -> aws_sdk_ssm::Client {
         aws_sdk_ssm::Client::new(&self.config_in(region))
     }
 

@@ -14,6 +14,7 @@ mod images;
 mod instances;
 mod listed;
 mod network;
+mod sessions;
 mod snapshots;
 mod spot;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::domain::tags;
 
 pub use base::BaseImage;
 pub use calls::{CallRecord, FaultKind, Gate, Phase, Then};
+pub use sessions::FakeSession;
 pub use timing::{FakeTimings, Latency};
 
 use calls::Calls;

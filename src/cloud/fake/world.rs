@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::disks::Disk;
 use super::identities::Iam;
+use super::sessions::FakeSession;
 use super::timing::{Change, FakeTimings};
 use crate::cloud::denial::Denial;
 use crate::cloud::{
@@ -49,6 +50,7 @@ pub(super) struct World {
     pub image_requests: Vec<NewImage>,
     pub registrations: Vec<NewRegistration>,
     pub console: String,
+    pub sessions: Vec<FakeSession>,
     /// By their encoded form.
     pub denials: BTreeMap<String, Denial>,
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::login::{Credentials, Login};
 use super::{SshCommunicator, keys};
 use crate::communicator::error::FailureCounts;
+use crate::communicator::session_manager::{self, SessionFailure, Tunnel};
 use crate::communicator::{CommunicatorError, ConnectFailure};
 
 /// A SYN to a machine without a network yet is lost; the kernel repeats it after 1, 3 and 7 s. Starting over after 3 s
@@ -52,6 +53,8 @@ pub struct SshTarget {
     pub login: Login,
     /// The host through which the machine is reached.
     pub bastion: Option<Box<Bastion>>,
+    /// Instead of a connection to `host` and `port`: a session of Session Manager for each attempt.
+    pub tunnel: Option<Tunnel>,
     /// In OpenSSH's words; empty: this module's own choice.
     pub ciphers: Vec<String>,
     /// As `ciphers`.
@@ -140,8 +143,12 @@ fn next_delay(delay: Duration, reason: &ConnectFailure, earlier: u32) -> Duratio
         ConnectFailure::Authentication { .. } => {
             return AUTHENTICATION_DELAYS[(earlier as usize).min(AUTHENTICATION_DELAYS.len() - 1)];
         }
-        // With a bastion, each try is a login there.
-        ConnectFailure::Bastion(_) | ConnectFailure::BehindBastion(_) | ConnectFailure::Handshake(_) => LONGEST_DELAY,
+        // With a bastion, each try is a login there; with a session, a call of the cloud.
+        ConnectFailure::Bastion(_)
+        | ConnectFailure::BehindBastion(_)
+        | ConnectFailure::Handshake(_)
+        | ConnectFailure::NotConnected(_)
+        | ConnectFailure::Session(_) => LONGEST_DELAY,
         _ => LONGEST_CHEAP_DELAY,
     };
     if earlier < 4 { FIRST_DELAY } else { (delay * 3 / 2).min(longest) }
@@ -167,6 +174,9 @@ impl Way {
 }
 
 async fn connect_once(target: &SshTarget, way: &Way, limit: Duration) -> Result<SshCommunicator, ConnectFailure> {
+    if let Some(tunnel) = &target.tunnel {
+        return through_session(tunnel, way, limit).await;
+    }
     let (Some(bastion), Some(credentials)) = (&target.bastion, &way.bastion) else {
         let stream = tcp(&target.host, target.port, limit).await?;
         return within(limit, handshake(way, &way.login, way.expected.as_ref(), stream, None)).await;
@@ -182,6 +192,26 @@ async fn connect_once(target: &SshTarget, way: &Way, limit: Duration) -> Result<
     // The bastion is there and says that the machine is not, yet.
     let channel = channel.map_err(|error| ConnectFailure::BehindBastion(error.to_string()))?;
     within(limit, handshake(way, &way.login, way.expected.as_ref(), channel.into_stream(), Some(handle))).await
+}
+
+async fn through_session(tunnel: &Tunnel, way: &Way, limit: Duration) -> Result<SshCommunicator, ConnectFailure> {
+    let opening = async { session_manager::open(tunnel).await.map_err(session_failure) };
+    let stream = within(limit, opening).await?;
+    let ending = stream.ending();
+    let outcome = within(limit, handshake(way, &way.login, way.expected.as_ref(), stream, None)).await;
+    // Of a session that ended the service or the agent says why; SSH only that nothing came.
+    match (outcome, ending.reason()) {
+        (Err(ConnectFailure::Handshake(_)), Some(reason)) => Err(session_failure(reason)),
+        (outcome, _) => outcome,
+    }
+}
+
+fn session_failure(failure: SessionFailure) -> ConnectFailure {
+    match failure {
+        SessionFailure::NotConnected(why) => ConnectFailure::NotConnected(why),
+        SessionFailure::Refused(why) => ConnectFailure::SessionRefused(why),
+        SessionFailure::Failed(why) => ConnectFailure::Session(why),
+    }
 }
 
 async fn tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, ConnectFailure> {

@@ -103,6 +103,7 @@ pub(crate) fn target(port: u16, key: &KeyPair) -> SshTarget {
         port,
         login: Login { username: current_user(), private_key: Some(key.private_openssh.clone()), ..Login::default() },
         bastion: None,
+        tunnel: None,
         ciphers: Vec::new(),
         key_exchange: Vec::new(),
         keep_alive_interval: Duration::from_secs(5),

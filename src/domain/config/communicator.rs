@@ -19,7 +19,7 @@ pub struct SshConfig {
     /// How long to wait for SSH to answer; 5 minutes.
     #[serde(with = "milliseconds")]
     pub timeout: Duration,
-    /// Which of the instance's addresses to use; `None`: public IP, else private IP.
+    /// Which of the instance's addresses to use, or which way; `None`: public IP, else private IP.
     pub interface: Option<SshInterface>,
     /// Request a pseudo-terminal for commands.
     pub pty: bool,
@@ -33,6 +33,9 @@ pub struct SshConfig {
     /// Before the first try; zero: none.
     #[serde(default, with = "milliseconds")]
     pub pause_before_connecting: Duration,
+    /// `pause_before_ssm`: before the first session is started; zero: none.
+    #[serde(default, with = "milliseconds")]
+    pub pause_before_session: Duration,
     /// The template's own key instead of a temporary one, and what goes with it.
     #[serde(default)]
     pub own_key: Option<OwnKey>,
@@ -95,6 +98,8 @@ pub enum SshInterface {
     PublicDns,
     PrivateDns,
     Ipv6,
+    /// No address: a session of Systems Manager's Session Manager.
+    SessionManager,
 }
 
 /// Ingot's default is `ed25519` (Packer: `rsa`).
@@ -127,6 +132,7 @@ impl SshConfig {
             temporary_key_pair_type: KeyPairType::Ed25519,
             temporary_key_pair_bits: None,
             pause_before_connecting: Duration::ZERO,
+            pause_before_session: Duration::ZERO,
             own_key: None,
             password: None,
             bastion: None,
@@ -140,6 +146,12 @@ impl SshConfig {
     #[must_use]
     pub fn needs_temporary_key(&self) -> bool {
         self.communicator == CommunicatorKind::Ssh && self.own_key.is_none() && self.password.is_none()
+    }
+
+    /// Whether SSH goes through Session Manager.
+    #[must_use]
+    pub fn uses_session_manager(&self) -> bool {
+        self.communicator == CommunicatorKind::Ssh && self.interface == Some(SshInterface::SessionManager)
     }
 
     /// Whether a server of the release before these options would connect alike.

@@ -5,6 +5,7 @@
 mod disks;
 mod identities;
 mod images;
+mod sessions;
 mod spot;
 mod values;
 

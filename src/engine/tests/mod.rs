@@ -15,6 +15,7 @@ mod memory_journal;
 mod options;
 mod scheduler;
 mod sequences;
+mod session_manager;
 mod shared_looks;
 mod shell_local;
 mod stage_tagger;

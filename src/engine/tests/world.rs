@@ -16,8 +16,9 @@ use uuid::Uuid;
 use super::memory_journal::{Landed, MemoryJournal, Row};
 use crate::cloud::fake::{CallRecord, FakeCloud, Gate, Then};
 use crate::communicator::fake::{Answer, FakeCommunicator};
+use crate::communicator::session_manager::{SessionFailure, Tunnel};
 use crate::communicator::ssh::SshTarget;
-use crate::communicator::{CommunicatorError, ExitStatus};
+use crate::communicator::{CommunicatorError, ConnectFailure, ExitStatus, FailureCounts};
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
@@ -68,7 +69,7 @@ impl Dialer for FakeDialer {
     async fn dial(
         &self,
         target: SshTarget,
-        _timeout: Duration,
+        timeout: Duration,
         _progress: ConnectListener,
         _cancel: &CancellationToken,
     ) -> Result<Machine, CommunicatorError> {
@@ -76,10 +77,35 @@ impl Dialer for FakeDialer {
             std::future::pending::<()>().await;
         }
         *self.last.lock().unwrap() = Some(target.clone());
+        if let Some(tunnel) = &target.tunnel {
+            start_session(tunnel, timeout).await?;
+        }
         let host_key = "ssh-ed25519 AAAAhost".to_owned();
         assert!(target.expected_host_key.is_none_or(|expected| expected == host_key), "the host key is handed on");
         self.machine.state().lost = false;
         Ok(Machine { communicator: self.machine.clone(), reconnect: self.machine.clone(), host_key })
+    }
+}
+
+/// Starts a session as the real connection does, trying again while the machine's agent has not reported.
+async fn start_session(tunnel: &Tunnel, timeout: Duration) -> Result<(), CommunicatorError> {
+    let until = Instant::now() + timeout;
+    loop {
+        match tunnel.opener.start().await {
+            Ok(_) => return Ok(()),
+            Err(SessionFailure::NotConnected(why)) if Instant::now() >= until => {
+                let last = ConnectFailure::NotConnected(why);
+                return Err(CommunicatorError::ConnectTimedOut {
+                    after: timeout,
+                    last,
+                    counts: FailureCounts::default(),
+                });
+            }
+            Err(SessionFailure::Refused(why)) => {
+                return Err(CommunicatorError::ConnectRefused(ConnectFailure::SessionRefused(why)));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_secs(2)).await,
+        }
     }
 }
 

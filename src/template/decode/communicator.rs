@@ -242,16 +242,14 @@ fn interface(decoder: &Decoder<'_>) -> Option<SshInterface> {
         "public_dns" => Some(SshInterface::PublicDns),
         "private_dns" => Some(SshInterface::PrivateDns),
         "ipv6" => Some(SshInterface::Ipv6),
-        "session_manager" => {
-            let summary = "ssh_interface \"session_manager\" can't be used here";
-            let detail = "its tunnel is made by AWS's program session-manager-plugin, which the server does not run: use \
-                          private_ip with a route from the server to the subnet, or ssh_bastion_host";
-            decoder.error(&interface.at, summary, detail);
-            None
-        }
+        "session_manager" => Some(SshInterface::SessionManager),
         other => {
             let summary = format!("there is no ssh_interface {other:?}");
-            decoder.error(&interface.at, summary, "there are public_ip, private_ip, public_dns, private_dns and ipv6");
+            decoder.error(
+                &interface.at,
+                summary,
+                "there are public_ip, private_ip, public_dns, private_dns, ipv6 and session_manager",
+            );
             None
         }
     }

@@ -438,3 +438,24 @@ fn values_must_be_of_an_option_s_type() {
     t.pkr.json:1:201: ssh_port must be a whole number
     "#);
 }
+
+#[test]
+fn session_manager() {
+    let session = |rest: &str| with_options(&format!("  ssh_interface = \"session_manager\"\n{rest}"));
+    let profile = "  iam_instance_profile = \"ssm\"\n";
+    let given = session(&format!("{profile}  pause_before_ssm = \"15s\"\n  session_manager_port = 8001"));
+    let evaluated = given.good();
+    let ssh = &ebs(&evaluated.builds[0]).communicator;
+    assert!(ssh.uses_session_manager());
+    assert_eq!(ssh.pause_before_session.as_secs(), 15);
+    insta::assert_snapshot!(lines(&evaluated.warnings), @"t.pkr.hcl:10:3: warning: session_manager_port has no use here: the server opens no port of its own for a session; ssh_port is the machine's. Leave it out");
+    let document = "  temporary_iam_instance_profile_policy_document {\n    Statement {\n      Effect = \"Allow\"\n      Action = [\"ssm:*\"]\n      Resource = [\"*\"]\n    }\n  }";
+    session(document).good();
+    insta::assert_snapshot!(session("").bad(), @r#"t.pkr.hcl:7:19: ssh_interface "session_manager" needs an instance profile: the machine's agent needs a role with AmazonSSMManagedInstanceCore: give iam_instance_profile, or temporary_iam_instance_profile_policy_document"#);
+    insta::assert_snapshot!(session(&format!("{profile}  ssh_bastion_host = \"b\"\n  ssh_bastion_password = \"p\"\n  ssh_host = \"h\"")).bad(), @r#"
+    t.pkr.hcl:9:3: ssh_bastion_host excludes ssh_interface "session_manager": a session leads to the machine itself: leave ssh_bastion_host out, or name another ssh_interface
+    t.pkr.hcl:11:3: ssh_host excludes ssh_interface "session_manager": a session leads to the machine that is launched: leave ssh_host out, or name another ssh_interface
+    "#);
+    let without = with_options("  pause_before_ssm = \"5s\"").good();
+    insta::assert_snapshot!(lines(&without.warnings), @r#"t.pkr.hcl:7:3: warning: pause_before_ssm has no use without ssh_interface = "session_manager""#);
+}

@@ -149,6 +149,14 @@ impl Machine {
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
     }
 
+    /// The websockets of the machine's Session Manager sessions break. Answers how many there were.
+    pub async fn cut_sessions(&self) -> u64 {
+        let url = format!("{}/_sandbox/instances/{}/cut-sessions", url(), self.id);
+        let answer = http().post(url).json(&json!({})).send().await.expect("the sandbox answers");
+        let answer: Value = answer.json().await.expect("the sandbox answers with JSON");
+        answer["cut"].as_u64().expect("a number")
+    }
+
     /// The output of a command that succeeds.
     pub async fn run(&self, command: &str) -> String {
         let output = self.try_run(command).await.expect("the machine is there");

@@ -6,6 +6,7 @@ mod machine;
 pub mod network;
 pub mod role;
 pub mod rules;
+mod session;
 mod tags;
 
 use super::body::Decoder;
@@ -45,6 +46,7 @@ pub fn machine(decoder: &Decoder<'_>, clean_image: bool) -> AmazonEbs {
     config.assume_role = role::assume_role(decoder);
     config.temporary_instance_profile_policy = role::policy_document(decoder);
     config.communicator = communicator::decode(decoder);
+    session::read(decoder, &mut config);
     config.ena_support = decoder.flag("ena_support");
     config.sriov_support = decoder.flag("sriov_support").unwrap_or(false);
     config.disable_stop_instance = decoder.flag("disable_stop_instance").unwrap_or(false);

@@ -12,14 +12,13 @@ const AGENT: &str = "a server has no SSH agent: leave it out, and a key is made 
 const KEY_TEXT: &str =
     "give the private key in ssh_private_key_file, a file of the bundle or a sensitive variable's value";
 const WINDOWS: &str = "only ssh is; Windows images from 2019 on have an OpenSSH server to switch on in user_data";
-const PROXY: &str = "use ssh_bastion_host, or let the server reach the subnet with ssh_interface = \"private_ip\"";
+const PROXY: &str =
+    "use ssh_bastion_host or ssh_interface = \"session_manager\", or let the server reach the subnet with private_ip";
 const TUNNEL: &str = "the server opens no ports for a build; fetch what the machine needs in a provisioner";
 const BOOT_MODE: &str = "of the amazon builders only amazon-ebssurrogate has it: an image made of an instance has the boot \
     mode of the image that the instance was started from; choose that image accordingly";
 const REGISTERED: &str = "of the amazon builders only amazon-ebssurrogate has it: an image made of an instance has this from \
     the image that the instance was started from";
-const SESSION: &str = "it belongs to ssh_interface \"session_manager\", whose tunnel needs a program that the server does \
-    not run: use private_ip or ssh_bastion_host";
 
 /// See the module's text; those of the communicator are in [`COMMUNICATOR`].
 pub const RULES: Rules = &[
@@ -42,8 +41,6 @@ pub const RULES: Rules = &[
     ("ami_architecture", Refused(REGISTERED)),
     ("windows_password_timeout", NotYet(WINDOWS)),
     ("no_ephemeral", Refused("name each drive in launch_block_device_mappings with no_device = true")),
-    ("pause_before_ssm", Refused(SESSION)),
-    ("session_manager_port", Refused(SESSION)),
     ("http_directory", Refused("amazon builders have no HTTP server: upload files with a file provisioner")),
     ("http_content", Refused("amazon builders have no HTTP server: upload files with a file provisioner")),
 ];
