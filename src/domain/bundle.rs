@@ -112,14 +112,18 @@ impl Bundle {
         self.files.get(path)
     }
 
-    /// All files below a folder (`""`: all of them), in path order.
+    /// All files below a folder (`""`: the template's own, without what lies above it), in path order.
     pub fn under(&self, folder: &str) -> impl Iterator<Item = (&str, &BundleFile)> {
         let prefix = if folder.is_empty() { String::new() } else { format!("{}/", folder.trim_end_matches('/')) };
-        self.files.iter().filter(move |(path, _)| path.starts_with(&prefix)).map(|(path, file)| (path.as_str(), file))
+        let is_below = move |path: &str| {
+            if prefix.is_empty() { split_above(path).0 == 0 } else { path.starts_with(&prefix) }
+        };
+        self.iter().filter(move |(path, _)| is_below(path))
     }
 
+    /// All files, in path order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &BundleFile)> {
-        self.under("")
+        self.files.iter().map(|(path, file)| (path.as_str(), file))
     }
 
     #[must_use]
@@ -252,6 +256,9 @@ mod tests {
             assert_eq!(bundle.locate(path), outside.map(|()| String::new()));
         }
         assert_eq!(bundle.resolve("c"), Ok(None));
+        let paths = |folder: &str| bundle.under(folder).map(|(path, _)| path.to_owned()).collect::<Vec<_>>();
+        assert_eq!(paths(""), ["a"], "it is not in the folder");
+        assert_eq!(paths(".ingot-above/shared"), [".ingot-above/shared/b"]);
         for path in ["../x", ".ingot-above/../../x"] {
             assert_eq!(bundle.insert(path, vec![], false), Err(BundlePathError::Outside(path.to_owned())));
         }

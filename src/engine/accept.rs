@@ -125,7 +125,8 @@ pub struct Origin<'a> {
     pub idempotency: Option<&'a Idempotency<'a>>,
     /// The schedule that starts it, for a slot or by hand.
     pub scheduled: Option<SlotClaim>,
-    /// Somebody who may promote images starts this very template: a schedule takes the newest one, whoever wrote it.
+    /// Somebody who may promote images starts this very template: sends it, or names its version. A schedule takes the newest
+    /// one, whoever wrote it.
     pub by_promoter: bool,
 }
 
@@ -169,7 +170,7 @@ pub async fn accept(
     let channels = prepared.channels(settings, by_promoter, &mut warnings);
     // Boxed, as the acceptance below: requests that are served keep their futures small.
     let content = Box::pin(prepared.content(store, settings, &channels)).await?;
-    let dedupe = Box::pin(ask_about_others(store, settings, &prepared, &content, &mut warnings)).await?;
+    let dedupe = Box::pin(ask_about_others(store, settings, &prepared, (&content, &channels), &mut warnings)).await?;
     let (template_id, version_id) = match template {
         Resolved::Stored { template, version, .. } => (*template, *version),
         Resolved::Inline { name, bundle } => {
@@ -221,10 +222,16 @@ async fn ask_about_others(
     store: &Store,
     settings: &AcceptSettings,
     prepared: &Prepared,
-    content: &Result<Content, String>,
+    (content, channels): (&Result<Content, String>, &[String]),
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<Option<NewDedupe>> {
-    let Some(dedupe) = prepared.request.dedupe else { return Ok(None) };
+    let Some(mut dedupe) = prepared.request.dedupe else { return Ok(None) };
+    if matches!(dedupe, Dedupe::Reuse { .. }) && !channels.is_empty() {
+        // Its image went to the stages when it was built, and nobody knows whether it should be there again.
+        let summary = "Only a run in progress is joined, none that is over is reused: the template has channels.";
+        warnings.push(Diagnostic::warning(summary));
+        dedupe = Dedupe::Join;
+    }
     let (mut sources, mut gone) = (Sources::Known(BTreeMap::new()), BTreeSet::new());
     if let Ok(content) = content
         && dedupe.mode().looks_at_others()

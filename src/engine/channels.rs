@@ -9,7 +9,7 @@ use crate::domain::stage::StageOrder;
 #[derive(Debug, Clone, Default)]
 pub struct ChannelSettings {
     pub stages: StageOrder,
-    /// Stages that every run may put its image on. Others take a run that a promoter starts.
+    /// Stages that every run may put its image on. Others take a promoter who starts this very template.
     pub from_templates: Vec<String>,
 }
 
@@ -39,8 +39,8 @@ pub fn of(registry: &RegistryConfig, settings: &ChannelSettings, by_promoter: bo
             stages.push(stage);
         } else {
             let detail = format!(
-                "that takes a run that a promoter starts, or the stage's name in stages.from_templates of the server's \
-                 configuration; {LATER}"
+                "that takes a promoter who sends the template, or names its version, or the stage's name in \
+                 stages.from_templates of the server's configuration; {LATER}"
             );
             warn(format!("this run may not put its image on {stage:?}"), detail);
         }

@@ -172,7 +172,9 @@ mod tests {
 
     fn world() -> World {
         let mut world = World::default();
-        for (path, executable) in [("app/run.sh", true), ("app/etc/a.conf", false), ("notes.txt", false)] {
+        for (path, executable) in
+            [("app/run.sh", true), ("app/etc/a.conf", false), ("notes.txt", false), (".ingot-above/keys/id", false)]
+        {
             world.bundle.insert(path, path.as_bytes().to_vec(), executable).unwrap();
         }
         world
@@ -200,6 +202,8 @@ mod tests {
         assert_eq!(uploads("app", "/opt/").await, "upload /opt/app/etc/a.conf 0644\nupload /opt/app/run.sh 0755");
         assert_eq!(uploads("app/", "/opt").await, "upload /opt/etc/a.conf 0644\nupload /opt/run.sh 0755");
         assert_eq!(uploads("app/etc", "/").await, "upload /etc/a.conf 0644");
+        assert_eq!(uploads("../keys", "/x").await, "upload /x/keys/id 0644");
+        // What is above the template's folder is not in it.
         let all = "upload /x/app/etc/a.conf 0644\nupload /x/app/run.sh 0755\nupload /x/notes.txt 0644";
         assert_eq!((uploads(".", "/x").await.as_str(), uploads("./", "/x").await.as_str()), (all, all));
     }

@@ -116,7 +116,8 @@ impl RawFinding {
 }
 
 impl Store {
-    /// Writes all that a sweep saw in a place. What is not among it any more is gone.
+    /// Writes all that a sweep saw in a place. What is not among it any more is gone, unless it is of a kind that was not looked
+    /// for.
     ///
     /// # Errors
     /// When the database is away.
@@ -125,19 +126,22 @@ impl Store {
         sweep: Uuid,
         (account, region): (&str, &str),
         findings: &[NewFinding],
+        unseen: &[FindingKind],
     ) -> Result<()> {
         let now = self.now();
         let mut tx = self.begin().await?;
         for finding in findings {
             write(&mut tx, now, sweep, (account, region), finding).await?;
         }
+        let unseen: Vec<String> = unseen.iter().map(ToString::to_string).collect();
         sqlx::query!(
             "UPDATE janitor_findings SET gone_at = GREATEST(last_seen_at, $4)
-             WHERE account = $1 AND region = $2 AND gone_at IS NULL AND sweep_id <> $3",
+             WHERE account = $1 AND region = $2 AND gone_at IS NULL AND sweep_id <> $3 AND kind <> ALL ($5)",
             account,
             region,
             sweep,
-            now
+            now,
+            &unseen
         )
         .execute(&mut *tx)
         .await?;

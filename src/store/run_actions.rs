@@ -62,12 +62,13 @@ impl Store {
         Ok(row)
     }
 
-    /// Queues the failed and cancelled builds of a run again, as the next attempt of the same frozen plan.
+    /// Queues the failed and cancelled builds of a run again, as the next attempt of the same frozen plan. `stages`: those that
+    /// the run's image may go to from now on, of those it was to go to; `None`: all.
     ///
     /// # Errors
     /// `run-not-found`; `run-not-retryable` when it has not failed and was not cancelled; `secrets-gone` when the sealed
     /// configuration was deleted; or the database is away.
-    pub async fn retry(&self, id: RunId, actor: &Actor) -> Result<RunRow> {
+    pub async fn retry(&self, id: RunId, stages: Option<&[String]>, actor: &Actor) -> Result<RunRow> {
         let now = self.now();
         let mut tx = self.begin().await?;
         let mut run = lock_run(&mut tx, id).await?.ok_or_else(run_not_found)?;
@@ -99,6 +100,11 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         run.cancel_requested = false;
+        if let Some(stages) = stages {
+            let left = run.channels.iter().take_while(|stage| stages.contains(stage)).count();
+            run.channels.truncate(left);
+            sqlx::query!("UPDATE runs SET channels = $2 WHERE id = $1", id.0, &run.channels).execute(&mut *tx).await?;
+        }
         let after = recompute(&mut tx, &run, now, &actor.principal).await?;
         let deed = Deed {
             action: "run.retry",

@@ -1,6 +1,7 @@
 //! What only builds with some options make, and what an account's role need not be allowed to look for: launch templates of
 //! spot instances, and temporary roles with their instance profiles. A refusal means that such builds can't have been made
-//! there either; it is asked again after a day.
+//! there either; it is asked again after a day, after other failures (no way to IAM) in an hour. Whatever comes of it, the
+//! rest of a sweep goes on.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,12 +14,23 @@ use crate::domain::ids::DeploymentId;
 use crate::domain::janitor::FindingKind;
 use crate::domain::tags;
 
-const ASK_AGAIN_AFTER: TimeDelta = TimeDelta::days(1);
+const AFTER_REFUSAL: TimeDelta = TimeDelta::days(1);
+const AFTER_FAILURE: TimeDelta = TimeDelta::hours(1);
+/// Other codes of an identity that may do nothing pass by themselves, such as `ExpiredToken`.
+const REFUSALS: [&str; 3] = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"];
 
 /// Looks for them, and remembers where that was refused.
 #[derive(Debug, Default)]
 pub struct Further {
-    refused: Mutex<HashMap<(String, FindingKind), DateTime<Utc>>>,
+    /// When it is asked again, by account, region and kind.
+    later: Mutex<HashMap<(String, String, FindingKind), DateTime<Utc>>>,
+}
+
+/// What was found, and what was not looked for.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub things: Vec<Thing>,
+    pub unseen: Vec<FindingKind>,
 }
 
 /// A place to look in.
@@ -33,61 +45,61 @@ pub(super) struct Place<'a> {
 
 impl Further {
     /// Those with our tags, temporary ones only.
-    pub(super) async fn look(
-        &self,
-        place: Place<'_>,
-        deployment: DeploymentId,
-        now: DateTime<Utc>,
-    ) -> CloudResult<Vec<Thing>> {
-        let Place { cloud, account, region, with_identities } = place;
+    pub(super) async fn look(&self, place: Place<'_>, deployment: DeploymentId, now: DateTime<Utc>) -> Seen {
+        let Place { cloud, region, with_identities, .. } = place;
         let deployment = deployment.to_string();
         let wanted = [(tags::DEPLOYMENT, deployment.as_str()), (tags::TEMPORARY, "true")];
         let filters: Vec<Filter> = wanted.iter().map(|(key, value)| Filter::tag(key, value)).collect();
-        let is_ours = |own: &Tags| wanted.iter().all(|(key, value)| tags::value(own, key) == Some(value));
-        let mut things = Vec::new();
-        let templates =
-            self.ask(account, FindingKind::LaunchTemplate, now, cloud.find_launch_templates(region, &filters));
-        things.extend(templates.await?.into_iter().map(|found| {
-            let facts = (found.created_at, Some(0.0));
-            thing(FindingKind::LaunchTemplate, found.id, Some(found.name), found.tags, facts, Origin::of)
-        }));
+        let mut seen = Seen::default();
+        let ours = |kind, id, name: Option<String>, own: Tags, created_at| {
+            let is_ours = wanted.iter().all(|(key, value)| tags::value(&own, key) == Some(value));
+            is_ours.then(|| thing(kind, id, name, own, (created_at, Some(0.0)), Origin::of))
+        };
+        let kind = FindingKind::LaunchTemplate;
+        let found = self.ask(place, kind, now, cloud.find_launch_templates(region, &filters), &mut seen).await;
+        let found = found.into_iter().filter_map(|one| ours(kind, one.id, Some(one.name), one.tags, one.created_at));
+        seen.things.extend(found);
         if !with_identities {
-            return Ok(things);
+            return seen;
         }
-        let profiles =
-            self.ask(account, FindingKind::InstanceProfile, now, cloud.find_instance_profiles(region)).await?;
-        things.extend(profiles.into_iter().filter(|found| is_ours(&found.tags)).map(|found| {
-            let facts = (found.created_at, Some(0.0));
-            thing(FindingKind::InstanceProfile, found.name, None, found.tags, facts, Origin::of)
-        }));
-        let roles = self.ask(account, FindingKind::Role, now, cloud.find_roles(region)).await?;
-        things.extend(roles.into_iter().filter(|found| is_ours(&found.tags)).map(|found| {
-            let facts = (found.created_at, Some(0.0));
-            thing(FindingKind::Role, found.name, None, found.tags, facts, Origin::of)
-        }));
-        Ok(things)
+        let kind = FindingKind::InstanceProfile;
+        let found = self.ask(place, kind, now, cloud.find_instance_profiles(region), &mut seen).await;
+        seen.things.extend(found.into_iter().filter_map(|one| ours(kind, one.name, None, one.tags, one.created_at)));
+        let kind = FindingKind::Role;
+        let found = self.ask(place, kind, now, cloud.find_roles(region), &mut seen).await;
+        seen.things.extend(found.into_iter().filter_map(|one| ours(kind, one.name, None, one.tags, one.created_at)));
+        seen
     }
 
     async fn ask<T>(
         &self,
-        account: &str,
+        Place { account, region, .. }: Place<'_>,
         kind: FindingKind,
         now: DateTime<Utc>,
         answer: impl Future<Output = CloudResult<Vec<T>>>,
-    ) -> CloudResult<Vec<T>> {
-        let key = (account.to_owned(), kind);
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-        if refused.is_some_and(|at| now - at < ASK_AGAIN_AFTER) {
-            return Ok(Vec::new());
+        seen: &mut Seen,
+    ) -> Vec<T> {
+        let key = (account.to_owned(), region.to_owned(), kind);
+        let later = self.later.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if later.is_some_and(|later| now < later) {
+            seen.unseen.push(kind);
+            return Vec::new();
         }
-        match answer.await {
-            Err(error) if error.class == CloudErrorClass::Unauthorized => {
-                tracing::debug!(account, %kind, %error, "the janitor may not look for these");
-                self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
-                Ok(Vec::new())
-            }
-            answer => answer,
-        }
+        let error = match answer.await {
+            Ok(found) => return found,
+            Err(error) => error,
+        };
+        let refused = error.class == CloudErrorClass::Unauthorized && REFUSALS.contains(&error.code.as_str());
+        let pause = if refused {
+            tracing::debug!(account, region, %kind, %error, "the janitor may not look for these");
+            AFTER_REFUSAL
+        } else {
+            tracing::warn!(account, region, %kind, %error, "the janitor could not look for these; it tries again in an hour");
+            AFTER_FAILURE
+        };
+        self.later.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now + pause);
+        seen.unseen.push(kind);
+        Vec::new()
     }
 }
 

@@ -203,7 +203,7 @@ impl Janitor {
         let mut things = things.map_err(|error| could_not_look(&error))?;
         let place = Place { cloud: &*cloud, account, region, with_identities };
         let further = self.further.look(place, self.deployment, now).await;
-        things.extend(further.map_err(|error| could_not_look(&error))?);
+        things.extend(further.things);
         let known = self.known(&things).await.map_err(|error| error.public)?;
         let mut findings = Vec::new();
         for thing in things {
@@ -211,7 +211,7 @@ impl Janitor {
                 findings.push(carry_out(&*cloud, region, thing, verdict, sweep.wanted.dry_run).await);
             }
         }
-        let written = self.store.record_findings(sweep.id, (account, region), &findings).await;
+        let written = self.store.record_findings(sweep.id, (account, region), &findings, &further.unseen).await;
         written.map_err(|error| {
             tracing::warn!(account, region, error = error.for_log(), "findings could not be written");
             format!("what was done could not be written down: {}", error.public)

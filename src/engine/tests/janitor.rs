@@ -455,6 +455,32 @@ async fn a_role_that_may_not_look_for_further_things_sweeps_the_rest() {
 }
 
 #[tokio::test]
+async fn without_a_way_to_iam_the_rest_is_swept_and_what_was_found_is_not_forgotten() {
+    let scene = Scene::new().await;
+    let role = temporary(OURS, BuildId(Uuid::from_u128(99)), 1);
+    scene.instance_profile(EAST, &role).await;
+    scene.sweep().await;
+    assert_eq!(scene.open().await.len(), 2, "of a build that is not known");
+    let build = scene.over().await;
+    scene.launch(EAST, &temporary(OURS, build, 1), |_| {}).await;
+    for operation in ["ListInstanceProfiles", "ListRoles"] {
+        scene.cloud.fail_next(operation, FaultKind::refuse_with(CloudErrorClass::Unavailable, "", "no route"), 1);
+    }
+    let janitor = scene.janitor();
+    let sweep = async |after: TimeDelta| {
+        scene.installation.clock.advance(after.to_std().unwrap());
+        janitor.catch_up().await.unwrap().expect("it is time")
+    };
+    let swept = sweep(TimeDelta::minutes(5)).await;
+    assert_eq!(fault(&swept), Vec::<&str>::new());
+    assert!(scene.cloud.count_of("TerminateInstances") > 0);
+    assert_eq!(scene.open().await.len(), 2, "nobody has looked");
+    scene.cloud.delete_role_policy(EAST, &scene.open().await[0].found.resource_id).await.unwrap();
+    sweep(TimeDelta::hours(1)).await;
+    assert_eq!(scene.cloud.count_of("ListRoles"), 3, "it is looked at again");
+}
+
+#[tokio::test]
 async fn a_region_that_refuses_is_told_and_the_others_are_swept() {
     let scene = Scene::new().await;
     let build = scene.over().await;

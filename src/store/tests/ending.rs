@@ -141,7 +141,7 @@ async fn the_janitor_learns_what_is_over_and_searches_once_more() {
     let due = scene.store.due_searches(10).await.unwrap();
     assert_eq!((due.len(), due[0].build, due[0].account.as_str()), (1, first.facts.build, "default"));
     scene.fail(&second).await;
-    scene.store.retry(run.id, &someone()).await.unwrap();
+    scene.store.retry(run.id, None, &someone()).await.unwrap();
     assert!(scene.store.due_searches(10).await.unwrap().is_empty(), "a build at work again is not searched");
     scene.store.clear_search(&due[0]).await.unwrap();
     let left = "SELECT count(search_again_at) FROM builds WHERE id = $1";

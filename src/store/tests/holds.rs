@@ -154,7 +154,7 @@ async fn what_is_left_in_place_is_removed_after_its_time_or_on_request() {
         assert_eq!(row.builds[0].hold.as_ref().unwrap().reason, HoldReason::Abort);
         let standing = scene.store.builds_over(&[id]).await.unwrap();
         assert_eq!(standing[&id], BuildStanding::Active, "the janitor leaves it alone");
-        assert_eq!(scene.store.retry(run.id, &someone()).await.unwrap_err().code, "build-left-in-place");
+        assert_eq!(scene.store.retry(run.id, None, &someone()).await.unwrap_err().code, "build-left-in-place");
         assert!(scene.store.claim_expired("server-2").await.unwrap().is_none(), "its time is not over");
 
         if asked {
@@ -176,7 +176,7 @@ async fn what_is_left_in_place_is_removed_after_its_time_or_on_request() {
         cleaner.journal.finish_cleanup(CleanupState::Done, None).await.unwrap();
         let standing = scene.store.builds_over(&[id]).await.unwrap();
         assert_eq!(standing[&id], BuildStanding::Over);
-        scene.store.retry(run.id, &someone()).await.expect("nothing is in the way of a retry");
+        scene.store.retry(run.id, None, &someone()).await.expect("nothing is in the way of a retry");
         scene.store.request_cancel(run.id, &someone()).await.unwrap();
     }
 }

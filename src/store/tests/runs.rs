@@ -111,13 +111,13 @@ async fn a_cancel_between_undo_and_next_attempt_is_not_lost() {
 async fn a_retry_completes_the_same_image() {
     let scene = Scene::new().await;
     let run = scene.accept(2).await;
-    assert_eq!(scene.store.retry(run.id, &someone()).await.unwrap_err().code, "run-not-retryable");
+    assert_eq!(scene.store.retry(run.id, None, &someone()).await.unwrap_err().code, "run-not-retryable");
     let first = scene.claim().await;
     scene.succeed(&first, "ami-1").await;
     let second = scene.claim().await;
     scene.fail(&second).await;
 
-    let row = scene.store.retry(run.id, &someone()).await.unwrap();
+    let row = scene.store.retry(run.id, None, &someone()).await.unwrap();
     assert_eq!((row.state, row.image.state), (RunState::Running, ImageState::Building));
     let again = scene.claim().await;
     assert_eq!((again.facts.build, again.facts.attempt), (second.facts.build, Attempt(2)));
@@ -134,7 +134,7 @@ async fn a_retry_completes_the_same_image() {
     again.journal.commit(&entry, &commit_record("ami-2", &again)).await.unwrap();
     assert_eq!(state(&scene, run.id).await, (RunState::Succeeded, ImageState::Built));
     assert_eq!(scene.store.image("ami-2").await.unwrap().copies.len(), 2);
-    assert_eq!(scene.store.retry(run.id, &someone()).await.unwrap_err().code, "run-not-retryable");
+    assert_eq!(scene.store.retry(run.id, None, &someone()).await.unwrap_err().code, "run-not-retryable");
 }
 
 #[tokio::test]
@@ -143,9 +143,13 @@ async fn a_retry_needs_the_secrets() {
     let run = scene.accept(1).await;
     scene.fail(&scene.claim().await).await;
     scene.clock.advance(Duration::from_hours(25));
-    assert_eq!(scene.store.retry(run.id, &someone()).await.unwrap_err().code, "secrets-gone", "due, not yet purged");
+    assert_eq!(
+        scene.store.retry(run.id, None, &someone()).await.unwrap_err().code,
+        "secrets-gone",
+        "due, not yet purged"
+    );
     assert_eq!(scene.store.purge_secrets().await.unwrap(), 2);
-    let error = scene.store.retry(run.id, &someone()).await.unwrap_err();
+    let error = scene.store.retry(run.id, None, &someone()).await.unwrap_err();
     assert_eq!(error.code, "secrets-gone");
     assert!(error.public.contains("new run"));
 }

@@ -169,6 +169,22 @@ async fn an_image_whose_stage_has_moved_on_is_built_all_the_same() {
 }
 
 #[tokio::test]
+async fn who_retries_a_run_may_not_move_what_only_a_promoter_may() {
+    for (stages, expected) in [(None, vec!["dev", "staging"]), (Some(vec!["dev".to_owned()]), vec!["dev"])] {
+        let scene = Scene::new().await;
+        let claimed = scene.with_channels(&["dev", "staging"]).await;
+        let run = claimed.facts.run;
+        let failure = Failure::user("ssh-timeout", "No answer.");
+        let over = Ending::Over { state: BuildState::Failed, failure: Some(failure.clone()) };
+        let unwinding = JournalEvent::Unwinding { reason: UnwindReason::Failed, failure: None };
+        claimed.journal.begin_unwinding(&scene.entry(1, None, unwinding), Some(&failure)).await.unwrap();
+        claimed.journal.end(&over, CleanupState::Done).await.unwrap();
+        let row = scene.store.retry(run, stages.as_deref(), &someone()).await.unwrap();
+        assert_eq!(row.channels, expected);
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_built_is_not_promoted() {
     let scene = Scene::new().await;
     let run = scene.accept(1).await;

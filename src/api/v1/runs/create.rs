@@ -16,7 +16,7 @@ use crate::domain::dedupe::DedupeOutcome;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};
 use crate::domain::role::Role;
-use crate::engine::accept::{Idempotency, Origin, accept};
+use crate::engine::accept::{Idempotency, Origin, TemplateSource, accept};
 use crate::store::runs::RunRow;
 
 /// Start a run
@@ -94,7 +94,9 @@ pub async fn create_run(
             status: StatusCode::CREATED.as_u16(),
             render: &render,
         });
-        let by_promoter = caller.principal.role.includes(Role::Promoter);
+        // The newest version of a stored template may be anybody's.
+        let named = !matches!(wanted.template, TemplateSource::Stored { version: None, .. });
+        let by_promoter = named && caller.principal.role.includes(Role::Promoter);
         let origin = Origin { idempotency: idempotency.as_ref(), scheduled: None, by_promoter };
         let accepted =
             accept(&state.store, &state.accept, wanted, &caller.actor(), origin, state.clock.as_ref()).await?;

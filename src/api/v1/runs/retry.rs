@@ -9,10 +9,12 @@ use super::view::Run;
 use crate::api::ApiState;
 use crate::api::principal::Builder;
 use crate::api::problem::{ApiResult, Problem};
+use crate::domain::role::Role;
 
 /// Retry a run
 ///
-/// Queues the failed and cancelled builds again, as the next attempt of the same frozen plan.
+/// Queues the failed and cancelled builds again, as the next attempt of the same frozen plan. When it is no promoter who asks,
+/// the image does not go to those `channels` that only a promoter may move.
 #[utoipa::path(
     post,
     path = "/v1/runs/{id}/retry",
@@ -29,7 +31,9 @@ pub async fn retry_run(
     Builder(caller): Builder,
     Path(id): Path<String>,
 ) -> ApiResult<(StatusCode, Json<Run>)> {
-    let run = state.store.retry(run_id(&id)?, &caller.actor()).await?;
+    let promotes = caller.principal.role.includes(Role::Promoter);
+    let stages = (!promotes).then_some(state.accept.channels.from_templates.as_slice());
+    let run = state.store.retry(run_id(&id)?, stages, &caller.actor()).await?;
     (state.wake)();
     Ok((StatusCode::ACCEPTED, Json(Run::of(run))))
 }

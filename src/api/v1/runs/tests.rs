@@ -86,6 +86,12 @@ async fn a_registry_block_names_the_family_and_labels() {
     let promoter = api.token(Role::Promoter, None).await;
     let theirs = api.post(&promoter, path, HCL, format!("{TEMPLATE}{registry}")).await;
     assert_eq!(theirs.json()["channels"], json!(["dev", "staging"]));
+    // The newest version of a stored template may be anybody's.
+    for (version, expected) in [(json!(null), json!(["dev"])), (json!(1), json!(["dev", "staging"]))] {
+        let wanted = json!({"template": "web", "version": version, "variables": {"base": "one"}});
+        let run = api.post_json(&promoter, "/v1/runs", &wanted).await.json();
+        assert_eq!((&run["version"], &run["channels"]), (&json!(1), &expected));
+    }
     let own = api.post(&token, &format!("{path}&family=mine"), HCL, format!("{TEMPLATE}{registry}")).await;
     assert_eq!(own.json()["image"]["family"], "mine");
 }
