@@ -95,11 +95,11 @@ impl BuildArgs {
         let bundle = pack::tar_gz(&inputs.packed.bundle)?;
 
         let mut screen = self.screen(context, voice)?;
-        let above = pack::above(&inputs.packed.bundle).into_iter().map(|path| format!(", {path}")).collect::<String>();
+        let template = inputs.packed.single.as_deref().unwrap_or("the template's folder").to_owned();
+        let sent: Vec<String> = std::iter::once(template).chain(pack::above(&inputs.packed.bundle)).collect();
         screen.say(&format!(
-            "Sending {}{} to {} ({}, {} packed)",
-            inputs.packed.single.as_deref().unwrap_or("the template's folder"),
-            above,
+            "Sending {} to {} ({}, {} packed)",
+            sent.join(", "),
             client.server(),
             pack::size_report(&inputs.packed.bundle),
             pack::human_bytes(bundle.len() as u64)
