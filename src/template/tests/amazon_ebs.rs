@@ -47,7 +47,7 @@ fn documented() -> Vec<(String, String, String)> {
 }
 
 /// A private key without a passphrase, as far as a template can tell.
-fn key() -> String {
+pub(super) fn key() -> String {
     let body = STANDARD.encode(b"openssh-key-v1\0\0\0\0\x04none and so on");
     format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----\n")
 }
