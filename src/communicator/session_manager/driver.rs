@@ -362,7 +362,7 @@ impl Driver {
             *pinged = now;
             frames.push(Frame::Ping(Bytes::new()));
         }
-        frames.extend(self.channel.overdue(now).map(Frame::binary));
+        frames.extend(self.channel.overdue(now).into_iter().map(Frame::binary));
         send(socket, frames).await.map_err(Stop::Broken)
     }
 
