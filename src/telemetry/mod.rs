@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
-/// Libraries whose debug output holds requests as they are sent, user data and keys included: they stay at `info`.
+/// Libraries whose debug output holds requests as they are sent, user data, keys and tokens included: they stay at `info`.
 const TALKATIVE: &[&str] = &[
     "aws_config",
     "aws_runtime",
@@ -33,6 +33,8 @@ const TALKATIVE: &[&str] = &[
     "russh_sftp",
     "rustls",
     "sqlx",
+    "tokio_tungstenite",
+    "tungstenite",
 ];
 
 /// Sends the log to standard error in the configured form.

@@ -82,9 +82,9 @@ impl Channel {
     }
 
     /// What is to be sent again.
-    pub(super) fn overdue(&mut self, now: Instant) -> Option<Bytes> {
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Bytes> {
         if self.is_paused(now) {
-            return None;
+            return Vec::new();
         }
         self.outgoing.due(now)
     }
@@ -299,10 +299,10 @@ mod tests {
             channel.send(b"hello", now);
             let later = now + Duration::from_secs(5);
             channel.received(&service(MessageType::PausePublication, &json!({})), later);
-            assert_eq!((channel.room(later), channel.overdue(later)), (0, None));
+            assert_eq!((channel.room(later), channel.overdue(later).len()), (0, 0));
             assert_eq!(channel.due_at(later), Some(later + LONGEST_PAUSE));
             channel.received(&ender, later);
-            assert!(channel.room(later) > 0 && channel.overdue(later).is_some());
+            assert!(channel.room(later) > 0 && !channel.overdue(later).is_empty());
         }
         let mut lost = opened(now);
         lost.received(&service(MessageType::PausePublication, &json!({})), now);

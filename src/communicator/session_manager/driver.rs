@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::channel::{Channel, Event};
 use super::stream::Ending;
+use super::trouble::Trouble;
 use super::websocket::{self, Socket};
 use super::{SessionFailure, SessionGrant, SessionStream, Tunnel, payload};
 
@@ -31,10 +32,6 @@ const SEND_LIMIT: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// A websocket on which nothing came for this long is dead, pings are answered.
 const SILENCE: Duration = Duration::from_secs(50);
-/// How long a broken session may take to go on. SSH's own keep-alives give up sooner unless they are set wider.
-const RESUME_LIMIT: Duration = Duration::from_secs(120);
-const FIRST_RESUME_DELAY: Duration = Duration::from_millis(200);
-const LONGEST_RESUME_DELAY: Duration = Duration::from_secs(5);
 /// For one call of the opener. It may wait for a lease, which is not renewed any more once the build is over.
 const CALL_LIMIT: Duration = Duration::from_secs(45);
 /// For a farewell.
@@ -103,7 +100,7 @@ async fn run(tunnel: Tunnel, pipe: Pipe, opened: Opened, ending: Ending, gone: C
         unread: VecDeque::new(),
         unread_bytes: 0,
         opened: Some(opened),
-        trouble: None,
+        trouble: Trouble::default(),
         gone,
     };
     let failure = driver.session(grant).await;
@@ -137,18 +134,9 @@ struct Driver {
     unread_bytes: usize,
     most_waiting: usize,
     opened: Option<Opened>,
-    /// Since a websocket broke nothing has come.
-    trouble: Option<Trouble>,
+    trouble: Trouble,
     /// The stream was dropped.
     gone: CancellationToken,
-}
-
-/// Attempts to go on.
-#[derive(Clone, Copy)]
-struct Trouble {
-    since: Instant,
-    /// Before the next one.
-    delay: Duration,
 }
 
 /// Why the work on one websocket ended.
@@ -176,7 +164,7 @@ impl Driver {
         };
         let mut socket = match first {
             Ok(socket) => socket,
-            Err(why) => return Some(SessionFailure::Failed(why)),
+            Err(failure) => return Some(failure),
         };
         loop {
             match self.work(&mut socket).await {
@@ -207,10 +195,10 @@ impl Driver {
         }
     }
 
-    async fn connect(&self, grant: &SessionGrant) -> Result<Socket, String> {
+    async fn connect(&self, grant: &SessionGrant) -> Result<Socket, SessionFailure> {
         let mut socket = websocket::connect(grant).await?;
         let hello = payload::open_data_channel(grant.token.expose_secret(), self.client_id);
-        send(&mut socket, [Frame::text(hello)]).await?;
+        send(&mut socket, [Frame::text(hello)]).await.map_err(SessionFailure::Failed)?;
         Ok(socket)
     }
 
@@ -218,26 +206,22 @@ impl Driver {
     async fn resume(&mut self, why: &str) -> Result<Socket, SessionFailure> {
         let mut last = "it breaks again and again".to_owned();
         loop {
-            // The first one at once; also a websocket that opens and breaks again is an attempt that failed.
-            let delay = self.trouble.map_or(Duration::ZERO, |trouble| trouble.delay);
-            let since = self.trouble.map_or_else(Instant::now, |trouble| trouble.since);
-            let next = (delay * 2).clamp(FIRST_RESUME_DELAY, LONGEST_RESUME_DELAY);
-            if Instant::now() + delay > since + RESUME_LIMIT {
+            let Some(delay) = self.trouble.attempt(Instant::now()) else {
                 return Err(SessionFailure::Failed(format!("{why}; the session can't be resumed ({last})")));
-            }
-            self.trouble = Some(Trouble { since, delay: next });
+            };
             tokio::time::sleep(delay).await;
-            last = match called(self.tunnel.opener.resume(&self.session_id)).await {
-                Ok(grant) => match self.connect(&grant).await {
-                    Ok(mut socket) => {
-                        let again = self.channel.resumed(Instant::now());
-                        match send(&mut socket, again.into_iter().map(Frame::binary)).await {
-                            Ok(()) => return Ok(socket),
-                            Err(last) => last,
-                        }
+            let socket = match called(self.tunnel.opener.resume(&self.session_id)).await {
+                Ok(grant) => self.connect(&grant).await,
+                Err(failure) => Err(failure),
+            };
+            last = match socket {
+                Ok(mut socket) => {
+                    let again = self.channel.resumed(Instant::now());
+                    match send(&mut socket, again.into_iter().map(Frame::binary)).await {
+                        Ok(()) => return Ok(socket),
+                        Err(last) => last,
                     }
-                    Err(last) => last,
-                },
+                }
                 Err(SessionFailure::Failed(last)) => last,
                 // A session of a machine that is gone does not come back.
                 Err(SessionFailure::Refused(last) | SessionFailure::NotConnected(last)) => {
@@ -251,7 +235,8 @@ impl Driver {
     async fn work(&mut self, socket: &mut Socket) -> Stop {
         let mut buffer = vec![0; 16 * 1024];
         let gone = self.gone.clone();
-        let (mut heard, mut pinged) = (Instant::now(), Instant::now());
+        let began = Instant::now();
+        let (mut heard, mut pinged) = (began, began);
         loop {
             let now = Instant::now();
             let room = self.channel.room(now).min(buffer.len());
@@ -263,6 +248,7 @@ impl Driver {
             if !listens {
                 heard = now;
             }
+            self.trouble.lives(began, heard);
             let result = tokio::select! {
                 () = gone.cancelled() => return Stop::Gone,
                 frame = socket.next(), if listens => {
@@ -302,7 +288,6 @@ impl Driver {
             Some(Err(error)) => return Err(Stop::Broken(format!("the websocket broke: {error}"))),
             None => return Err(Stop::Broken("the websocket ended".to_owned())),
         };
-        self.trouble = None;
         let mut frames = Vec::new();
         let mut ended = None;
         for event in self.channel.received(&bytes, Instant::now()) {
@@ -362,7 +347,7 @@ impl Driver {
             *pinged = now;
             frames.push(Frame::Ping(Bytes::new()));
         }
-        frames.extend(self.channel.overdue(now).map(Frame::binary));
+        frames.extend(self.channel.overdue(now).into_iter().map(Frame::binary));
         send(socket, frames).await.map_err(Stop::Broken)
     }
 

@@ -4,8 +4,8 @@
 //!
 //! Sessions are started, resumed and ended by a [`SessionOpener`], so nothing here knows of AWS's API. Start reading at
 //! [`open`]; `driver` moves bytes between the websocket and the stream, `channel` holds the protocol's rules without any
-//! input or output, `outgoing` what was sent and is not acknowledged, `incoming` the order of what comes, `message` and
-//! `payload` the forms on the wire.
+//! input or output, `outgoing` what was sent and is not acknowledged, `incoming` the order of what comes, `trouble`
+//! when a broken websocket is replaced, `message` and `payload` the forms on the wire.
 //!
 //! The forms and rules are those of github.com/aws/session-manager-plugin and github.com/aws/amazon-ssm-agent.
 
@@ -22,6 +22,7 @@ mod stream;
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod websocket;
 
 use std::fmt;

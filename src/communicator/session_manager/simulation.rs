@@ -141,7 +141,7 @@ fn both_ways(seed: u64, loss: f64, doubling: f64, most_delay: usize, length: usi
             down.send(&bytes, step, &mut dice);
             said = end;
         }
-        if let Some(bytes) = channel.overdue(now) {
+        for bytes in channel.overdue(now) {
             up.send(&bytes, step, &mut dice);
         }
         if let Some((_, first)) = agent.unacknowledged.first_key_value().filter(|_| step % 2 == 0) {

@@ -45,6 +45,8 @@ pub(crate) struct Behaviour {
     /// Starts are refused.
     pub refuses: AtomicBool,
     pub refuses_resume: AtomicBool,
+    /// Websockets are.
+    pub denies: AtomicBool,
     /// The agent says nothing at all.
     pub is_silent: AtomicBool,
     /// The handshake asks for encryption.
@@ -196,6 +198,10 @@ async fn accept(
         stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await.ok()?;
         return None;
     };
+    if behaviour.denies.load(SeqCst) {
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await.ok()?;
+        return None;
+    }
     let accept = websocket::accept(&header("sec-websocket-key")?);
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: \

@@ -140,6 +140,8 @@ async fn what_waiting_can_not_help_ends_it_at_once() {
         other => panic!("{other:?}"),
     };
     assert!(refused().await.contains("SSM-SessionManagerRunShell"));
+    service.behaviour.denies.store(true, SeqCst);
+    assert!(refused().await.contains("HTTP 403"));
     service.behaviour.refuses.store(true, SeqCst);
     assert!(refused().await.contains("AccessDeniedException"));
 }
@@ -170,6 +172,22 @@ async fn a_broken_websocket_is_replaced_and_nothing_is_lost() {
     assert_eq!(service.behaviour.resumes.load(SeqCst), 3);
     let hellos = service.behaviour.hellos.lock().unwrap();
     assert!(hellos.iter().all(|hello| hello["ClientId"] == hellos[0]["ClientId"]), "it is the same client");
+}
+
+#[tokio::test]
+async fn a_websocket_that_says_one_thing_and_breaks_is_replaced_ever_more_rarely() {
+    let service = echo().await;
+    let _stream = open(&service.tunnel()).await.unwrap();
+    let behaviour = &service.behaviour;
+    let began = std::time::Instant::now();
+    for cuts in 1..=4 {
+        service.say(MessageType::Other, &json!({}));
+        until("it is said", || behaviour.says.lock().unwrap().is_empty()).await;
+        behaviour.cut.notify_one();
+        until("it is resumed", || behaviour.hellos.lock().unwrap().len() > cuts).await;
+    }
+    // 0, 200, 400 and 800 ms.
+    assert!(began.elapsed() >= Duration::from_millis(1400), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Response, StatusCode, Url};
 use secrecy::ExposeSecret;
 use sha1::{Digest, Sha1};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::{SessionGrant, message};
+use super::{SessionFailure, SessionGrant, message};
 
 pub(super) type Socket = WebSocketStream<reqwest::Upgraded>;
 
@@ -25,24 +25,51 @@ const VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
 const ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
 
 /// Opens the websocket of a session. Errors never show its URL or headers, which may hold a signature.
-pub(super) async fn connect(grant: &SessionGrant) -> Result<Socket, String> {
+///
+/// # Errors
+/// [`SessionFailure::Refused`] when the service says that whoever asks may not.
+pub(super) async fn connect(grant: &SessionGrant) -> Result<Socket, SessionFailure> {
+    let answer = asked(grant).await.map_err(SessionFailure::Failed)?;
+    if matches!(answer.response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(SessionFailure::Refused(answer.refusal()));
+    }
+    answer.socket().await.map_err(SessionFailure::Failed)
+}
+
+/// What came for the request of a websocket.
+struct Answer {
+    response: Response,
+    key: String,
+}
+
+async fn asked(grant: &SessionGrant) -> Result<Answer, String> {
     let url = url(&grant.stream_url)?;
     let key = STANDARD.encode(uuid::Uuid::new_v4().as_bytes());
     let request = client(&url)?.get(url).headers(headers(grant, &key)?).send();
-    let answer = match tokio::time::timeout(LIMIT, request).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return Err(chain(&error.without_url())),
-        Err(_) => return Err("the service's websocket endpoint does not answer".to_owned()),
-    };
-    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(format!("the service refused the websocket (HTTP {})", answer.status().as_u16()));
+    match tokio::time::timeout(LIMIT, request).await {
+        Ok(Ok(response)) => Ok(Answer { response, key }),
+        Ok(Err(error)) => Err(chain(&error.without_url())),
+        Err(_) => Err("the service's websocket endpoint does not answer".to_owned()),
     }
-    let accepted = answer.headers().get(ACCEPT).is_some_and(|value| value.as_bytes() == accept(&key).as_bytes());
-    if !accepted {
-        return Err("what answers is no websocket".to_owned());
+}
+
+impl Answer {
+    fn refusal(&self) -> String {
+        format!("the service refused the websocket (HTTP {})", self.response.status().as_u16())
     }
-    let upgraded = answer.upgrade().await.map_err(|error| chain(&error.without_url()))?;
-    Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config())).await)
+
+    async fn socket(self) -> Result<Socket, String> {
+        if self.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.refusal());
+        }
+        let expected = accept(&self.key);
+        let accepted = self.response.headers().get(ACCEPT);
+        if accepted.is_none_or(|value| value.as_bytes() != expected.as_bytes()) {
+            return Err("what answers is no websocket".to_owned());
+        }
+        let upgraded = self.response.upgrade().await.map_err(|error| chain(&error.without_url()))?;
+        Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config())).await)
+    }
 }
 
 /// Of both ends: what is sent is small, and a stranger's message may not be large.

@@ -77,10 +77,30 @@ async fn an_agent_that_never_reports() {
 async fn a_role_that_may_not_start_sessions() {
     let world = world("");
     let refused = FaultKind::refuse(CloudErrorClass::Unauthorized, "AccessDeniedException");
-    world.cloud.fail_next("StartSession", refused, 1);
+    world.cloud.fail_next("StartSession", refused, 100_000);
     let (code, advice) = failed(&world).await;
     assert_eq!(code, "session-manager-refused");
     assert!(advice.contains("ssm:StartSession"), "{advice}");
+    let tries = world.cloud.count_of("StartSession");
+    assert!((2..=32).contains(&tries), "for a minute, every 2 s: {tries}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_that_the_service_sees_late_are_waited_for() {
+    let world = world("");
+    let refused = FaultKind::refuse(CloudErrorClass::Unauthorized, "AccessDeniedException");
+    world.cloud.fail_next("StartSession", refused, 5);
+    world.serve_until_over().await;
+    assert_eq!(world.state(), BuildState::Succeeded, "{}", world.story());
+    assert_eq!(world.cloud.count_of("StartSession"), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_the_request_is_told_at_once() {
+    let world = world("");
+    let invalid = FaultKind::refuse(CloudErrorClass::Invalid, "InvalidDocument");
+    world.cloud.fail_next("StartSession", invalid, 1);
+    assert_eq!(failed(&world).await.0, "session-manager-refused");
     assert_eq!(world.cloud.count_of("StartSession"), 1, "waiting does not help");
 }
 
