@@ -2,32 +2,28 @@
 //! What the template or the request has wrong is told here; what only the cloud can tell fails the build in its first step.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::channels::ChannelSettings;
-use super::data_sources::DataSources;
 use super::evaluation::{blocking, template_invalid};
 use super::prepared::{Prepared, Resolved, prepare};
+pub use super::run_request::{
+    AcceptRequest, AcceptSettings, DryRun, Random, SENSITIVE, TemplateSource, check_name, policy,
+};
 use super::source_ami;
-use crate::cloud::Accounts;
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::config::BuildConfig;
 use crate::domain::content_key::Content;
 use crate::domain::dedupe::{Dedupe, Sources};
 use crate::domain::diagnostic::Diagnostic;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::Result;
 use crate::domain::hold::RunOptions;
 use crate::domain::ids::{BuildId, RunId};
-use crate::domain::lint::LintPolicy;
 use crate::domain::plan::Plan;
-use crate::domain::policy::Policy;
 use crate::store::accept::{NewBuild, NewRun};
 use crate::store::dedupe::NewDedupe;
 use crate::store::idempotency::AnswerKey;
@@ -36,12 +32,6 @@ use crate::store::schedule_firings::SlotClaim;
 use crate::store::{Actor, Store};
 use crate::template;
 
-/// Where random bytes come from.
-pub type Random = Arc<dyn Fn() -> [u8; 32] + Send + Sync>;
-
-/// Stands for the value of a sensitive variable wherever people can read it.
-pub const SENSITIVE: &str = "<sensitive>";
-
 /// A `UUIDv7` of this instant.
 #[must_use]
 pub fn new_id(at: DateTime<Utc>, random: &Random) -> Uuid {
@@ -49,64 +39,6 @@ pub fn new_id(at: DateTime<Utc>, random: &Random) -> Uuid {
     tail.copy_from_slice(&random()[..10]);
     let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(milliseconds, &tail).into_uuid()
-}
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub struct AcceptRequest {
-    pub template: TemplateSource,
-    /// `None`: the template's name.
-    pub family: Option<String>,
-    /// `None`: the template's account, else `default`.
-    pub account: Option<String>,
-    pub variables: IndexMap<String, Value>,
-    /// What `env()` may read. Never stored in clear.
-    pub env: IndexMap<String, String>,
-    /// Paths in the bundle.
-    pub var_files: Vec<String>,
-    pub only: Vec<String>,
-    pub except: Vec<String>,
-    pub git_sha: Option<String>,
-    /// Time limit of each attempt of each build.
-    pub timeout: Option<Duration>,
-    pub options: RunOptions,
-    /// -100 to 100; higher is claimed first.
-    pub priority: i32,
-    pub labels: IndexMap<String, String>,
-    pub clean_image: bool,
-    /// Packer's `-force`: images that have a new image's name go before it is made, as with `force_deregister`.
-    pub force: bool,
-    /// Whether a run that makes the same will do; `None`: nothing was said, and none is looked for.
-    pub dedupe: Option<Dedupe>,
-}
-
-#[derive(Debug, Clone)]
-pub enum TemplateSource {
-    /// By name or id; `version` `None`: the newest.
-    Stored { name: String, version: Option<i32> },
-    /// Comes with the request; `name` `None`: `inline-` and the beginning of its content hash.
-    Inline { name: Option<String>, bundle: Bundle },
-}
-
-/// What the server's configuration says about runs.
-pub struct AcceptSettings {
-    /// One for each configured account.
-    pub policies: BTreeMap<String, Policy>,
-    /// STOB's builder: `ingot/<version> (<deployment>)`.
-    pub builder_identity: String,
-    /// How much each lint rule counts.
-    pub lint: LintPolicy,
-    /// Longer evaluations are given up.
-    pub evaluation_time_limit: Duration,
-    pub random: Random,
-    /// Where the source AMIs of requests that may join a run are looked up; `None`: nowhere, so none is joined.
-    pub accounts: Option<Arc<dyn Accounts>>,
-    /// Where the data sources of templates are asked.
-    pub data_sources: DataSources,
-    /// Of what names no region; `None`: it has to.
-    pub default_region: Option<String>,
-    /// Which stages templates may put images on.
-    pub channels: ChannelSettings,
 }
 
 /// What stores the answer under the client's key, in the same transaction.
@@ -135,16 +67,6 @@ pub struct Origin<'a> {
 pub struct Accepted {
     /// The run that was made, or the one that was there already: its `dedupe` tells.
     pub run: RunRow,
-    pub warnings: Vec<Diagnostic>,
-}
-
-/// What a run would be.
-#[derive(Debug)]
-pub struct DryRun {
-    pub account: String,
-    pub builds: Vec<(BuildConfig, Plan)>,
-    /// Sensitive values replaced.
-    pub variables: IndexMap<String, Value>,
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -293,36 +215,6 @@ pub async fn outline(bundle: Bundle) -> Result<Value> {
     .map_err(template_invalid)
 }
 
-/// The rule for names of templates and families.
-///
-/// # Errors
-/// `name-invalid`.
-pub fn check_name(what: &str, name: &str) -> Result<()> {
-    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if name.len() <= 100
-        && name.bytes().all(rest)
-        && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
-    {
-        return Ok(());
-    }
-    let public = format!(
-        "The {what} {name:?} can't be used: names have 1 to 100 letters, digits, `.`, `_` and `-`, and begin with a letter or digit."
-    );
-    Err(Error::unprocessable("name-invalid", public))
-}
-
-/// The policy of an account.
-///
-/// # Errors
-/// `account-unknown`, with the names there are.
-pub fn policy<'s>(settings: &'s AcceptSettings, account: &str) -> Result<&'s Policy> {
-    settings.policies.get(account).ok_or_else(|| {
-        let names: Vec<&str> = settings.policies.keys().map(String::as_str).collect();
-        let public = format!("There is no account {account:?} on this server. Configured: {}.", names.join(", "));
-        Error::unprocessable("account-unknown", public)
-    })
-}
-
 fn new_build<'b>(
     build: &'b BuildConfig,
     sensitive: &'b [String],
@@ -350,18 +242,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_safe_in_paths_and_tags() {
-        for good in ["a", "web-1.2_x", &"x".repeat(100)] {
-            assert!(check_name("name", good).is_ok(), "{good}");
-        }
-        for bad in ["", "-a", "a b", "a/b", "ä", &"x".repeat(101)] {
-            assert_eq!(check_name("name", bad).unwrap_err().code, "name-invalid", "{bad}");
-        }
-    }
-
-    #[test]
     fn ids_are_of_their_time() {
-        let random: Random = Arc::new(|| [9; 32]);
+        let random: Random = std::sync::Arc::new(|| [9; 32]);
         let id = new_id(DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(), &random);
         assert_eq!(id.get_version_num(), 7);
         assert_eq!(id.get_timestamp().unwrap().to_unix().0, 1_700_000_000);

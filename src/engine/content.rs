@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::accept::AcceptRequest;
 use super::evaluation::of_request;
+use super::run_request::AcceptRequest;
 use crate::domain::bundle::Bundle;
 use crate::domain::config::BuildConfig;
 use crate::domain::config::data_source::DataResults;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::accept::AcceptRequest;
 use super::data_sources::{self, DataSources};
+use super::run_request::AcceptRequest;
 use crate::domain::bundle::Bundle;
 use crate::domain::config::data_source::DataResults;
 use crate::domain::diagnostic::Diagnostic;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::accept::AcceptRequest;
 use super::evaluation::blocking;
+use super::run_request::AcceptRequest;
 use crate::domain::bundle::Bundle;
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::error::{Error, Result};

@@ -1,7 +1,7 @@
 //! What carries builds out. `executor` drives one build by `domain::recovery::decide`; `worker` claims builds for it;
 //! `lease` says until when this server may act; `watcher` waits for the cloud on behalf of all builds, and `shared_looks`
 //! makes for all of them what each asks once; `janitor` removes what should not be there any more; `accept` is how a run gets
-//! in, `scheduler` starts those of schedules; `stage_tagger` writes stages on AMIs. The engine knows steps only as
+//! in (`run_request` what is asked for, `prepared` what it comes to, `channels` to which stages its image goes), `scheduler` starts those of schedules; `stage_tagger` writes stages on AMIs. The engine knows steps only as
 //! [`step::AnyStep`]; `steps/` implements them. Start reading at `executor`.
 
 pub mod accept;
@@ -19,6 +19,7 @@ pub mod lease;
 pub mod lint;
 pub mod pipeline_metrics;
 mod prepared;
+mod run_request;
 pub mod scheduled_request;
 pub mod scheduler;
 pub mod session;

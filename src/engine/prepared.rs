@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::accept::{AcceptRequest, AcceptSettings, DryRun, SENSITIVE, TemplateSource, check_name, policy};
 use super::evaluation::{Data, Subject, blocking, evaluate};
+use super::run_request::{AcceptRequest, AcceptSettings, DryRun, SENSITIVE, TemplateSource, check_name, policy};
 use super::{channels, content, lint};
 use crate::domain::bundle::Bundle;
 use crate::domain::config::data_source::DataResults;

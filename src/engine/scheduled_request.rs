@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::accept::{AcceptRequest, SENSITIVE, TemplateSource};
+use super::run_request::{AcceptRequest, SENSITIVE, TemplateSource};
 use crate::domain::error::{Error, Result};
 use crate::domain::hold::RunOptions;
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::accept::{AcceptRequest, AcceptSettings, new_id};
+use super::accept::new_id;
 use super::evaluation::{Data, blocking};
 use super::lint;
 use super::prepared::{evaluated, locate};
+use super::run_request::{AcceptRequest, AcceptSettings};
 use crate::domain::bundle::Bundle;
 use crate::domain::clock::Clock;
 use crate::domain::diagnostic::{Diagnostic, Severity};

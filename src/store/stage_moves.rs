@@ -175,9 +175,9 @@ pub(super) async fn follow_channels(
 ) -> Result<()> {
     let order = StageOrder::new(stages.to_vec()).map_err(Error::internal)?;
     let request = MoveRequest { comment: Some("channels of the template"), ..MoveRequest::default() };
+    let family =
+        sqlx::query_scalar!("SELECT family FROM images WHERE id = $1", image.0).fetch_one(&mut *connection).await?;
     for stage in stages {
-        let family =
-            sqlx::query_scalar!("SELECT family FROM images WHERE id = $1", image.0).fetch_one(&mut *connection).await?;
         let (pointer, _) = locked_pointer(connection, &family, stage).await?;
         let candidate = candidate(connection, image).await?;
         if let Err(refused) = check_promotion(&order, &candidate, stage, pointer.number) {

@@ -20,7 +20,7 @@ mod spot;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(crate) use tests::sample_launch;
+pub(crate) use tests::{sample_launch, sample_registration};
 mod timing;
 mod values;
 mod world;

@@ -217,33 +217,16 @@ impl FakeCloud {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{EAST, code, image_of, image_state, state_of, with_machine};
-    use super::super::{FakeTimings, Latency};
+    use super::super::{FakeTimings, Latency, sample_registration};
     use super::*;
     use crate::cloud::{Cloud as _, Filter, ImageQuery};
     use crate::domain::config::amazon_ebs::BlockDevice;
 
     fn registration(snapshot: &str) -> NewRegistration {
-        let root = BlockDevice {
-            device_name: "/dev/xvda".into(),
-            snapshot_id: Some(snapshot.to_owned()),
-            delete_on_termination: true,
-            ..BlockDevice::default()
-        };
-        NewRegistration {
-            name: "surrogate".into(),
-            description: String::new(),
-            architecture: "x86_64".into(),
-            virtualization_type: "hvm".into(),
-            ena_support: true,
-            sriov_support: false,
-            boot_mode: None,
-            uefi_data: None,
-            tpm_support: None,
-            imds_v2: true,
-            root_device_name: "/dev/xvda".into(),
-            block_devices: vec![root],
-            image_tags: vec![("ingot:build-id".to_owned(), "b1".to_owned())],
-        }
+        let mut request = sample_registration("surrogate", &[("/dev/xvda", snapshot)]);
+        request.block_devices[0].delete_on_termination = true;
+        request.image_tags = vec![("ingot:build-id".to_owned(), "b1".to_owned())];
+        NewRegistration { imds_v2: true, ..request }
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::cloud::{
     CloudErrorClass, CloudResult, Filter, Grantee, ImageQuery, ImageRules as _, ImageState, InstanceState, Machine,
-    NewImage, NewImageCopy, NewInstance, NewSecurityGroup,
+    NewImage, NewImageCopy, NewInstance, NewRegistration, NewSecurityGroup,
 };
 use crate::domain::config::amazon_ebs::{BlockDevice, ShutdownBehavior};
 
@@ -39,7 +39,31 @@ pub fn sample_launch(cloud: &FakeCloud, region: &str, token: &str) -> NewInstanc
     }
 }
 
-/// The same with another machine.
+/// An image of snapshots, by device; the first is the root.
+pub fn sample_registration(name: &str, snapshots: &[(&str, &str)]) -> NewRegistration {
+    let device = |(device, snapshot): &(&str, &str)| BlockDevice {
+        device_name: (*device).to_owned(),
+        snapshot_id: Some((*snapshot).to_owned()),
+        ..BlockDevice::default()
+    };
+    NewRegistration {
+        name: name.to_owned(),
+        description: String::new(),
+        architecture: "x86_64".to_owned(),
+        virtualization_type: "hvm".to_owned(),
+        ena_support: true,
+        sriov_support: false,
+        boot_mode: None,
+        uefi_data: None,
+        tpm_support: None,
+        imds_v2: false,
+        root_device_name: snapshots[0].0.to_owned(),
+        block_devices: snapshots.iter().map(device).collect(),
+        image_tags: Vec::new(),
+    }
+}
+
+/// [`request`] with another machine.
 pub(super) fn with_machine(cloud: &FakeCloud, token: &str, change: impl FnOnce(&mut Machine)) -> NewInstance {
     let mut launch = request(cloud, token);
     change(&mut launch.machine);

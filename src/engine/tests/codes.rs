@@ -2,22 +2,18 @@
 
 use std::time::Duration;
 
+use super::faults::fails;
 use super::options::make_source_windows;
 use super::world::{PLAIN, TestWorld, plain_with};
 use crate::cloud::Cloud as _;
 use crate::cloud::fake::{FakeTimings, Latency};
 use crate::communicator::ExitStatus;
 use crate::communicator::fake::Answer;
-use crate::domain::state::BuildState;
 
 /// Step and code of a build that fails and leaves nothing.
 async fn failed(world: &TestWorld) -> (String, String) {
-    world.serve_until_over().await;
-    assert_eq!(world.state(), BuildState::Failed, "{}", world.story());
-    world.check_promise(0, "it failed");
-    let row = world.row.lock().unwrap();
-    let failure = row.failure.as_ref().expect("it failed");
-    (failure.step.clone().unwrap_or_default(), failure.code.clone())
+    let failure = fails(world).await;
+    (failure.step.unwrap_or_default(), failure.code)
 }
 
 fn told(step: &str, code: &str) -> (String, String) {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::memory_journal::Landed;
 use super::world::{PLAIN, TestWorld, plain_with, surrogate_with, volumes};
-use crate::cloud::fake::FaultKind;
-use crate::cloud::{Cloud as _, Disks as _, Filter, Grantee, NewRegistration, NewSnapshot, Tags, Volume};
-use crate::domain::config::amazon_ebs::BlockDevice;
+use crate::cloud::fake::{FaultKind, sample_registration};
+use crate::cloud::{Cloud as _, Disks as _, Filter, Grantee, NewSnapshot, Tags, Volume};
 use crate::domain::journal::JournalEvent;
 use crate::domain::state::BuildState;
 use crate::domain::tags;
@@ -276,26 +275,7 @@ async fn a_snapshot_that_the_template_names_outlives_the_image_that_is_replaced(
     let world = TestWorld::new(&plain_with(&options).replace("web-{{timestamp}}", "web-taken"));
     assert_eq!(world.cloud.add_snapshot("us-east-1"), named, "the fake numbers things in their order");
     let own = world.cloud.add_snapshot("us-east-1");
-    let device = |name: &str, snapshot: &str| BlockDevice {
-        device_name: name.to_owned(),
-        snapshot_id: Some(snapshot.to_owned()),
-        ..BlockDevice::default()
-    };
-    let old = NewRegistration {
-        name: "web-taken".into(),
-        description: String::new(),
-        architecture: "x86_64".into(),
-        virtualization_type: "hvm".into(),
-        ena_support: true,
-        sriov_support: false,
-        boot_mode: None,
-        uefi_data: None,
-        tpm_support: None,
-        imds_v2: false,
-        root_device_name: "/dev/sda1".into(),
-        block_devices: vec![device("/dev/sda1", &own), device("/dev/sdz", &named)],
-        image_tags: Vec::new(),
-    };
+    let old = sample_registration("web-taken", &[("/dev/sda1", &own), ("/dev/sdz", &named)]);
     world.cloud.register_image("us-east-1", &old).await.unwrap();
     world.serve_until_over().await;
     assert_eq!(world.state(), BuildState::Succeeded, "{}", world.story());

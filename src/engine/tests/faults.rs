@@ -42,7 +42,7 @@ async fn succeeds(world: &TestWorld, images: usize, context: &str) {
 }
 
 /// Serves a build that fails and leaves nothing; returns why.
-async fn fails(world: &TestWorld) -> Failure {
+pub(super) async fn fails(world: &TestWorld) -> Failure {
     world.serve_until_over().await;
     assert_eq!(world.state(), BuildState::Failed, "{}", world.story());
     world.check_promise(0, "failed");

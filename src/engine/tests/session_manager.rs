@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::faults::fails;
 use super::world::{TestWorld, plain_with};
 use crate::cloud::fake::{FakeCloud, FaultKind};
 use crate::cloud::{CloudErrorClass, TARGET_NOT_CONNECTED};
@@ -22,16 +23,6 @@ fn world(more: &str) -> TestWorld {
 
 fn rules(cloud: &FakeCloud) -> usize {
     cloud.count_of("AuthorizeSecurityGroupIngress")
-}
-
-/// Code and advice of a build that failed and left nothing.
-async fn failed(world: &TestWorld) -> (String, String) {
-    world.serve_until_over().await;
-    assert_eq!(world.state(), BuildState::Failed, "{}", world.story());
-    world.check_promise(0, "it failed");
-    let row = world.row.lock().unwrap();
-    let failure = row.failure.as_ref().expect("it failed");
-    (failure.code.clone(), failure.advice.clone().unwrap_or_default())
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,8 +59,9 @@ async fn an_agent_that_never_reports() {
     let world = world("");
     let not_yet = FaultKind::refuse(CloudErrorClass::Busy, TARGET_NOT_CONNECTED);
     world.cloud.fail_next("StartSession", not_yet, 100_000);
-    let (code, advice) = failed(&world).await;
-    assert_eq!(code, "session-manager-not-connected");
+    let failure = fails(&world).await;
+    assert_eq!(failure.code, "session-manager-not-connected");
+    let advice = failure.advice.unwrap();
     assert!(advice.contains("AmazonSSMManagedInstanceCore") && advice.contains("ssmmessages"), "{advice}");
 }
 
@@ -78,8 +70,9 @@ async fn a_role_that_may_not_start_sessions() {
     let world = world("");
     let refused = FaultKind::refuse(CloudErrorClass::Unauthorized, "AccessDeniedException");
     world.cloud.fail_next("StartSession", refused, 100_000);
-    let (code, advice) = failed(&world).await;
-    assert_eq!(code, "session-manager-refused");
+    let failure = fails(&world).await;
+    assert_eq!(failure.code, "session-manager-refused");
+    let advice = failure.advice.unwrap();
     assert!(advice.contains("ssm:StartSession"), "{advice}");
     let tries = world.cloud.count_of("StartSession");
     assert!((2..=32).contains(&tries), "for a minute, every 2 s: {tries}");
@@ -100,7 +93,7 @@ async fn what_is_wrong_with_the_request_is_told_at_once() {
     let world = world("");
     let invalid = FaultKind::refuse(CloudErrorClass::Invalid, "InvalidDocument");
     world.cloud.fail_next("StartSession", invalid, 1);
-    assert_eq!(failed(&world).await.0, "session-manager-refused");
+    assert_eq!(fails(&world).await.code, "session-manager-refused");
     assert_eq!(world.cloud.count_of("StartSession"), 1, "waiting does not help");
 }
 
